@@ -1,0 +1,154 @@
+import { z } from 'zod';
+
+/**
+ * What the commands ask of the daemon: `POST /v1/<method>` on its Unix socket with one JSON object;
+ * the answer is a line of JSON for each {@link ControlEvent}, the last of them `result` or `error`.
+ * Clients import only types from here, so that they start without loading the schemas.
+ */
+const imageRequest = z.object({
+  reference: z.string().min(1),
+  /** `os/architecture[/variant]`; this machine's if absent. */
+  platform: z.string().optional(),
+  /** `dir:<path>`, `http(s)://…`, `s3://…`; the image's own registry if absent. */
+  store: z.string().optional(),
+  /** Whether to ask the store although the reference is known here, as `docker run --pull`. */
+  pull: z.enum(['missing', 'always', 'never']).default('missing'),
+  plainHttp: z.boolean().optional(),
+  caFile: z.string().optional(),
+  username: z.string().optional(),
+  password: z.string().optional(),
+});
+
+const mountRequest = imageRequest.extend({
+  target: z.string().startsWith('/'),
+  readOnly: z.boolean(),
+});
+
+const containerRequest = imageRequest.extend({
+  name: z.string().optional(),
+  /** Forget the writable layer when the command has ended. */
+  remove: z.boolean(),
+  command: z.array(z.string()),
+  entrypoint: z.string().optional(),
+  env: z.array(z.string()),
+  user: z.string().optional(),
+  workdir: z.string().optional(),
+  hostname: z.string().optional(),
+  volumes: z.array(z.string()),
+  network: z.enum(['host', 'none']),
+  readOnly: z.boolean(),
+  /** Bytes. */
+  memory: z.number().int().positive().optional(),
+  terminal: z.boolean(),
+});
+
+export const controlSchemas = {
+  'image.open': imageRequest,
+  mount: mountRequest,
+  unmount: z.object({ target: z.string().min(1), force: z.boolean() }),
+  'container.create': containerRequest,
+  'container.end': z.object({ id: z.string(), exitCode: z.number().int() }),
+  'container.remove': z.object({ id: z.string() }),
+  status: z.object({}),
+  gc: z.object({ all: z.boolean() }),
+  stop: z.object({ force: z.boolean() }),
+} as const;
+
+export type ControlMethod = keyof typeof controlSchemas;
+/** As the client writes it. */
+export type ControlRequest<M extends ControlMethod> = z.input<(typeof controlSchemas)[M]>;
+/** As the server sees it, with defaults filled in. */
+export type CheckedRequest<M extends ControlMethod> = z.output<(typeof controlSchemas)[M]>;
+export type ImageRequest = CheckedRequest<'image.open'>;
+
+export interface ImageSummary {
+  /** Digest of the platform's original manifest. */
+  readonly manifest: string;
+  readonly references: readonly string[];
+  /** `thin`: files are fetched when touched; `pulled`: everything was downloaded. */
+  readonly kind: 'thin' | 'pulled';
+  readonly platform: string;
+  /** Bytes of all distinct files, plain, and how many of them there are. */
+  readonly fileBytes: number;
+  readonly files: number;
+  /** Absolute paths on this node. */
+  readonly metadataPath: string;
+  readonly configPath: string;
+  readonly descriptorPath: string | undefined;
+  /** Where missing bytes come from; empty for a pulled image. */
+  readonly source: string;
+  /** Milliseconds since 1970. */
+  readonly lastUsed: number;
+}
+
+/** What one mounted image has asked of its store since the daemon started. */
+export interface FetchCounters {
+  readonly requests: number;
+  /** Compressed bytes received. */
+  readonly bytes: number;
+  readonly failures: number;
+}
+
+export interface MountSummary {
+  readonly id: string;
+  readonly kind: 'mount' | 'container';
+  readonly target: string;
+  readonly reference: string;
+  readonly manifest: string;
+  readonly readOnly: boolean;
+  /** `raw` or `fuse-native`: which server answers the kernel. */
+  readonly server: string;
+  readonly since: number;
+  /** Of an ended container that was kept. */
+  readonly exitCode?: number;
+}
+
+export interface ContainerStart {
+  readonly id: string;
+  /** OCI bundle: what `runc run --bundle` wants. */
+  readonly bundle: string;
+  readonly runtimeRoot: string;
+  readonly stopSignal: string;
+}
+
+export interface NodeStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly root: string;
+  readonly startedAt: number;
+  readonly cache: {
+    readonly bytes: number;
+    readonly quota: number;
+    readonly freeSpaceFloor: number;
+    readonly files: number;
+    readonly partialFiles: number;
+  };
+  readonly images: readonly (ImageSummary & { readonly fetched: FetchCounters })[];
+  readonly mounts: readonly MountSummary[];
+}
+
+export interface ControlResults {
+  readonly 'image.open': ImageSummary;
+  readonly mount: MountSummary;
+  readonly unmount: MountSummary;
+  readonly 'container.create': ContainerStart;
+  readonly 'container.end': null;
+  readonly 'container.remove': null;
+  readonly status: NodeStatus;
+  readonly gc: { readonly bytes: number; readonly files: number; readonly images: number };
+  readonly stop: null;
+}
+
+/** One line of an answer. */
+export type ControlEvent =
+  /** For people: one short sentence about what is being done or was decided. */
+  | { readonly event: 'note'; readonly message: string }
+  /** Bytes done of a longer job; `total` is 0 while unknown. */
+  | {
+      readonly event: 'progress';
+      readonly job: string;
+      readonly done: number;
+      readonly total: number;
+    }
+  | { readonly event: 'result'; readonly result: unknown }
+  | { readonly event: 'error'; readonly code: string; readonly message: string };
