@@ -1,0 +1,208 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { type Digest, digestHex, digestOf, isDigest, parseDigest } from '../digest.js';
+import { fromSystemError, isThinError, ThinError } from '../errors.js';
+
+/**
+ * The images of this node: `images/<hex of the manifest digest>/` with `image.json`, `config.json`,
+ * `metadata.erofs` and, for a thin image, `descriptor.json` and `chunk-map`. A folder appears by
+ * rename, whole; only `image.json` changes afterwards, also by rename.
+ */
+const imageFileNames = ['config', 'metadata', 'descriptor', 'chunkMap'] as const;
+export type ImageFileName = (typeof imageFileNames)[number];
+
+/** The bytes of a new image; the last two are absent for one that was pulled in full. */
+export type ImageFiles = Readonly<Record<'config' | 'metadata', Buffer>> &
+  Readonly<Partial<Record<'descriptor' | 'chunkMap', Buffer>>>;
+
+const recordVersion = 1;
+
+const pathNames: Readonly<Record<ImageFileName, string>> = {
+  config: 'config.json',
+  metadata: 'metadata.erofs',
+  descriptor: 'descriptor.json',
+  chunkMap: 'chunk-map',
+};
+
+/** Where a thin image's packs are: enough to go on fetching after a restart, never a secret. */
+const imageSource = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('registry'),
+    repository: z.string(),
+    plainHttp: z.boolean().optional(),
+    caFile: z.string().optional(),
+  }),
+  z.object({ kind: z.literal('store'), location: z.string() }),
+]);
+
+const imageRecord = z.object({
+  version: z.literal(recordVersion),
+  manifest: z.string().refine(isDigest),
+  kind: z.enum(['thin', 'pulled']),
+  platform: z.string(),
+  references: z.array(z.string()),
+  sources: z.array(imageSource),
+  /** Of the files beside the record, checked when they are read: disks lie. */
+  digests: z.partialRecord(z.enum(imageFileNames), z.string().refine(isDigest)),
+  fileBytes: z.number().int().nonnegative(),
+  files: z.number().int().nonnegative(),
+  /** Milliseconds since 1970. */
+  lastUsed: z.number(),
+});
+
+export type ImageSource = z.infer<typeof imageSource>;
+export type ImageRecord = z.infer<typeof imageRecord>;
+export type NewImage = Omit<ImageRecord, 'version' | 'digests'>;
+
+export class ImageFolder {
+  readonly #folder: string;
+  readonly #records = new Map<Digest, ImageRecord>();
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Reads what is there. Folders that are not whole (a crash, a newer version) are left out. */
+  static async open(root: string, onSkipped: (error: ThinError) => void): Promise<ImageFolder> {
+    const images = new ImageFolder(join(root, 'images'));
+    await mkdir(images.#folder, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(images.#folder)) {
+      const path = join(images.#folder, name);
+      if (name.startsWith('.')) {
+        await rm(path, { recursive: true, force: true });
+        continue;
+      }
+      try {
+        const record = await readRecord(join(path, 'image.json'));
+        images.#records.set(parseDigest(record.manifest), record);
+      } catch (error) {
+        onSkipped(fromSystemError(`Cannot use image folder ${path}`, error));
+      }
+    }
+    return images;
+  }
+
+  list(): ImageRecord[] {
+    return [...this.#records.values()];
+  }
+
+  get(manifest: Digest): ImageRecord | undefined {
+    return this.#records.get(manifest);
+  }
+
+  /** The image that a reference last meant on this node. */
+  find(reference: string, platform: string): ImageRecord | undefined {
+    const named = this.list().filter((record) => record.references.includes(reference));
+    return named.find((record) => record.platform === platform);
+  }
+
+  path(manifest: Digest, name: ImageFileName): string {
+    return join(this.#folder, digestHex(manifest), pathNames[name]);
+  }
+
+  /** Adds an image whole. One that is here already only gains the new references. */
+  async add(image: NewImage, files: ImageFiles): Promise<void> {
+    const manifest = parseDigest(image.manifest);
+    const existing = this.#records.get(manifest);
+    if (existing) {
+      const references = [...new Set([...existing.references, ...image.references])];
+      return this.update({ ...existing, references, lastUsed: image.lastUsed });
+    }
+    const present = imageFileNames.flatMap((name) => {
+      const bytes = files[name];
+      return bytes === undefined ? [] : [{ name, bytes, digest: digestOf(bytes) }];
+    });
+    const digests = Object.fromEntries(present.map(({ name, digest }) => [name, digest]));
+    const record = { ...image, version: recordVersion, digests } as const;
+    const temporary = join(this.#folder, `.${randomBytes(6).toString('hex')}`);
+    try {
+      await mkdir(temporary, { mode: 0o700 });
+      for (const { name, bytes } of present) {
+        await writeSynced(join(temporary, pathNames[name]), bytes);
+      }
+      await writeSynced(join(temporary, 'image.json'), Buffer.from(JSON.stringify(record)));
+      const final = join(this.#folder, digestHex(manifest));
+      // What stands there is no image that open() could read.
+      await rm(final, { recursive: true, force: true });
+      await rename(temporary, final);
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true });
+      throw fromSystemError(`Cannot keep image ${manifest}`, error);
+    }
+    this.#records.set(manifest, record);
+  }
+
+  /** Rewrites an image's record. A reference means one image a platform: others lose it. */
+  async update(record: ImageRecord): Promise<void> {
+    const digest = parseDigest(record.manifest);
+    const path = join(this.#folder, digestHex(digest), 'image.json');
+    this.#records.set(digest, record);
+    const temporary = `${path}.${randomBytes(6).toString('hex')}`;
+    try {
+      await writeFile(temporary, JSON.stringify(record), { mode: 0o600 });
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw fromSystemError(`Cannot update ${path}`, error);
+    }
+  }
+
+  /** Makes `reference` mean `manifest` from now on, and notes that it was used. */
+  async name(reference: string, manifest: Digest): Promise<void> {
+    const target = this.#records.get(manifest);
+    if (!target) throw new ThinError('not-found', `Cannot name image ${manifest}: it is not here`);
+    for (const other of this.list()) {
+      const same = other.manifest === target.manifest || other.platform !== target.platform;
+      if (same || !other.references.includes(reference)) continue;
+      const references = other.references.filter((name) => name !== reference);
+      await this.update({ ...other, references });
+    }
+    const references = [...new Set([...target.references, reference])];
+    await this.update({ ...target, references, lastUsed: Date.now() });
+  }
+
+  async remove(manifest: Digest): Promise<void> {
+    this.#records.delete(manifest);
+    const path = join(this.#folder, digestHex(manifest));
+    // Renamed first, so that no half-removed folder bears an image's name.
+    const doomed = join(this.#folder, `.${randomBytes(6).toString('hex')}`);
+    try {
+      await rename(path, doomed);
+      await rm(doomed, { recursive: true, force: true });
+    } catch (error) {
+      const converted = fromSystemError(`Cannot remove image ${manifest}`, error);
+      if (!isThinError(converted, 'not-found')) throw converted;
+    }
+  }
+
+  /** @throws ThinError `corrupt` if the bytes are not those that were added */
+  async read(manifest: Digest, name: ImageFileName): Promise<Buffer> {
+    const path = this.path(manifest, name);
+    let bytes: Buffer;
+    try {
+      bytes = await readFile(path);
+    } catch (error) {
+      throw fromSystemError(`Cannot read the ${name} of image ${manifest}`, error);
+    }
+    if (digestOf(bytes) === this.#records.get(manifest)?.digests[name]) return bytes;
+    throw new ThinError('corrupt', `Cannot use ${path}: its digest is not the recorded one`);
+  }
+}
+
+async function readRecord(path: string): Promise<ImageRecord> {
+  const parsed = imageRecord.safeParse(JSON.parse(await readFile(path, 'utf8')));
+  if (parsed.success) return parsed.data;
+  throw new ThinError('corrupt', `${path} is not version ${recordVersion} of an image record`);
+}
+
+async function writeSynced(path: string, bytes: Buffer): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
