@@ -1,0 +1,85 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { describeError, isThinError } from '../errors.js';
+import { exitCodeHelp, exitCodeOf, exitCodes } from './exit-code.js';
+
+/** The version in package.json, found from `src/cli` and from `dist/src/cli`. */
+export function packageVersion(): string {
+  for (const up of ['../..', '../../..']) {
+    try {
+      const path = new URL(`${up}/package.json`, import.meta.url);
+      const parsed: unknown = JSON.parse(readFileSync(path, 'utf8'));
+      if (typeof parsed === 'object' && parsed && 'version' in parsed) return `${parsed.version}`;
+    } catch {
+      // Not this one: the other depth has it.
+    }
+  }
+  return 'unknown';
+}
+
+/** A root command that throws instead of ending the process, with the exit codes in its help. */
+export function rootCommand(name: string, description: string): Command {
+  return new Command(name)
+    .description(description)
+    .version(packageVersion())
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError(`(see ${name} --help)`)
+    .enablePositionalOptions()
+    .addHelpText('after', `\n${exitCodeHelp}`);
+}
+
+/**
+ * Runs a program from its arguments to its exit code. The first SIGINT or SIGTERM aborts `signal`, so
+ * that the command cleans up; a second one ends the process.
+ * @param build adds the commands, whose actions return their exit code through `setExitCode`
+ */
+export async function runProgram(
+  build: (signal: AbortSignal, setExitCode: (code: number) => void) => Command,
+  argv: readonly string[],
+): Promise<never> {
+  const interrupted = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      if (interrupted.signal.aborted) process.exit(exitCodes.canceled);
+      interrupted.abort(new Error(name));
+    });
+  }
+  // A reader that went away (`thin ls … | head`) is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? 0 : 1);
+  });
+  let exitCode = 0;
+  try {
+    const command = build(interrupted.signal, (code) => {
+      exitCode = code;
+    });
+    await command.parseAsync([...argv]);
+  } catch (error) {
+    exitCode = reportFailure(error, interrupted.signal);
+  }
+  await flushed(process.stdout);
+  process.exit(exitCode);
+}
+
+/** Says why on stderr, in one line; a stack only for a defect of ours. */
+function reportFailure(error: unknown, signal: AbortSignal): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.invalid;
+  if (isThinError(error)) {
+    if (error.code === 'canceled' && signal.aborted) process.stderr.write('interrupted\n');
+    else process.stderr.write(`error: ${describeError(error)}\n`);
+  } else if (signal.aborted) {
+    process.stderr.write('interrupted\n');
+    return exitCodes.canceled;
+  } else {
+    const stack = error instanceof Error ? error.stack : String(error);
+    process.stderr.write(`defect in ${process.argv[1]}: ${stack}\n`);
+  }
+  return exitCodeOf(error);
+}
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    stream.write('', () => resolve());
+  });
+}
