@@ -29,34 +29,60 @@ export function rootCommand(name: string, description: string): Command {
     .addHelpText('after', `\n${exitCodeHelp}`);
 }
 
-/**
- * Runs a program from its arguments to its exit code. The first SIGINT or SIGTERM aborts `signal`, so
- * that the command cleans up; a second one ends the process.
- * @param build adds the commands, whose actions return their exit code through `setExitCode`
- */
+/** What SIGINT, SIGTERM and SIGHUP do to a command. */
+export class Interrupts {
+  readonly #controller = new AbortController();
+  #forward: ((signal: NodeJS.Signals) => void) | undefined;
+
+  constructor() {
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(name, () => this.#received(name));
+    }
+  }
+
+  /** Aborted by the first of them, so that the command cleans up; a second ends the process. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** From now on they are somebody else's, a child process's say; `undefined` takes them back. */
+  forwardTo(receiver: ((signal: NodeJS.Signals) => void) | undefined): void {
+    this.#forward = receiver;
+  }
+
+  #received(name: NodeJS.Signals): void {
+    if (this.#forward) return this.#forward(name);
+    if (this.signal.aborted) process.exit(exitCodes.canceled);
+    this.#controller.abort(new Error(name));
+  }
+}
+
+/** What a command's action is given. */
+export interface Run {
+  readonly interrupts: Interrupts;
+  readonly signal: AbortSignal;
+  setExitCode(code: number): void;
+}
+
+/** Runs a program from its arguments to its exit code. `build` adds the commands. */
 export async function runProgram(
-  build: (signal: AbortSignal, setExitCode: (code: number) => void) => Command,
+  build: (run: Run) => Command,
   argv: readonly string[],
 ): Promise<never> {
-  const interrupted = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => {
-      if (interrupted.signal.aborted) process.exit(exitCodes.canceled);
-      interrupted.abort(new Error(name));
-    });
-  }
+  const interrupts = new Interrupts();
   // A reader that went away (`thin ls … | head`) is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : 1);
   });
   let exitCode = 0;
   try {
-    const command = build(interrupted.signal, (code) => {
+    const setExitCode = (code: number): void => {
       exitCode = code;
-    });
+    };
+    const command = build({ interrupts, signal: interrupts.signal, setExitCode });
     await command.parseAsync([...argv]);
   } catch (error) {
-    exitCode = reportFailure(error, interrupted.signal);
+    exitCode = reportFailure(error, interrupts.signal);
   }
   await flushed(process.stdout);
   process.exit(exitCode);

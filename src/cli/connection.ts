@@ -1,0 +1,116 @@
+import type { Command } from 'commander';
+import { defaultCacheSize, defaultFreeSpace, type NodeConfig, nodeConfig } from '../config.js';
+import type { ImageRequest } from '../daemon/control-api.js';
+import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
+import { ensureDaemon } from '../daemon/start-daemon.js';
+import { ThinError } from '../errors.js';
+import type { Progress } from './progress.js';
+
+/** Options of every command that needs the node's state. */
+export interface NodeFlags {
+  root?: string;
+  cacheSize?: string;
+  freeSpace?: string;
+}
+
+export function addNodeFlags(command: Command): Command {
+  return command
+    .option('--root <folder>', "folder of the node's state (default: /var/lib/thinfs)")
+    .option('--cache-size <size>', `most bytes of cached files (default: ${defaultCacheSize})`)
+    .option('--free-space <size>', `bytes left free on the disk (default: ${defaultFreeSpace})`);
+}
+
+export function configOf(flags: NodeFlags): NodeConfig {
+  return nodeConfig(flags, process.env, process.getuid?.() ?? 0);
+}
+
+/** A client of the daemon of this root, which is started if none runs. */
+export async function connectDaemon(flags: NodeFlags, signal: AbortSignal): Promise<ControlClient> {
+  const config = configOf(flags);
+  await ensureDaemon(config, process.argv[1] ?? '', signal);
+  return new ControlClient(config.socket);
+}
+
+/** Options of every command that names an image. */
+export interface ImageFlags extends NodeFlags {
+  platform?: string;
+  store?: string;
+  pull?: string;
+  plainHttp?: boolean;
+  caFile?: string;
+  username?: string;
+  passwordStdin?: boolean;
+}
+
+export function addImageFlags(command: Command): Command {
+  addNodeFlags(command)
+    .option('--platform <os/arch>', 'platform of a multi-platform image (default: this machine)')
+    .option(
+      '--store <location>',
+      'where the thin image is: dir:<path>, https://…, s3://bucket/prefix',
+    )
+    .option('--pull <when>', 'ask the store: missing, always or never', 'missing')
+    .option('--plain-http', 'speak HTTP to the registry (automatic for localhost)')
+    .option('--ca-file <file>', "PEM certificates to trust beside the system's")
+    .option('--username <name>', 'registry user (default: ~/.docker/config.json)')
+    .option('--password-stdin', 'read the registry password from standard input');
+  return command;
+}
+
+type WireImage = Omit<ImageRequest, 'pull'> & { pull: ImageRequest['pull'] };
+
+/** @throws ThinError `invalid` if the flags contradict each other */
+export async function imageRequest(reference: string, flags: ImageFlags): Promise<WireImage> {
+  const { pull = 'missing' } = flags;
+  if (pull !== 'missing' && pull !== 'always' && pull !== 'never') {
+    throw new ThinError('invalid', `Cannot use --pull ${pull}: wanted missing, always or never`);
+  }
+  if ((flags.username === undefined) !== (flags.passwordStdin !== true)) {
+    throw new ThinError(
+      'invalid',
+      'Cannot log in: wanted --username and --password-stdin together',
+    );
+  }
+  return {
+    reference,
+    pull,
+    ...(flags.platform !== undefined && { platform: flags.platform }),
+    ...(flags.store !== undefined && { store: flags.store }),
+    ...(flags.plainHttp !== undefined && { plainHttp: flags.plainHttp }),
+    ...(flags.caFile !== undefined && { caFile: flags.caFile }),
+    ...(flags.username !== undefined && {
+      username: flags.username,
+      password: await readPassword(),
+    }),
+  };
+}
+
+/** Bytes of a password that a pipe may hand over; tokens are a few KiB. */
+const passwordBytesMax = 65_536;
+
+/** All of standard input, without the line end that `echo` adds. */
+export async function readPassword(): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of process.stdin) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > passwordBytesMax) {
+      throw new ThinError(
+        'invalid',
+        `Cannot use the password: more than ${passwordBytesMax} bytes`,
+      );
+    }
+  }
+  return Buffer.concat(chunks)
+    .toString('utf8')
+    .replace(/\r?\n$/, '');
+}
+
+/** Shows the daemon's events. */
+export function showEvents(progress: Progress): (event: ProgressEvent) => void {
+  return (event) => {
+    if (event.event === 'note') progress.note(event.message);
+    else progress.update(event.job, event.done, event.total);
+  };
+}
