@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { defaultCacheSize, defaultFreeSpace, type NodeConfig, nodeConfig } from '../config.js';
 import type { ImageRequest } from '../daemon/control-api.js';
@@ -57,10 +58,8 @@ export function addImageFlags(command: Command): Command {
   return command;
 }
 
-type WireImage = Omit<ImageRequest, 'pull'> & { pull: ImageRequest['pull'] };
-
 /** @throws ThinError `invalid` if the flags contradict each other */
-export async function imageRequest(reference: string, flags: ImageFlags): Promise<WireImage> {
+export async function imageRequest(reference: string, flags: ImageFlags): Promise<ImageRequest> {
   const { pull = 'missing' } = flags;
   if (pull !== 'missing' && pull !== 'always' && pull !== 'never') {
     throw new ThinError('invalid', `Cannot use --pull ${pull}: wanted missing, always or never`);
@@ -75,14 +74,20 @@ export async function imageRequest(reference: string, flags: ImageFlags): Promis
     reference,
     pull,
     ...(flags.platform !== undefined && { platform: flags.platform }),
-    ...(flags.store !== undefined && { store: flags.store }),
+    ...(flags.store !== undefined && { store: absoluteStore(flags.store) }),
     ...(flags.plainHttp !== undefined && { plainHttp: flags.plainHttp }),
-    ...(flags.caFile !== undefined && { caFile: flags.caFile }),
+    ...(flags.caFile !== undefined && { caFile: resolve(flags.caFile) }),
     ...(flags.username !== undefined && {
       username: flags.username,
       password: await readPassword(),
     }),
   };
+}
+
+/** The daemon's working directory is not ours. */
+export function absoluteStore(location: string): string {
+  if (!location.startsWith('dir:')) return location;
+  return `dir:${resolve(location.slice('dir:'.length))}`;
 }
 
 /** Bytes of a password that a pipe may hand over; tokens are a few KiB. */

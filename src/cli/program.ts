@@ -51,9 +51,9 @@ export class Interrupts {
   }
 
   #received(name: NodeJS.Signals): void {
-    if (this.#forward) return this.#forward(name);
-    if (this.signal.aborted) process.exit(exitCodes.canceled);
-    this.#controller.abort(new Error(name));
+    if (this.#forward) this.#forward(name);
+    else if (this.signal.aborted) process.exit(exitCodes.canceled);
+    else this.#controller.abort(new Error(name));
   }
 }
 

@@ -1,0 +1,170 @@
+import type { Command } from 'commander';
+import type { ContainerStart } from '../daemon/control-api.js';
+import type { Held } from '../daemon/control-client.js';
+import { ThinError } from '../errors.js';
+import { runContainer } from '../mount/runc.js';
+import { parseSize } from '../units.js';
+import {
+  addImageFlags,
+  connectDaemon,
+  type ImageFlags,
+  imageRequest,
+  showEvents,
+} from './connection.js';
+import { exitCodeOfSignal } from './exit-code.js';
+import type { Run } from './program.js';
+import { openProgress } from './progress.js';
+
+interface RunFlags extends ImageFlags {
+  env: string[];
+  workdir?: string;
+  user?: string;
+  entrypoint?: string;
+  name?: string;
+  hostname?: string;
+  rm: boolean;
+  interactive?: boolean;
+  tty?: boolean;
+  net: string;
+  volume: string[];
+  readOnly: boolean;
+  memory?: string;
+  quiet?: boolean;
+}
+
+const examples = `
+Examples:
+  thin run localhost:5000/python:1 python3 -c 'print(1)'
+  thin run --rm -it debian:12 bash
+  thin run --store dir:/srv/images -v "$PWD:/work" -w /work node:20 node build.js
+
+The exit code is the command's own. Failures of thin before it starts use the codes that
+thin --help lists.`;
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+export function addRunCommand(program: Command, run: Run): void {
+  const command = program
+    .command('run')
+    .description('Run a command in a container whose files are fetched when they are touched')
+    .argument('<image>', 'image reference')
+    .argument('[command...]', "command and arguments (default: the image's)")
+    .passThroughOptions();
+  addImageFlags(command)
+    .option(
+      '-e, --env <name[=value]>',
+      'set an environment variable; without value: ours',
+      collect,
+      [],
+    )
+    .option('-w, --workdir <folder>', 'working directory in the container')
+    .option('-u, --user <user[:group]>', 'user and group, by name or number')
+    .option('--entrypoint <program>', 'replace the image\'s entrypoint ("" for none)')
+    .option('--name <name>', 'name of the container')
+    .option('--hostname <name>', 'host name in the container')
+    .option('--rm', "forget the container's own changes when it ends", false)
+    .option('-i, --interactive', 'pass standard input')
+    .option('-t, --tty', 'give the command a terminal')
+    .option('--net <host|none>', "network: the host's, or loopback only", 'host')
+    .option('-v, --volume <host:container[:ro]>', 'bind a folder or file of the host', collect, [])
+    .option('--read-only', 'no writable layer', false)
+    .option('--memory <size>', "limit of the container's memory")
+    .option('-q, --quiet', 'no progress')
+    .addHelpText('after', examples)
+    .action(async (image: string, words: string[], flags: RunFlags) => {
+      run.setExitCode(await runInContainer(image, words, flags, run));
+    });
+}
+
+async function runInContainer(
+  image: string,
+  command: string[],
+  flags: RunFlags,
+  run: Run,
+): Promise<number> {
+  const request = await containerRequest(image, command, flags);
+  const client = await connectDaemon(flags, run.signal);
+  const progress = openProgress(flags.quiet ? 'quiet' : process.stderr.isTTY ? 'bars' : 'lines');
+  let held: Held<ContainerStart>;
+  try {
+    const options = { signal: run.signal, onEvent: showEvents(progress) };
+    held = await client.hold('container.create', request, options);
+  } finally {
+    progress.close();
+  }
+  let exitCode = exitCodeOfSignal('SIGKILL');
+  try {
+    exitCode = await runForeground(held.result, flags, run);
+  } finally {
+    run.interrupts.forwardTo(() => {});
+    const { signal } = new AbortController();
+    await client.call('container.end', { id: held.result.id, exitCode }, { signal });
+    held.close();
+  }
+  return exitCode;
+}
+
+/** Signals beyond those of every command that `docker run` hands on. */
+const forwardedSignals = [
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGWINCH',
+  'SIGALRM',
+  'SIGCONT',
+] as const;
+
+async function runForeground(start: ContainerStart, flags: RunFlags, run: Run): Promise<number> {
+  const container = runContainer({
+    id: start.id,
+    bundle: start.bundle,
+    root: start.runtimeRoot,
+    stdin: flags.interactive === true || flags.tty === true,
+  });
+  const forward = (name: NodeJS.Signals): void => container.signal(name);
+  run.interrupts.forwardTo(forward);
+  for (const name of forwardedSignals) process.on(name, forward);
+  try {
+    return await container.exitCode;
+  } finally {
+    for (const name of forwardedSignals) process.off(name, forward);
+  }
+}
+
+async function containerRequest(image: string, command: string[], flags: RunFlags) {
+  if (flags.net !== 'host' && flags.net !== 'none') {
+    throw new ThinError('invalid', `Cannot use --net ${flags.net}: wanted host or none`);
+  }
+  if (flags.tty && !process.stdin.isTTY) {
+    throw new ThinError('invalid', 'Cannot use -t: standard input is not a terminal');
+  }
+  const { network, ...optional } = {
+    network: flags.net as 'host' | 'none',
+    ...(flags.name !== undefined && { name: flags.name }),
+    ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint }),
+    ...(flags.user !== undefined && { user: flags.user }),
+    ...(flags.workdir !== undefined && { workdir: flags.workdir }),
+    ...(flags.hostname !== undefined && { hostname: flags.hostname }),
+    ...(flags.memory !== undefined && { memory: parseSize(flags.memory) }),
+  };
+  return {
+    ...(await imageRequest(image, flags)),
+    ...optional,
+    network,
+    command,
+    remove: flags.rm,
+    env: flags.env.flatMap(inheritedVariable),
+    volumes: flags.volume,
+    readOnly: flags.readOnly,
+    terminal: flags.tty === true,
+  };
+}
+
+/** `NAME` alone takes our value, or is left out when we have none, as docker does. */
+function inheritedVariable(text: string): string[] {
+  if (text.includes('=')) return [text];
+  const value = process.env[text];
+  return value === undefined ? [] : [`${text}=${value}`];
+}
