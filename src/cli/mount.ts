@@ -1,0 +1,77 @@
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { fromSystemError } from '../errors.js';
+import {
+  addImageFlags,
+  addNodeFlags,
+  connectDaemon,
+  type ImageFlags,
+  imageRequest,
+  type NodeFlags,
+  showEvents,
+} from './connection.js';
+import type { Run } from './program.js';
+import { openProgress, progressStyle } from './progress.js';
+
+const mountExamples = `
+Examples:
+  thin mount localhost:5000/python:1 /mnt             # writable; changes are forgotten at unmount
+  thin mount --read-only debian:12 ./debian
+  thin unmount /mnt`;
+
+export function addMountCommands(program: Command, run: Run): void {
+  const mount = program
+    .command('mount')
+    .description('Mount an image; its files are fetched when they are read')
+    .argument('<image>', 'image reference')
+    .argument('<folder>', 'where to mount it; made if it does not exist');
+  addImageFlags(mount)
+    .option('--read-only', 'without a writable layer (always so for users other than root)', false)
+    .option('--json', 'events as JSON lines')
+    .option('-q, --quiet', 'no progress')
+    .addHelpText('after', mountExamples)
+    .action(async (image: string, folder: string, flags: MountFlags) => {
+      await mountImage(image, resolve(folder), flags, run.signal);
+    });
+  const unmount = program
+    .command('unmount')
+    .alias('umount')
+    .description('Unmount what thin mount mounted')
+    .argument('<folder>', 'mount point, or the id that thin status shows');
+  addNodeFlags(unmount)
+    .option('-f, --force', 'detach it although it is busy', false)
+    .action(async (folder: string, flags: NodeFlags & { force: boolean }) => {
+      const client = await connectDaemon(flags, run.signal);
+      const target = folder.includes('/') || folder.startsWith('.') ? resolve(folder) : folder;
+      await client.call('unmount', { target, force: flags.force }, { signal: run.signal });
+    });
+}
+
+interface MountFlags extends ImageFlags {
+  readOnly: boolean;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+async function mountImage(
+  image: string,
+  target: string,
+  flags: MountFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const request = await imageRequest(image, flags);
+  await mkdir(target, { recursive: true }).catch((error: unknown) => {
+    throw fromSystemError(`Cannot make mount point ${target}`, error);
+  });
+  const readOnly = flags.readOnly || process.getuid?.() !== 0;
+  const client = await connectDaemon(flags, signal);
+  const progress = openProgress(progressStyle(flags));
+  try {
+    const body = { ...request, target, readOnly };
+    const mounted = await client.call('mount', body, { signal, onEvent: showEvents(progress) });
+    if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'mounted', ...mounted })}\n`);
+  } finally {
+    progress.close();
+  }
+}
