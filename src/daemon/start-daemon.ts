@@ -58,6 +58,7 @@ async function spawnDaemon(
       detached: true,
       stdio: ['ignore', log, log, 'pipe'],
       cwd: '/',
+      env: { ...process.env, THINFS_START_REPORT: '1' },
     },
   );
   closeSync(log);
