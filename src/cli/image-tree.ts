@@ -13,7 +13,7 @@ import {
   imageRequest,
   showEvents,
 } from './connection.js';
-import { diffLine, listFolder, statLines } from './image-tree-text.js';
+import { differenceText, type ListOptions, listPath, statText } from './image-tree-text.js';
 import type { Run } from './program.js';
 import { openProgress } from './progress.js';
 
@@ -27,9 +27,9 @@ export function addImageTreeCommands(program: Command, run: Run): void {
     .option('-l, --long', 'mode, owner, size and time of each entry', false)
     .option('-R, --recursive', 'all folders below it', false)
     .option('--json', 'one JSON object an entry')
-    .action(async (reference: string, path: string, flags: ImageFlags & ListFlags) => {
+    .action(async (reference: string, path: string, flags: ImageFlags & ListOptions) => {
       const { tree } = await openTree(reference, flags, run.signal);
-      await listFolder(tree, byteStringFromText(path), flags);
+      listPath(tree, byteStringFromText(path), flags);
     });
   addImageFlags(program.command('stat'))
     .description('Everything the metadata says of a path')
@@ -38,7 +38,7 @@ export function addImageTreeCommands(program: Command, run: Run): void {
     .option('--json', 'as JSON')
     .action(async (reference: string, path: string, flags: ImageFlags & { json?: boolean }) => {
       const { tree } = await openTree(reference, flags, run.signal);
-      process.stdout.write(statLines(tree, byteStringFromText(path), flags.json === true));
+      process.stdout.write(statText(tree, byteStringFromText(path), flags.json === true));
     });
   addImageFlags(program.command('cat'))
     .description('Write files of an image to standard output, fetching only them')
@@ -59,15 +59,9 @@ export function addImageTreeCommands(program: Command, run: Run): void {
       const left = await openTree(older, flags, run.signal);
       const right = await openTree(newer, flags, run.signal);
       for (const difference of diffImages(left.tree, right.tree)) {
-        process.stdout.write(diffLine(difference, flags.json === true));
+        process.stdout.write(differenceText(difference, flags.json === true));
       }
     });
-}
-
-export interface ListFlags {
-  long: boolean;
-  recursive: boolean;
-  json?: boolean;
 }
 
 export interface OpenedTree {
