@@ -1,0 +1,53 @@
+// Registers the operations and does nothing else. Context-aware: may be loaded by any number of
+// threads, keeps nothing of one environment outside it.
+#include <node_api.h>
+
+#include "operations.h"
+
+namespace {
+
+// Raised with every change of a signature, so that a stale build is recognised (addon.ts).
+constexpr uint32_t interfaceVersion = 1;
+
+struct Operation {
+  const char* name;
+  napi_callback call;
+};
+
+constexpr Operation operations[] = {
+    {"zstdCompress", thinfs::zstdCompress},
+    {"zstdCompressBound", thinfs::zstdCompressBound},
+    {"zstdDecompress", thinfs::zstdDecompress},
+    {"zstdInflaterOpen", thinfs::zstdInflaterOpen},
+    {"zstdInflaterStep", thinfs::zstdInflaterStep},
+    {"gzipInflaterOpen", thinfs::gzipInflaterOpen},
+    {"gzipInflaterStep", thinfs::gzipInflaterStep},
+    {"cutterOpen", thinfs::cutterOpen},
+    {"cutAndHash", thinfs::cutAndHash},
+    {"listXattrs", thinfs::listXattrs},
+    {"getXattr", thinfs::getXattr},
+    {"setXattr", thinfs::setXattr},
+    {"mount", thinfs::mountFileSystem},
+    {"unmount", thinfs::unmountFileSystem},
+    {"socketPair", thinfs::socketPair},
+    {"receiveFd", thinfs::receiveFd},
+};
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  napi_value version;
+  if (napi_create_uint32(env, interfaceVersion, &version) != napi_ok ||
+      napi_set_named_property(env, exports, "interfaceVersion", version) != napi_ok) {
+    return nullptr;
+  }
+  for (const Operation& operation : operations) {
+    napi_value call;
+    if (napi_create_function(env, operation.name, NAPI_AUTO_LENGTH, operation.call, nullptr,
+                             &call) != napi_ok ||
+        napi_set_named_property(env, exports, operation.name, call) != napi_ok) {
+      return nullptr;
+    }
+  }
+  return exports;
+}

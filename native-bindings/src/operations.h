@@ -1,0 +1,36 @@
+// Every function that the addon exports; entry.cc registers them, one file implements each group.
+#pragma once
+
+#include <node_api.h>
+
+namespace thinfs {
+
+// zstd-compress.cc, zstd-decompress.cc, zstd-inflate.cc
+napi_value zstdCompress(napi_env env, napi_callback_info info);
+napi_value zstdCompressBound(napi_env env, napi_callback_info info);
+napi_value zstdDecompress(napi_env env, napi_callback_info info);
+napi_value zstdInflaterOpen(napi_env env, napi_callback_info info);
+napi_value zstdInflaterStep(napi_env env, napi_callback_info info);
+
+// gzip-inflate.cc
+napi_value gzipInflaterOpen(napi_env env, napi_callback_info info);
+napi_value gzipInflaterStep(napi_env env, napi_callback_info info);
+
+// cut-and-hash.cc
+napi_value cutterOpen(napi_env env, napi_callback_info info);
+napi_value cutAndHash(napi_env env, napi_callback_info info);
+
+// xattr.cc
+napi_value listXattrs(napi_env env, napi_callback_info info);
+napi_value getXattr(napi_env env, napi_callback_info info);
+napi_value setXattr(napi_env env, napi_callback_info info);
+
+// mount.cc
+napi_value mountFileSystem(napi_env env, napi_callback_info info);
+napi_value unmountFileSystem(napi_env env, napi_callback_info info);
+
+// socket.cc
+napi_value socketPair(napi_env env, napi_callback_info info);
+napi_value receiveFd(napi_env env, napi_callback_info info);
+
+}  // namespace thinfs

@@ -1,0 +1,99 @@
+import { ThinError } from '../src/errors.js';
+import { addon } from './addon.js';
+import { fromNativeError } from './native-error.js';
+import { StreamInflater } from './stream-inflater.js';
+import { parseZstdFrameHeader } from './zstd-frame-header.js';
+
+/** Levels whose window is at most {@link windowBytesMax} (zstd's "ultra" levels begin at 20). */
+const levelMin = 1;
+const levelMax = 19;
+/** Bytes of history that a frame of ours may need: a reader can stream it in that much memory. */
+const windowBytesMax = 8 * 1024 * 1024;
+/** Bytes of a Buffer that one call takes: V8's limit is 4 GiB on Node 20. */
+const plainBytesMax = 2 ** 32 - 1;
+/** Window of layers that others made: `zstd --ultra` and `--long=27` stay within 128 MiB. */
+const foreignWindowLogMax = 27;
+
+/**
+ * One zstd frame with its content size and no checksum. The same bytes, level and libzstd version
+ * give the same frame, on any machine and thread.
+ * @param bytes must not change until the promise is settled
+ * @param level 1 to 19
+ * @returns a view of a buffer of up to `bytes.length` + 0.4 %
+ */
+export async function zstdCompress(bytes: Buffer, level: number): Promise<Buffer> {
+  if (!Number.isInteger(level) || level < levelMin || level > levelMax) {
+    throw new ThinError(
+      'invalid',
+      `Cannot compress: zstd level ${level} (wanted ${levelMin} to ${levelMax})`,
+    );
+  }
+  const output = Buffer.allocUnsafeSlow(addon().zstdCompressBound(bytes.length));
+  try {
+    return output.subarray(0, await addon().zstdCompress(bytes, output, level));
+  } catch (error) {
+    throw fromNativeError('Cannot compress', error);
+  }
+}
+
+/**
+ * The content of `frame`, which must be exactly one zstd frame of exactly `plainLength` bytes, made
+ * without a dictionary and with a window of at most 8 MiB.
+ * @throws ThinError `corrupt` if it is anything else; nothing beyond `plainLength` is allocated
+ */
+export async function zstdDecompress(frame: Buffer, plainLength: number): Promise<Buffer> {
+  if (!Number.isInteger(plainLength) || plainLength < 0 || plainLength > plainBytesMax) {
+    throw new ThinError('invalid', `Cannot decompress to ${plainLength} bytes`);
+  }
+  checkHeader(frame, plainLength);
+  const plain = Buffer.allocUnsafeSlow(plainLength);
+  try {
+    await addon().zstdDecompress(frame, plain);
+  } catch (error) {
+    throw fromNativeError('Cannot decompress zstd frame', error);
+  }
+  return plain;
+}
+
+function checkHeader(frame: Buffer, plainLength: number): void {
+  const header = parseZstdFrameHeader(frame);
+  const refuse = (reason: string) =>
+    new ThinError('corrupt', `Cannot decompress zstd frame: ${reason}`);
+  if (header.hasDictionary) throw refuse('it needs a dictionary (wanted none)');
+  if (header.contentSize !== plainLength) {
+    throw refuse(`it declares ${header.contentSize ?? 'no'} bytes (wanted ${plainLength})`);
+  }
+  if (header.windowSize > windowBytesMax) {
+    throw refuse(`its window is ${header.windowSize} bytes (wanted at most ${windowBytesMax})`);
+  }
+}
+
+/**
+ * A stream of zstd frames and skippable frames, as podman, docker and BuildKit write layers. Memory
+ * is bounded by a window of 128 MiB.
+ */
+export class ZstdInflater {
+  readonly #stream: StreamInflater;
+
+  constructor() {
+    const handle = addon().zstdInflaterOpen(foreignWindowLogMax);
+    this.#stream = new StreamInflater('zstd', (input, output) =>
+      addon().zstdInflaterStep(handle, input, output),
+    );
+  }
+
+  /** @see GzipInflater.more */
+  get more(): boolean {
+    return this.#stream.more;
+  }
+
+  /** @see GzipInflater.push */
+  push(bytes?: Buffer): Promise<Buffer[]> {
+    return this.#stream.push(bytes);
+  }
+
+  /** @throws ThinError `corrupt` if the stream may not end here (no frame at all, or inside one) */
+  end(): void {
+    this.#stream.end();
+  }
+}
