@@ -27,10 +27,14 @@ export function displayByteString(name: ByteString): string {
   const bytes = byteStringToBuffer(name);
   const text = bytes.toString('utf8');
   const faithful = !text.includes('\ufffd') || Buffer.from(text, 'utf8').equals(bytes);
-  const shown = faithful ? text : name.replace(/[\x80-\xff]/g, hexEscape);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control bytes are what is escaped here
-  return shown.replace(/[\x00-\x1f\x7f\\]/g, (unit) => shortEscapes[unit] ?? hexEscape(unit));
+  const escape = (unit: string): string => shortEscapes[unit] ?? hexEscape(unit);
+  return faithful ? text.replace(control, escape) : name.replace(controlOrHigh, escape);
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control bytes are what is escaped here
+const control = /[\x00-\x1f\x7f\\]/g;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control bytes are what is escaped here
+const controlOrHigh = /[\x00-\x1f\x7f-\xff\\]/g;
 
 const shortEscapes: Readonly<Record<string, string>> = {
   '\n': '\\n',
