@@ -27,8 +27,8 @@ export function displayByteString(name: ByteString): string {
   const bytes = byteStringToBuffer(name);
   const text = bytes.toString('utf8');
   const faithful = !text.includes('\ufffd') || Buffer.from(text, 'utf8').equals(bytes);
-  const escape = (unit: string): string => shortEscapes[unit] ?? hexEscape(unit);
-  return faithful ? text.replace(control, escape) : name.replace(controlOrHigh, escape);
+  const escaped = (unit: string): string => shortEscapes[unit] ?? hexEscape(unit);
+  return faithful ? text.replace(control, escaped) : name.replace(controlOrHigh, escaped);
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control bytes are what is escaped here
