@@ -1,0 +1,148 @@
+import t from 'tap';
+import type { Chunk, FileChunks } from '../../src/chunk/frame.js';
+import { isThinError } from '../../src/errors.js';
+import { ChunkMap, placementsPerChunkMax } from '../../src/thin/chunk-map.js';
+import { encodeChunkMap } from '../../src/thin/chunk-map-encoder.js';
+import {
+  madeUpChunk,
+  madeUpDigest,
+  madeUpFile,
+  madeUpFiles,
+  madeUpFrame,
+} from './made-up-chunks.js';
+
+const code = (wanted: string) => (error: unknown) => isThinError(error) && error.code === wanted;
+
+t.test('what is written is read back', async (t) => {
+  const { files, packs } = madeUpFiles();
+  const map = ChunkMap.parse(encodeChunkMap({ files, packs }));
+  t.strictSame(map.packs, packs);
+  for (const file of files) {
+    t.strictSame(map.chunksOf(file.content), file.chunks, `chunks of ${file.content}`);
+    for (const chunk of file.chunks) t.strictSame(map.find(chunk.digest), chunk);
+  }
+  const summaries = files.map(({ content, size, chunks }) => ({
+    content,
+    size,
+    chunkCount: chunks.length,
+  }));
+  const byContent = (a: { content: string }, b: { content: string }) =>
+    a.content < b.content ? -1 : 1;
+  t.strictSame([...map.files()].sort(byContent), summaries.sort(byContent));
+});
+
+t.test('what is not there is not found', async (t) => {
+  const { files, packs } = madeUpFiles();
+  const map = ChunkMap.parse(encodeChunkMap({ files, packs }));
+  t.equal(map.chunksOf(madeUpDigest('nothing')), undefined);
+  t.equal(map.chunksOf(madeUpDigest('tail')), undefined, 'a chunk is not a file by being one');
+  t.equal(map.find(madeUpDigest('large')), undefined, 'nor a file a chunk');
+  const elsewhere = madeUpFrame(madeUpDigest('another pack'));
+  t.strictSame(map.placementsIn(elsewhere), []);
+  t.strictSame(
+    map.placementsIn({ ...elsewhere, pack: packs[0]?.digest ?? elsewhere.pack, offset: 7 }),
+    [],
+  );
+});
+
+t.test('every chunk of a frame has its places', async (t) => {
+  const { files, packs } = madeUpFiles();
+  const map = ChunkMap.parse(encodeChunkMap({ files, packs }));
+  const wanted = files.flatMap(placesOf);
+  const frames = new Set(files.flatMap((file) => file.chunks).map((chunk) => chunk.frame));
+  const found = [...frames].flatMap((frame) => map.placementsIn(frame));
+  t.equal(found.length, wanted.length);
+  const sorted = (places: unknown[]) => places.map((place) => JSON.stringify(place)).sort();
+  t.strictSame(sorted(found), sorted(wanted));
+});
+
+function placesOf({ content, size, chunks }: FileChunks) {
+  let offset = 0;
+  return chunks.map((chunk) => {
+    offset += chunk.length;
+    return { content, size, offsetInFile: offset - chunk.length, chunk };
+  });
+}
+
+t.test('a chunk that recurs too often has bounded places', async (t) => {
+  const pack = { digest: madeUpDigest('pack'), size: 1000 };
+  const zeros = madeUpChunk('zeros', madeUpFrame(pack.digest), 0, 1000);
+  const file = madeUpFile('sparse', Array<Chunk>(placementsPerChunkMax + 1).fill(zeros));
+  const map = ChunkMap.parse(encodeChunkMap({ files: [file], packs: [pack] }));
+  t.equal(map.placementsIn(zeros.frame).length, placementsPerChunkMax);
+  t.equal(map.chunksOf(file.content)?.length, placementsPerChunkMax + 1);
+});
+
+t.test('an image of empty files has an empty map', async (t) => {
+  const map = ChunkMap.parse(encodeChunkMap({ files: [], packs: [] }));
+  t.strictSame([...map.files()], []);
+  t.equal(map.chunksOf(madeUpDigest('x')), undefined);
+});
+
+t.test(
+  'the same content gives the same bytes, and needs no pack that it does not use',
+  async (t) => {
+    const { files, packs } = madeUpFiles();
+    const bytes = encodeChunkMap({ files, packs });
+    const unused = { digest: madeUpDigest('unused'), size: 1 };
+    t.same(encodeChunkMap({ files: [...files, ...files], packs: [...packs, unused] }), bytes);
+  },
+);
+
+t.test('the encoder refuses what does not add up', async (t) => {
+  const pack = { digest: madeUpDigest('pack'), size: 5000 };
+  const frame = madeUpFrame(pack.digest);
+  const one = madeUpChunk('one', frame, 0, 10);
+  const refused: Record<string, FileChunks[]> = {
+    'a wrong size': [{ ...madeUpFile('x', [one]), size: 11 }],
+    'no chunks': [{ content: madeUpDigest('x'), size: 0, chunks: [] }],
+    'another digest than its only chunk': [
+      { ...madeUpFile('x', [one]), content: madeUpDigest('y') },
+    ],
+    'overlapping chunks': [madeUpFile('x', [one, madeUpChunk('two', frame, 9, 10)])],
+    'overlapping frames': [
+      madeUpFile('x', [one, madeUpChunk('two', { ...frame, offset: 599 }, 0, 10)]),
+    ],
+    'two frames at one offset': [
+      madeUpFile('x', [one, madeUpChunk('two', { ...frame, length: 599 }, 0, 10)]),
+    ],
+    'a chunk of two lengths': [madeUpFile('x', [one, { ...one, length: 9 }])],
+    'a pack that is not given': [
+      madeUpFile('x', [madeUpChunk('two', madeUpFrame(madeUpDigest('other')), 0, 10)]),
+    ],
+  };
+  for (const [what, files] of Object.entries(refused)) {
+    try {
+      encodeChunkMap({ files, packs: [pack] });
+      t.fail(what);
+    } catch (error) {
+      t.ok(code('invalid')(error), what);
+    }
+  }
+});
+
+t.test('a million chunks fit', async (t) => {
+  const pack = { digest: madeUpDigest('pack'), size: 2 ** 40 };
+  const files = millionChunks(pack.digest);
+  const bytes = encodeChunkMap({ files, packs: [pack] });
+  const before = process.memoryUsage();
+  const map = ChunkMap.parse(bytes);
+  const after = process.memoryUsage();
+  const grown = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers;
+  t.ok(bytes.length < 50 * 2 ** 20, `${bytes.length} bytes`);
+  t.ok(grown < 32 * 2 ** 20, `parsing keeps ${grown} bytes beside them`);
+  const [file] = files.slice(-1);
+  t.strictSame(map.chunksOf(file?.content ?? madeUpDigest('')), file?.chunks);
+});
+
+function millionChunks(pack: ReturnType<typeof madeUpDigest>): FileChunks[] {
+  return Array.from({ length: 1000 }, (_, file) => {
+    const chunks: Chunk[] = [];
+    for (let at = 0; at < 250; at++) {
+      const frame = madeUpFrame(pack, { offset: (file * 250 + at) * 1000 });
+      for (let n = 0; n < 4; n++)
+        chunks.push(madeUpChunk(`${file} ${at} ${n}`, frame, n * 250, 250));
+    }
+    return madeUpFile(`file ${file}`, chunks);
+  });
+}
