@@ -1,0 +1,179 @@
+import type { Digest } from '../digest.js';
+import { isThinError, ThinError } from '../errors.js';
+import { mapBounded } from './bounded.js';
+import { isChunk } from './chunk-table.js';
+import type { FileOrigin, FileRef } from './file-origin.js';
+import type { FrameFlights } from './frame-flights.js';
+import type { FrameKeeper } from './frame-keeper.js';
+import type { ChunkBytes, PartialFile } from './partial-file.js';
+import type { ChunkedFile, PartialFiles } from './partial-files.js';
+import type { TierFiles } from './tier-files.js';
+
+/** Chunks of one read that are fetched at the same time; a read of the kernel has at most 16. */
+const chunksInFlight = 8;
+/** A file can be closed or renamed between finding and reading it; more often is no coincidence. */
+const attemptsMax = 3;
+
+const emptyBuffer = Buffer.alloc(0);
+
+/** Where a chunk lies in a complete file that is here. */
+export interface ChunkCopy extends FileRef {
+  readonly offset: number;
+}
+
+/** What the reader tells the rest of the cache, and asks of it. */
+export interface ReaderEvents {
+  /** Copies of chunks in complete files, in the order of `chunks`. Never fails. */
+  findCopies(chunks: readonly Digest[]): Promise<readonly (ChunkCopy | undefined)[]>;
+  /** A complete file turned out to be something else; it is to be removed. */
+  wrong(content: Digest): Promise<void>;
+  /** The disk failed; the read goes on without it. */
+  failed(error: unknown): void;
+}
+
+/** Answers reads: from the tier, from a partial file, from copies of its chunks, from the origin. */
+export class FileReader {
+  readonly #tier: TierFiles;
+  readonly #partials: PartialFiles;
+  readonly #flights: FrameFlights;
+  readonly #keeper: FrameKeeper;
+  readonly #events: ReaderEvents;
+
+  constructor(
+    tier: TierFiles,
+    partials: PartialFiles,
+    flights: FrameFlights,
+    keeper: FrameKeeper,
+    events: ReaderEvents,
+  ) {
+    this.#tier = tier;
+    this.#partials = partials;
+    this.#flights = flights;
+    this.#keeper = keeper;
+    this.#events = events;
+  }
+
+  /** Bytes `offset` to `offset + length` of a file, fewer where it ends before. */
+  async read(
+    file: FileRef,
+    offset: number,
+    length: number,
+    origin: FileOrigin,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    const end = Math.min(offset + length, file.size);
+    if (offset >= end) return emptyBuffer;
+    let partial = this.#partials.opened(file, origin);
+    if (partial === undefined) {
+      const complete = await this.#readComplete(file, offset, end, origin);
+      if (complete !== undefined) return complete;
+    }
+    const chunked = this.#partials.describe(file, origin);
+    if (chunked === undefined) throw notHere(file);
+    partial ??= await this.#openPartial(chunked);
+    const bytes = await partial?.read(offset, end).catch((error: unknown) => this.#miss(error));
+    return bytes ?? this.#readMissing(chunked, partial, offset, end, origin, signal);
+  }
+
+  /** From the tier; undefined if the file is not there, is wrong, or the disk fails. */
+  async #readComplete(
+    file: FileRef,
+    offset: number,
+    end: number,
+    origin: FileOrigin,
+  ): Promise<Buffer | undefined> {
+    for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+      try {
+        const open = this.#tier.opened(file.content) ?? (await this.#tier.open(file.content));
+        if (open === undefined) return undefined;
+        if (open.file.size !== file.size && (await open.verify())) {
+          this.#tier.checkSize(file, open);
+        }
+        const bytes = await open.read(offset, end, () => origin.chunksOf(file.content));
+        if (bytes !== 'wrong') return bytes;
+        await this.#events.wrong(file.content);
+      } catch (error) {
+        if (isThinError(error, 'corrupt')) throw error;
+        if (!isThinError(error, 'busy')) return this.#miss(error);
+      }
+    }
+    return undefined;
+  }
+
+  /** Undefined for a small file, which is never kept in part, and where the disk fails. */
+  async #openPartial(chunked: ChunkedFile): Promise<PartialFile | undefined> {
+    if (chunked.table.chunks.length === 1) return undefined;
+    try {
+      return await this.#partials.open(chunked);
+    } catch (error) {
+      return this.#miss(error);
+    }
+  }
+
+  /** A read that is in parts not here: every chunk from the nearest place that has it. */
+  async #readMissing(
+    chunked: ChunkedFile,
+    partial: PartialFile | undefined,
+    offset: number,
+    end: number,
+    origin: FileOrigin,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    const { file, table } = chunked;
+    const first = table.indexAt(offset);
+    const last = table.indexAt(end - 1);
+    const indexes = Array.from({ length: last - first + 1 }, (_, at) => first + at);
+    const missing = indexes.filter((index) => partial?.has(index) !== true);
+    const copies = await this.#copyChunks(chunked, missing);
+    const pieces = await mapBounded(indexes, chunksInFlight, async (index) => {
+      const here = partial?.has(index) === true ? partial.readChunk(index) : undefined;
+      const bytes = await here?.catch((error: unknown) => this.#miss(error));
+      const known = bytes ?? copies.get(index);
+      return known ?? this.#flights.chunk(origin, file.content, table.chunk(index), signal);
+    });
+    const from = offset - table.start(first);
+    const [only] = pieces;
+    const all = pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces);
+    return all.subarray(from, from + end - offset);
+  }
+
+  /** Chunks that other files here have, verified; they are kept in this file too. */
+  async #copyChunks(
+    chunked: ChunkedFile,
+    missing: readonly number[],
+  ): Promise<Map<number, Buffer>> {
+    const copied = new Map<number, Buffer>();
+    const { table } = chunked;
+    const digests = missing.map((index) => table.chunk(index).digest);
+    const copies = await this.#events.findCopies(digests);
+    for (const [at, index] of missing.entries()) {
+      const copy = copies[at];
+      const bytes = copy && (await this.#readCopy(copy, table.chunk(index).length));
+      if (bytes !== undefined && isChunk(table.chunk(index), bytes)) copied.set(index, bytes);
+    }
+    const chunks: ChunkBytes[] = [...copied].map(([index, bytes]) => ({ index, bytes }));
+    if (chunks.length > 0) await this.#keeper.keepChunks(chunked, chunks);
+    return copied;
+  }
+
+  async #readCopy(copy: ChunkCopy, length: number): Promise<Buffer | undefined> {
+    try {
+      const open = await this.#tier.open(copy.content);
+      return await open?.readUnverified(copy.offset, length);
+    } catch (error) {
+      return this.#miss(error);
+    }
+  }
+
+  #miss(error: unknown): undefined {
+    this.#events.failed(error);
+    return undefined;
+  }
+}
+
+function notHere(file: FileRef): ThinError {
+  return new ThinError(
+    'not-found',
+    `Cannot read file ${file.content}: it is not in the cache, and its image has no thin form to fetch it from (pull the image again)`,
+  );
+}

@@ -1,0 +1,155 @@
+import type { Digest } from '../digest.js';
+import { mapBounded } from './bounded.js';
+import type { FileOrigin, FileRef, Placement } from './file-origin.js';
+import type { StoreFrame, VerifiedFrame } from './frame-flights.js';
+import type { ChunkBytes, PartialFile } from './partial-file.js';
+import type { ChunkedFile, PartialFiles } from './partial-files.js';
+import type { TierFiles } from './tier-files.js';
+
+/** Bytes of frames on their way to the disk; beyond it frames are served and not kept. */
+const bytesInFlightMax = 64 * 1024 * 1024;
+/**
+ * Bytes written for one frame. A chunk that recurs (zeros, padding) belongs to many places; the rest
+ * of them is filled when they are read.
+ */
+const bytesPerFrameMax = 4 * 1024 * 1024;
+/** Files of one frame written at the same time. */
+const filesInFlight = 4;
+
+/** What the keeper tells the rest of the cache, and asks of it. */
+export interface KeeperEvents {
+  /** May `bytes` more go to the disk? */
+  admit(bytes: number): boolean;
+  /** A complete file has its name now. `chunks` where it has more than one. */
+  completed(file: FileRef, chunks: ChunkedFile['table'] | undefined): void;
+  /** The partial file that it was is gone. */
+  promoted(key: string): void;
+  filled(partial: PartialFile): void;
+  /** Something could not be kept; reads go on. */
+  failed(error: unknown): void;
+}
+
+/** Puts on the disk what was fetched: small files whole, chunks of large ones into partial files. */
+export class FrameKeeper {
+  readonly #tier: TierFiles;
+  readonly #partials: PartialFiles;
+  readonly #events: KeeperEvents;
+  readonly #promoting = new Map<string, Promise<void>>();
+  #bytesInFlight = 0;
+
+  constructor(tier: TierFiles, partials: PartialFiles, events: KeeperEvents) {
+    this.#tier = tier;
+    this.#partials = partials;
+    this.#events = events;
+  }
+
+  readonly keepFrame: StoreFrame = async (origin, frame, wanted) => {
+    const { kept, all } = worthKeeping(frame, wanted);
+    const works: (() => Promise<void>)[] = [];
+    const large = new Map<Digest, Placement[]>();
+    for (const placement of kept) {
+      if (placement.size === placement.chunk.length) {
+        works.push(() => this.#keepSmall(placement, frame));
+      } else {
+        const of = large.get(placement.content) ?? [];
+        large.set(placement.content, of);
+        of.push(placement);
+      }
+    }
+    for (const of of large.values()) works.push(() => this.#keepLarge(origin, of, frame));
+    const done = await this.#guarded(frame.bytes.length, () =>
+      mapBounded(works, filesInFlight, (work) => work()),
+    );
+    return done && all;
+  };
+
+  /** Keeps chunks that were copied from another file here. */
+  keepChunks(chunked: ChunkedFile, chunks: readonly ChunkBytes[]): Promise<boolean> {
+    const total = chunks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    return this.#guarded(total, () => this.#fill(chunked, chunks));
+  }
+
+  async #guarded(bytes: number, work: () => Promise<unknown>): Promise<boolean> {
+    if (this.#bytesInFlight + bytes > bytesInFlightMax || !this.#events.admit(bytes)) return false;
+    this.#bytesInFlight += bytes;
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      this.#events.failed(error);
+      return false;
+    } finally {
+      this.#bytesInFlight -= bytes;
+    }
+  }
+
+  async #keepSmall({ content, size, chunk }: Placement, frame: VerifiedFrame): Promise<void> {
+    const bytes = frame.chunk(chunk);
+    if (bytes === undefined || chunk.digest !== content) return;
+    if (await this.#tier.put(content, bytes)) this.#events.completed({ content, size }, undefined);
+  }
+
+  async #keepLarge(
+    origin: FileOrigin,
+    placements: readonly Placement[],
+    frame: VerifiedFrame,
+  ): Promise<void> {
+    const [first] = placements;
+    if (first === undefined) return;
+    const file = { content: first.content, size: first.size };
+    const chunked = this.#partials.describe(file, origin);
+    if (chunked === undefined || (await this.#tier.has(file.content))) return;
+    const chunks: ChunkBytes[] = [];
+    for (const { offsetInFile, chunk } of placements) {
+      const index = chunked.table.indexAt(offsetInFile);
+      const bytes = frame.chunk(chunk);
+      const belongs =
+        chunked.table.start(index) === offsetInFile &&
+        chunked.table.chunk(index).digest === chunk.digest;
+      if (belongs && bytes !== undefined) chunks.push({ index, bytes });
+    }
+    await this.#fill(chunked, chunks);
+  }
+
+  async #fill(chunked: ChunkedFile, chunks: readonly ChunkBytes[]): Promise<void> {
+    const partial = await this.#partials.open(chunked);
+    await partial.write(chunks);
+    this.#events.filled(partial);
+    if (partial.ready) await this.#promoteOnce(chunked, partial);
+  }
+
+  /** Several frames may find a file ready at once. */
+  #promoteOnce(chunked: ChunkedFile, partial: PartialFile): Promise<void> {
+    const { key } = chunked;
+    const running = this.#promoting.get(key);
+    if (running !== undefined) return running;
+    const promotion = this.#promote(chunked, partial).finally(() => this.#promoting.delete(key));
+    this.#promoting.set(key, promotion);
+    return promotion;
+  }
+
+  /** A partial file that has become complete gets its final name. */
+  async #promote({ file, table, key }: ChunkedFile, partial: PartialFile): Promise<void> {
+    if (!(await partial.finish())) return;
+    await this.#partials.promote(key, (path) => this.#tier.adopt(path, file.content));
+    this.#events.promoted(key);
+    this.#events.completed(file, table);
+  }
+}
+
+/** The placements to write, those of `wanted` files first; `all` tells whether that is all of them. */
+function worthKeeping(
+  frame: VerifiedFrame,
+  wanted: ReadonlySet<Digest>,
+): { kept: Placement[]; all: boolean } {
+  const first = frame.placements.filter(({ content }) => wanted.has(content));
+  const others = frame.placements.filter(({ content }) => !wanted.has(content));
+  const kept: Placement[] = [];
+  let total = 0;
+  for (const placement of [...first, ...others]) {
+    total += placement.chunk.length;
+    if (total > bytesPerFrameMax) return { kept, all: false };
+    kept.push(placement);
+  }
+  return { kept, all: true };
+}

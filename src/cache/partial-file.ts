@@ -1,0 +1,207 @@
+import { Bitmap } from './bitmap.js';
+import type { ChunkTable } from './chunk-table.js';
+import { Descriptor } from './descriptor.js';
+import { type Disk, openOrCreate } from './disk.js';
+import type { FileRef } from './file-origin.js';
+import { bitmapAt, encodeTrailer, parseTrailer, trailerSize } from './partial-trailer.js';
+import { hashFile, readVerified } from './verified-read.js';
+
+/** Plain bytes of one chunk that were verified. */
+export interface ChunkBytes {
+  readonly index: number;
+  readonly bytes: Buffer;
+}
+
+/**
+ * A large file that is being filled chunk by chunk, open. `present` chunks are on the disk; of
+ * those, the ones in `verified` were verified since the file was opened. Phases: filling →
+ * finished (cut to size, ready to be renamed into a tier; the chunks are still readable).
+ */
+export class PartialFile {
+  readonly file: FileRef;
+  readonly table: ChunkTable;
+  readonly key: string;
+  readonly #descriptor: Descriptor;
+  readonly #present: Bitmap;
+  readonly #verified: Bitmap;
+  #mismatched: boolean;
+  #finished: boolean;
+  /** Bytes of disk taken, as of the last trailer. */
+  #allocated: number;
+  /** Writes of the trailer, one after the other. */
+  #trailer: Promise<void> = Promise.resolve();
+  #writers = 0;
+
+  static async open(
+    disk: Disk,
+    path: string,
+    file: FileRef,
+    table: ChunkTable,
+    key: string,
+  ): Promise<PartialFile> {
+    const descriptor = new Descriptor(disk, await disk.open(path, openOrCreate));
+    try {
+      const count = table.chunks.length;
+      const { size, allocated } = await descriptor.use((on, fd) => on.stat(fd));
+      const bytes = Buffer.alloc(trailerSize(count));
+      if (size === bitmapAt(file.size) + bytes.length) {
+        await descriptor.read(bytes, bitmapAt(file.size));
+      }
+      const found = parseTrailer(bytes, file, count);
+      // A file that is cut to size was finished when its process died: the chunks tell.
+      const present = found?.present ?? new Bitmap(count);
+      if (found === undefined && size === file.size) present.setAll();
+      const mismatched = found?.mismatched ?? false;
+      return new PartialFile({ descriptor, file, table, key, present, mismatched, allocated });
+    } catch (error) {
+      await descriptor.retire();
+      throw error;
+    }
+  }
+
+  private constructor(state: {
+    descriptor: Descriptor;
+    file: FileRef;
+    table: ChunkTable;
+    key: string;
+    present: Bitmap;
+    mismatched: boolean;
+    allocated: number;
+  }) {
+    this.#descriptor = state.descriptor;
+    this.file = state.file;
+    this.table = state.table;
+    this.key = state.key;
+    this.#present = state.present;
+    this.#finished = false;
+    this.#verified = new Bitmap(state.present.length);
+    this.#mismatched = state.mismatched;
+    this.#allocated = state.allocated;
+  }
+
+  get busy(): boolean {
+    return this.#writers > 0 || this.#descriptor.busy;
+  }
+
+  get allocated(): number {
+    return this.#allocated;
+  }
+
+  /** True where all chunks are here and the whole may be tried as the file that it claims to be. */
+  get ready(): boolean {
+    return this.#present.full && !this.#mismatched && !this.#finished;
+  }
+
+  has(index: number): boolean {
+    return this.#present.has(index);
+  }
+
+  /**
+   * Bytes `offset` to `end`.
+   * @returns undefined where a chunk of the range is missing (or turned out to be wrong: it is
+   *   missing from now on)
+   */
+  async read(offset: number, end: number): Promise<Buffer | undefined> {
+    const { table } = this;
+    if (!this.#present.hasAll(table.indexAt(offset), table.indexAt(end - 1))) return undefined;
+    return readVerified(this.#descriptor, table, this.#verified, offset, end, (index) => {
+      this.#present.clear(index);
+      this.#verified.clear(index);
+    });
+  }
+
+  readChunk(index: number): Promise<Buffer | undefined> {
+    return this.read(this.table.start(index), this.table.start(index + 1));
+  }
+
+  /** Keeps chunks that were verified; neighbours in `chunks` go to the disk together. */
+  async write(chunks: readonly ChunkBytes[]): Promise<void> {
+    const wanted = chunks.filter(({ index }) => !this.#present.has(index));
+    if (wanted.length === 0 || this.#finished) return;
+    this.#writers++;
+    try {
+      for (const run of neighbours(wanted)) await this.#writeRun(run);
+      await this.#writeTrailer();
+    } finally {
+      this.#writers--;
+    }
+  }
+
+  async #writeRun(run: readonly ChunkBytes[]): Promise<void> {
+    const [first] = run;
+    if (first === undefined) return;
+    const bytes = run.length === 1 ? first.bytes : Buffer.concat(run.map((chunk) => chunk.bytes));
+    const at = this.table.start(first.index);
+    await this.#descriptor.use((disk, fd) => disk.write(fd, bytes, at));
+    for (const { index } of run) {
+      this.#present.set(index);
+      this.#verified.set(index);
+    }
+  }
+
+  #writeTrailer(): Promise<void> {
+    const next = this.#trailer.then(() =>
+      this.#descriptor.use(async (disk, fd) => {
+        if (this.#finished) return;
+        const bytes = encodeTrailer({
+          file: this.file,
+          present: this.#present,
+          mismatched: this.#mismatched,
+        });
+        await disk.write(fd, bytes, bitmapAt(this.file.size));
+        this.#allocated = (await disk.stat(fd)).allocated;
+      }),
+    );
+    this.#trailer = next.catch(() => undefined);
+    return next;
+  }
+
+  /**
+   * Where all chunks are here: verifies the whole and cuts the trailer off. Chunks that turn out to
+   * be wrong are missing afterwards; if none is, the chunk list lies about the content, and the file
+   * stays as it is, of use to the image that it came from and to no other.
+   * @returns true if the file is what its digest says, and may get its final name
+   */
+  async finish(): Promise<boolean> {
+    this.#writers++;
+    try {
+      if (!this.ready) return false;
+      if ((await hashFile(this.#descriptor, this.file.size)) !== this.file.content) {
+        await this.#findWrong();
+        return false;
+      }
+      await this.#trailer;
+      this.#finished = true;
+      const { size } = this.file;
+      await this.#descriptor.use((disk, fd) => disk.truncate(fd, size));
+      return true;
+    } finally {
+      this.#writers--;
+    }
+  }
+
+  async #findWrong(): Promise<void> {
+    for (let index = 0; index < this.table.chunks.length; index++) {
+      if (this.#present.has(index)) await this.readChunk(index);
+    }
+    this.#mismatched = this.#present.full;
+    await this.#writeTrailer();
+  }
+
+  async close(): Promise<void> {
+    await this.#trailer;
+    await this.#descriptor.retire();
+  }
+}
+
+/** Cuts a list of chunks into runs that lie one behind the other in the file. */
+function neighbours(chunks: readonly ChunkBytes[]): ChunkBytes[][] {
+  const runs: ChunkBytes[][] = [];
+  for (const chunk of [...chunks].sort((a, b) => a.index - b.index)) {
+    const run = runs.at(-1);
+    const previous = run?.at(-1)?.index;
+    if (run !== undefined && previous === chunk.index - 1) run.push(chunk);
+    else if (previous !== chunk.index) runs.push([chunk]);
+  }
+  return runs;
+}

@@ -1,0 +1,144 @@
+import { LRUCache } from 'lru-cache';
+import { ThinError } from '../errors.js';
+import { ChunkTable } from './chunk-table.js';
+import { type Disk, errnoName } from './disk.js';
+import type { FileOrigin, FileRef } from './file-origin.js';
+import { PartialFile } from './partial-file.js';
+
+/** Partial files held open. */
+const openFilesMax = 256;
+/** Chunk lists remembered with their keys, so that not every read builds them. */
+const tablesMax = 2048;
+
+/** A file as one image has it: its chunks, and the name of its partial file. */
+export interface ChunkedFile {
+  readonly file: FileRef;
+  readonly table: ChunkTable;
+  readonly key: string;
+}
+
+/** The open partial files, one object for each file whatever number of images share it. */
+export class PartialFiles {
+  readonly #disk: Disk;
+  readonly #directory: string;
+  readonly #tables = new LRUCache<string, ChunkedFile>({ max: tablesMax });
+  /** In order of use. Not an LRU cache: a file that is being filled must stay the only one. */
+  readonly #open = new Map<string, PartialFile>();
+  /** Openings and removals under way; whoever wants the same file waits. */
+  readonly #changing = new Map<string, Promise<unknown>>();
+
+  constructor(disk: Disk, directory: string) {
+    this.#disk = disk;
+    this.#directory = directory;
+  }
+
+  path(key: string): string {
+    return `${this.#directory}/${key}`;
+  }
+
+  /**
+   * The file's chunks as `origin` tells them; undefined where it knows none.
+   * @throws ThinError `corrupt` if they contradict the file
+   */
+  describe(file: FileRef, origin: FileOrigin): ChunkedFile | undefined {
+    const name = tableName(file, origin);
+    const known = this.#tables.get(name);
+    if (known !== undefined) {
+      if (known.file.size === file.size) return known;
+      throw new ThinError(
+        'corrupt',
+        `Cannot read file ${file.content}: the image says ${file.size} and ${known.file.size} bytes`,
+      );
+    }
+    const chunks = origin.chunksOf(file.content);
+    if (chunks === undefined) return undefined;
+    const table = new ChunkTable(file, chunks);
+    const described = { file, table, key: table.key(file) };
+    this.#tables.set(name, described);
+    return described;
+  }
+
+  /** The partial file of `origin` if it is open; costs no call. */
+  opened(file: FileRef, origin: FileOrigin): PartialFile | undefined {
+    const known = this.#tables.get(tableName(file, origin));
+    return known?.file.size === file.size ? this.#open.get(known.key) : undefined;
+  }
+
+  /** Opens the partial file, made if it is missing. */
+  async open({ file, table, key }: ChunkedFile): Promise<PartialFile> {
+    for (;;) {
+      const open = this.#open.get(key);
+      if (open !== undefined) {
+        this.#open.delete(key);
+        this.#open.set(key, open);
+        return open;
+      }
+      const changing = this.#changing.get(key);
+      if (changing !== undefined) {
+        await changing.catch(() => undefined);
+        continue;
+      }
+      await this.#change(key, async () => {
+        this.#open.set(key, await PartialFile.open(this.#disk, this.path(key), file, table, key));
+        this.#closeIdle(key);
+      });
+    }
+  }
+
+  /** True where the file is being read, filled or opened. */
+  busy(key: string): boolean {
+    return this.#changing.has(key) || this.#open.get(key)?.busy === true;
+  }
+
+  /** Closes the file and moves it to where `place` puts it. */
+  async promote(key: string, place: (path: string) => Promise<void>): Promise<void> {
+    await this.#change(key, async () => {
+      await place(this.path(key));
+      const open = this.#open.get(key);
+      this.#open.delete(key);
+      void open?.close();
+    });
+  }
+
+  /** Removes the file. */
+  async remove(key: string): Promise<void> {
+    await this.#changing.get(key)?.catch(() => undefined);
+    await this.#change(key, async () => {
+      const open = this.#open.get(key);
+      this.#open.delete(key);
+      await open?.close();
+      await this.#disk.unlink(this.path(key)).catch((error: unknown) => {
+        if (errnoName(error) !== 'ENOENT') throw error;
+      });
+    });
+  }
+
+  async #change(key: string, work: () => Promise<void>): Promise<void> {
+    const changing = work();
+    this.#changing.set(key, changing);
+    try {
+      await changing;
+    } finally {
+      this.#changing.delete(key);
+    }
+  }
+
+  #closeIdle(opened: string): void {
+    for (const [key, file] of this.#open) {
+      if (this.#open.size <= openFilesMax || key === opened) return;
+      if (file.busy || this.#changing.has(key)) continue;
+      this.#open.delete(key);
+      void file.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#changing.values());
+    await Promise.all([...this.#open.values()].map((file) => file.close()));
+    this.#open.clear();
+  }
+}
+
+function tableName(file: FileRef, origin: FileOrigin): string {
+  return `${origin.id} ${file.content}`;
+}
