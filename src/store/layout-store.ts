@@ -1,0 +1,76 @@
+import { ThinError } from '../errors.js';
+import { limits } from '../limits.js';
+import { bytesOf, collect, verified } from './byte-stream.js';
+import { encodeManifestList, parseManifestList } from './manifest-list.js';
+import { blobPath, subjectPath, tagPath } from './object-paths.js';
+import type { ObjectReader, ObjectWriter } from './objects.js';
+import type { Blob, ListedManifest, Store, WritableStore } from './store.js';
+
+/** A store in the layout of object-paths.ts, over anything that holds files. */
+export function layoutStore(objects: ObjectReader): Store {
+  const list = async (path: string, signal: AbortSignal): Promise<ListedManifest[]> => {
+    const bytes = await objects.readSmall(path, limits.manifestBytesMax, signal);
+    return bytes ? parseManifestList(bytes, `${path} of ${objects}`) : [];
+  };
+  return {
+    async *openRange(blob, offset, length, signal, options) {
+      checkRange(blob, offset, length);
+      const range = { offset, length, size: blob.size };
+      yield* objects.openRange(blobPath(blob.digest), range, signal, options);
+    },
+    async readManifest(manifest, signal) {
+      if (manifest.size > limits.manifestBytesMax) throw tooLarge(manifest);
+      const range = { offset: 0, length: manifest.size, size: manifest.size };
+      const source = objects.openRange(blobPath(manifest.digest), range, signal);
+      return await collect(verified(source, manifest), manifest.size, `manifest from ${objects}`);
+    },
+    async referrers(repository, subject, signal) {
+      return await list(subjectPath(repository, subject), signal);
+    },
+    async tagged(repository, tag, signal) {
+      return await list(tagPath(repository, tag), signal);
+    },
+    toString: () => objects.toString(),
+  };
+}
+
+export function writableLayoutStore(objects: ObjectWriter): WritableStore {
+  const putBlob: WritableStore['putBlob'] = async (blob, open, signal) => {
+    const path = blobPath(blob.digest);
+    if (await objects.has(path, blob.size, signal)) return;
+    await objects.put(path, blob.size, verified(open(0), blob), signal);
+  };
+  const putSmall = (path: string, bytes: Buffer, signal: AbortSignal) =>
+    objects.put(path, bytes.length, bytesOf(bytes)(0), signal);
+  return {
+    ...layoutStore(objects),
+    putBlob,
+    hasBlob: (blob, signal) => objects.has(blobPath(blob.digest), blob.size, signal),
+    async putManifest({ repository, subject, listed, bytes }, signal) {
+      const path = subjectPath(repository, subject);
+      await putBlob(listed, bytesOf(bytes), signal);
+      await putSmall(path, encodeManifestList([listed]), signal);
+    },
+    async putTag(repository, tag, index, signal) {
+      await putSmall(tagPath(repository, tag), index, signal);
+    },
+  };
+}
+
+function checkRange(blob: Blob, offset: number, length: number): void {
+  const fits = Number.isSafeInteger(offset) && Number.isSafeInteger(length);
+  if (!fits || offset < 0 || length < 0 || offset > blob.size - length) {
+    throw new ThinError(
+      'invalid',
+      `Cannot read ${length} bytes at ${offset} of ${blob.digest}: it has ${blob.size}`,
+    );
+  }
+}
+
+function tooLarge(manifest: Blob): ThinError {
+  return new ThinError(
+    'invalid',
+    `Cannot read manifest ${manifest.digest}: it has ${manifest.size} bytes ` +
+      `(wanted at most ${limits.manifestBytesMax})`,
+  );
+}
