@@ -1,0 +1,82 @@
+import type { ByteString } from '../byte-string.js';
+import { alignUp, xattrEntry, xattrPrefixes, xattrUnit } from './erofs-layout.js';
+import { type InodePlan, isWhiteout } from './inode-plan.js';
+import {
+  addedXattr,
+  escapeXattr,
+  metacopyXattr,
+  redirectTo,
+  redirectXattr,
+  type StandIn,
+  standInXattr,
+  whiteoutDirectoryStandIns,
+  whiteoutFileStandIns,
+} from './overlay-xattrs.js';
+
+/** An xattr as an image has it. */
+export interface StoredXattr {
+  readonly prefix: number;
+  /** The name without the prefix. */
+  readonly name: ByteString;
+  readonly value: ByteString;
+}
+
+/**
+ * The xattrs that an inode gets in the image, its own in byte order of their names. Those whose
+ * namespace Linux does not have are left out, as no file on Linux can have them.
+ */
+export function storedXattrs(plan: InodePlan): StoredXattr[] {
+  const { node, directory } = plan;
+  const stored: StoredXattr[] = [];
+  if (node.type === 'file' && node.size > 0) {
+    push(stored, redirectXattr, redirectTo(node.content));
+    push(stored, metacopyXattr, '' as ByteString);
+  }
+  const standIns = standInsOf(plan);
+  if (node.xattrs.size === 0 && standIns === undefined) return stored;
+
+  const own = [...node.xattrs.keys()].map((name) => ({ name, as: escapeXattr(name) }));
+  for (const { name, as } of own.sort((a, b) => (a.as < b.as ? -1 : 1))) {
+    const value = node.xattrs.get(name);
+    if (value !== undefined) push(stored, as, value.toString('latin1') as ByteString);
+  }
+  if (standIns === undefined) return stored;
+
+  const taken = new Set<string>(own.map(({ as }) => as));
+  const added = standIns.filter(({ name }) => !taken.has(standInXattr(name)));
+  for (const { name, value } of added) push(stored, standInXattr(name), value as ByteString);
+  push(stored, addedXattr, added.map(({ name }) => name).join(',') as ByteString);
+  return stored;
+
+  function standInsOf(at: InodePlan): readonly StandIn[] | undefined {
+    if (directory?.holdsWhiteout) return whiteoutDirectoryStandIns;
+    return isWhiteout(at.node) ? whiteoutFileStandIns : undefined;
+  }
+}
+
+function push(stored: StoredXattr[], fullName: ByteString, value: ByteString): void {
+  for (const [prefix, start] of xattrPrefixes) {
+    if (!fullName.startsWith(start)) continue;
+    const name = fullName.slice(start.length) as ByteString;
+    // `user.` alone is no name; the ACL names are whole, and nothing may follow them.
+    if ((name === '') === start.endsWith('.')) return;
+    stored.push({ prefix, name, value });
+    return;
+  }
+}
+
+/** Bytes of an entry, padding included. */
+export function entryBytes({ name, value }: StoredXattr): number {
+  return alignUp(xattrEntry.headerSize + name.length + value.length, xattrUnit);
+}
+
+/** Writes an entry at `at`, and returns where the next one goes. */
+export function writeEntry(out: Buffer, at: number, xattr: StoredXattr): number {
+  out.writeUInt8(xattr.name.length, at + xattrEntry.nameLength);
+  out.writeUInt8(xattr.prefix, at + xattrEntry.prefix);
+  out.writeUInt16LE(xattr.value.length, at + xattrEntry.valueLength);
+  const nameAt = at + xattrEntry.headerSize;
+  out.write(xattr.name, nameAt, 'latin1');
+  out.write(xattr.value, nameAt + xattr.name.length, 'latin1');
+  return at + entryBytes(xattr);
+}
