@@ -10,7 +10,7 @@ import type { Blob, ListedManifest, Store, WritableStore } from './store.js';
 export function layoutStore(objects: ObjectReader): Store {
   const list = async (path: string, signal: AbortSignal): Promise<ListedManifest[]> => {
     const bytes = await objects.readSmall(path, limits.manifestBytesMax, signal);
-    return bytes ? parseManifestList(bytes, `${path} of ${objects}`) : [];
+    return bytes ? parseManifestList(bytes) : [];
   };
   return {
     async *openRange(blob, offset, length, signal, options) {

@@ -1,4 +1,5 @@
 import type { Digest } from '../digest.js';
+import type { Descriptor } from '../image/descriptor.js';
 
 /** A blob by the digest and the size that it must have. Sizes and offsets are in bytes. */
 export interface Blob {
@@ -7,19 +8,7 @@ export interface Blob {
 }
 
 /** A manifest that an index of the store lists. A claim: nothing of it is verified yet. */
-export interface ListedManifest extends Blob {
-  readonly mediaType: string;
-  readonly artifactType?: string | undefined;
-  readonly platform?: ListedPlatform | undefined;
-}
-
-export interface ListedPlatform {
-  readonly os: string;
-  readonly architecture: string;
-  readonly variant?: string | undefined;
-  readonly 'os.version'?: string | undefined;
-  readonly 'os.features'?: string[] | undefined;
-}
+export type ListedManifest = Descriptor & { readonly digest: Digest };
 
 export interface FetchOptions {
   /** Past every cache on the way: what came before was wrong. */
@@ -34,7 +23,7 @@ export interface FetchOptions {
 export interface Store {
   /**
    * Bytes `offset` to `offset + length` of a blob, exactly, or an error before the end. They are not
-   * verified: {@link ../store/blob-reading} does that for whole blobs, frames are verified by chunk.
+   * verified: `openVerified` (byte-stream.ts) does that for whole blobs; frames are by their chunks.
    */
   openRange(
     blob: Blob,

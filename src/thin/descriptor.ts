@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Digest, digestOf, isDigest } from '../digest.js';
 import { ThinError } from '../errors.js';
+import { type Platform, platformSchema } from '../image/descriptor.js';
 import { limits } from '../limits.js';
 import { packsMax } from './chunk-map-layout.js';
 import { type OriginalImage, readOriginalImage } from './original-image.js';
@@ -43,17 +44,13 @@ const document = z.object({
   text: z.string(),
 });
 
-const platform = z.object({
-  os: text,
-  architecture: text,
-  variant: text.optional(),
-  'os.version': text.optional(),
-  'os.features': z.array(text).max(64).optional(),
-});
-
 const thinDescriptorSchema = z.object({
   version: z.literal(thinDescriptorVersion),
-  image: z.object({ manifest: document.extend({ mediaType: text }), config: document, platform }),
+  image: z.object({
+    manifest: document.extend({ mediaType: text }),
+    config: document,
+    platform: platformSchema,
+  }),
   metadata: wireBlob(limits.metadataBytesMax),
   chunkMap: wireBlob(limits.chunkMapBytesMax),
   packs: z
@@ -77,8 +74,6 @@ export interface WireBlob {
 export interface ThinDescriptor extends Omit<Parsed, 'image'> {
   readonly image: OriginalImage;
 }
-
-export type Platform = Parsed['image']['platform'];
 
 /** What {@link encodeThinDescriptor} makes a descriptor of. */
 export interface ThinDescriptorContent {

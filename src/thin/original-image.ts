@@ -1,8 +1,8 @@
-import { z } from 'zod';
-import { type Digest, digestOf, isDigest } from '../digest.js';
+import { type Digest, digestOf } from '../digest.js';
 import { ThinError } from '../errors.js';
-import { limits } from '../limits.js';
-import type { Platform } from './descriptor.js';
+import type { Platform } from '../image/descriptor.js';
+import { type ImageLayer, imageLayers, parseImageConfig } from '../image/image-config.js';
+import { parseManifest } from '../image/manifest.js';
 
 /** A JSON document, byte for byte, with the digest and the size in bytes that it is known to have. */
 export interface EmbeddedDocument {
@@ -11,81 +11,34 @@ export interface EmbeddedDocument {
   readonly text: string;
 }
 
-/** One layer of the original image. */
-export interface OriginalLayer {
-  readonly mediaType: string;
-  /** Of the layer as the registry has it, compressed. */
-  readonly digest: Digest;
-  readonly size: number;
-  /** Of the uncompressed archive, as the image config says. */
-  readonly diffId: Digest;
-}
-
 /** The image that a thin image stands in for. */
 export interface OriginalImage {
   readonly manifest: EmbeddedDocument & { readonly mediaType: string };
   readonly config: EmbeddedDocument;
   readonly platform: Platform;
-  /** From the bottom up. */
-  readonly layers: readonly OriginalLayer[];
+  /** From the bottom up, each with its diff ID. */
+  readonly layers: readonly ImageLayer[];
 }
-
-const digest = z.string().refine(isDigest, 'wanted sha256: and 64 lower-case hex digits');
-const descriptor = z.object({
-  mediaType: z.string().max(255),
-  digest,
-  size: z.int().nonnegative(),
-});
-const manifestSchema = z.object({
-  config: descriptor,
-  layers: z.array(descriptor).max(limits.layersMax),
-});
-const configSchema = z.object({ rootfs: z.object({ diff_ids: z.array(digest) }) });
 
 /**
  * Checks that the documents are what their digests say, and that the manifest names this config.
- * @throws ThinError `corrupt`
+ * @throws ThinError `corrupt`; `invalid` for a manifest of a type that we do not know
  */
 export function readOriginalImage(image: Omit<OriginalImage, 'layers'>): OriginalImage {
-  const manifest = readDocument('manifest', image.manifest, manifestSchema);
-  const config = readDocument('config', image.config, configSchema);
-  if (
-    manifest.config.digest !== image.config.digest ||
-    manifest.config.size !== image.config.size
-  ) {
-    throw corrupt(`config ${image.config.digest} (the manifest names ${manifest.config.digest})`);
+  const manifest = parseManifest(bytesOfDocument(image.manifest), image.manifest.mediaType);
+  const config = parseImageConfig(bytesOfDocument(image.config));
+  if (manifest.kind === 'index') throw corrupt('an index in place of a manifest');
+  const named = manifest.config;
+  if (named.digest !== image.config.digest || named.size !== image.config.size) {
+    throw corrupt(`config ${image.config.digest} (its manifest names ${named.digest})`);
   }
-  const diffIds = config.rootfs.diff_ids;
-  if (diffIds.length !== manifest.layers.length) {
-    throw corrupt(`${diffIds.length} diff IDs for ${manifest.layers.length} layers`);
-  }
-  const layers = manifest.layers.map((layer, index) => {
-    const diffId = diffIds[index];
-    if (diffId === undefined) throw corrupt(`no diff ID for layer ${index}`);
-    return { mediaType: layer.mediaType, digest: layer.digest, size: layer.size, diffId };
-  });
-  return { ...image, layers };
+  return { ...image, layers: imageLayers(manifest, config) };
 }
 
-function readDocument<T>(what: string, document: EmbeddedDocument, schema: z.ZodType<T>): T {
-  const bytes = Buffer.from(document.text);
-  if (bytes.length !== document.size || digestOf(bytes) !== document.digest) {
-    throw corrupt(`a ${what} that is not ${document.digest} of ${document.size} bytes`);
-  }
-  const parsed = schema.safeParse(parseJson(what, document.text));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw corrupt(`a ${what} with ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'no fields'}`);
-}
-
-function parseJson(what: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new ThinError('corrupt', `Cannot read thin descriptor: a ${what} that is not JSON`, {
-      cause: error,
-    });
-  }
+function bytesOfDocument({ digest, size, text }: EmbeddedDocument): Buffer {
+  const bytes = Buffer.from(text);
+  if (bytes.length === size && digestOf(bytes) === digest) return bytes;
+  throw corrupt(`a document that is not ${digest} of ${size} bytes`);
 }
 
 function corrupt(what: string): ThinError {
