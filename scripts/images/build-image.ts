@@ -13,7 +13,7 @@ import {
   releaseCodename,
 } from './debian-archive.js';
 import { layoutPath } from './image-cache.js';
-import { imageManifest, type ManifestParts, readImage } from './image-manifest.js';
+import { readImage, writeConfig, writeManifest } from './image-manifest.js';
 import { blobPath, type LayerBlob, OciLayoutWriter } from './oci-layout.js';
 import { openTar, recordChanges } from './overlay-layer.js';
 import {
@@ -60,16 +60,16 @@ async function main(): Promise<void> {
 async function build(name: ImageName, layout: string): Promise<void> {
   const recipe = recipes[name];
   const writer = await OciLayoutWriter.create(layout);
-  const parts: ManifestParts = { recipe, layers: await foundationLayers(recipe, writer) };
+  const layers = await foundationLayers(recipe, writer);
   const lowers = [join(work, 'base')];
   for (const [index, layer] of recipe.layers.entries()) {
     const folder = join(work, `layer-${index}`);
     const changed = await recordChanges(folder, lowers, (root) => apply(root, recipe, layer.steps));
     lowers.unshift(changed);
     const tar = await openTar(changed, recipe.epoch);
-    parts.layers.push(await writer.addLayer(tar, layer.compression));
+    layers.push(await writer.addLayer(tar, layer.compression));
   }
-  await imageManifest(writer, parts);
+  await writeManifest(writer, await writeConfig(writer, recipe, layers), layers);
 }
 
 /** Stores the layers that an image begins with, and leaves them extracted in `work`/base. */

@@ -10,11 +10,6 @@ import {
 } from './oci-layout.js';
 import type { ImageRecipe } from './recipes.js';
 
-export interface ManifestParts {
-  readonly recipe: ImageRecipe;
-  readonly layers: LayerBlob[];
-}
-
 /** An image of a layout, as far as building on it and testing with it need. */
 export interface LayoutImage {
   readonly layout: string;
@@ -39,13 +34,14 @@ const configSchema = z.object({
 
 const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
-/** Writes configuration, manifest and index: the last things that a layout needs. */
-export async function imageManifest(
+/** Writes the configuration that a recipe asks for. */
+export async function writeConfig(
   writer: OciLayoutWriter,
-  { recipe, layers }: ManifestParts,
-): Promise<void> {
+  recipe: ImageRecipe,
+  layers: readonly LayerBlob[],
+): Promise<BlobDescriptor> {
   const created = new Date(recipe.epoch * 1000).toISOString();
-  const config = await writer.addJson('application/vnd.oci.image.config.v1+json', {
+  return writer.addJson('application/vnd.oci.image.config.v1+json', {
     created,
     architecture: architectures[process.arch] ?? process.arch,
     os: 'linux',
@@ -53,6 +49,14 @@ export async function imageManifest(
     rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
     history: layers.map((_, index) => ({ created, created_by: `thinfs test layer ${index}` })),
   });
+}
+
+/** Writes manifest and index: the last things that a layout needs. */
+export async function writeManifest(
+  writer: OciLayoutWriter,
+  config: BlobDescriptor,
+  layers: readonly LayerBlob[],
+): Promise<void> {
   const mediaType = 'application/vnd.oci.image.manifest.v1+json';
   const manifest = await writer.addJson(mediaType, {
     schemaVersion: 2,

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash, type Hash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { link, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -80,7 +80,11 @@ export class OciLayoutWriter {
 
   /** Takes a blob over from another layout, without a copy where the file system allows it. */
   async adoptBlob(layout: string, digest: Digest): Promise<void> {
-    await link(blobPath(layout, digest), this.#blobPath(digest));
+    const [from, to] = [blobPath(layout, digest), this.#blobPath(digest)];
+    await link(from, to).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EXDEV') throw error;
+      await copyFile(from, to);
+    });
   }
 
   async addJson(mediaType: string, value: object): Promise<BlobDescriptor> {
