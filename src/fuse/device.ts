@@ -1,0 +1,88 @@
+import { openSync, readSync, writeSync } from 'node:fs';
+import { fromSystemError } from '../errors.js';
+import { replyHeaderBytes, rootNode } from './protocol.js';
+import { writeReplyHeader } from './reply.js';
+
+const devicePath = '/dev/fuse';
+
+/**
+ * Opens a new connection, to be bound to a mount by mount(2). Blocking: a read waits for a request.
+ * @throws ThinError `not-found`, `denied`
+ */
+export function openDevice(): number {
+  try {
+    return openSync(devicePath, 'r+');
+  } catch (error) {
+    throw fromSystemError(
+      `Cannot open ${devicePath} (is FUSE in this kernel, or container?)`,
+      error,
+    );
+  }
+}
+
+/**
+ * Waits for one request.
+ * @param buffer at least `requestBytesMax`
+ * @returns its length, or `ended` when the mount is gone
+ */
+export function readRequest(device: number, buffer: Buffer): number | 'ended' {
+  for (;;) {
+    try {
+      return readSync(device, buffer, 0, buffer.length, null);
+    } catch (error) {
+      const code = systemCode(error);
+      // ENOENT: the request was withdrawn while it was read; EINTR, EAGAIN: read again.
+      if (code === 'ENOENT' || code === 'EINTR' || code === 'EAGAIN') continue;
+      if (code === 'ENODEV' || code === 'ECONNABORTED') return 'ended';
+      throw error;
+    }
+  }
+}
+
+/**
+ * Sends a reply that lies in one buffer: room for the header, then `bodyBytes` of body.
+ * @param error 0 or a positive error number
+ */
+export function sendReply(
+  device: number,
+  unique: bigint,
+  error: number,
+  buffer: Buffer,
+  bodyBytes: number,
+): void {
+  writeReplyHeader(buffer, unique, error, bodyBytes);
+  try {
+    writeSync(device, buffer, 0, replyHeaderBytes + bodyBytes);
+  } catch (failure) {
+    if (!isUnwanted(failure)) throw failure;
+  }
+}
+
+/** `fuse_notify_code`: the kernel answers with a request that has no reply. */
+const notifyRetrieve = 5;
+const notifyRetrieveBytes = 32;
+
+/**
+ * Makes one {@link readRequest} return, in whatever thread: asks the kernel for 0 bytes of what it
+ * has cached of the root. Works without a path, also when the mount was detached.
+ */
+export function wakeReader(device: number): void {
+  const notice = Buffer.alloc(replyHeaderBytes + notifyRetrieveBytes);
+  writeReplyHeader(notice, 0n, -notifyRetrieve, notifyRetrieveBytes);
+  notice.writeBigUInt64LE(BigInt(rootNode), replyHeaderBytes + 8);
+  try {
+    writeSync(device, notice);
+  } catch (failure) {
+    if (!isUnwanted(failure)) throw failure;
+  }
+}
+
+/** Nobody waits for the reply: the request was given up, answered before, or the mount is gone. */
+export function isUnwanted(error: unknown): boolean {
+  const code = systemCode(error);
+  return code === 'ENOENT' || code === 'ENODEV' || code === 'ECONNABORTED';
+}
+
+function systemCode(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}

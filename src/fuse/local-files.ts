@@ -1,0 +1,76 @@
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { LRUCache } from 'lru-cache';
+import { tierPath } from '../cache/layout.js';
+import type { Digest } from '../digest.js';
+import type { FileContent } from './namespace.js';
+
+/** Descriptors one thread keeps open; a process has 1024 by default, and several threads. */
+const openFilesMax = 128;
+
+/** Reads files that are complete in a tier: `<tier>/xx/<digest>`, in the order of the tiers. */
+export class LocalFiles {
+  readonly #tiers: readonly string[];
+  readonly #onFirstUse: (content: Digest) => void;
+  readonly #descriptors = new LRUCache<Digest, number>({
+    max: openFilesMax,
+    dispose: (descriptor) => closeSync(descriptor),
+  });
+
+  /** @param onFirstUse called when a file is opened here, again after it was closed for others */
+  constructor(tiers: readonly string[], onFirstUse: (content: Digest) => void) {
+    this.#tiers = tiers;
+    this.#onFirstUse = onFirstUse;
+  }
+
+  /** Fills `target` from `offset` of the file. False if the file is in no tier, whole. */
+  read(file: FileContent, offset: number, target: Buffer): boolean {
+    const descriptor = this.#descriptors.get(file.content) ?? this.#open(file);
+    if (descriptor === undefined) return false;
+    if (readFully(descriptor, offset, target)) return true;
+    this.#descriptors.delete(file.content);
+    return false;
+  }
+
+  close(): void {
+    this.#descriptors.clear();
+  }
+
+  #open(file: FileContent): number | undefined {
+    for (const tier of this.#tiers) {
+      const descriptor = openWhole(tierPath(tier, file.content), file.size);
+      if (descriptor === undefined) continue;
+      this.#descriptors.set(file.content, descriptor);
+      this.#onFirstUse(file.content);
+      return descriptor;
+    }
+    return undefined;
+  }
+}
+
+/** A file of the wrong size is as good as none: whoever fetches it anew notices and replaces it. */
+function openWhole(path: string, size: number): number | undefined {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch {
+    return undefined;
+  }
+  const found = fstatSync(descriptor);
+  if (found.isFile() && found.size === size) return descriptor;
+  closeSync(descriptor);
+  return undefined;
+}
+
+function readFully(descriptor: number, offset: number, target: Buffer): boolean {
+  let done = 0;
+  try {
+    while (done < target.length) {
+      const got = readSync(descriptor, target, done, target.length - done, offset + done);
+      if (got === 0) return false;
+      done += got;
+    }
+  } catch {
+    return false; // a failing disk: the bytes may still be had from the store
+  }
+  return true;
+}
