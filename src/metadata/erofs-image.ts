@@ -5,7 +5,7 @@ import type { Device, NodeType, Time } from '../image/tree.js';
 import { limits } from '../limits.js';
 import { inodeRecord } from './erofs-layout.js';
 import { corrupt, ImageBytes } from './image-bytes.js';
-import { addedXattr, digestOfRedirect, redirectXattr } from './overlay-xattrs.js';
+import { addedXattr, readRedirect, redirectXattr } from './overlay-xattrs.js';
 import { type DirectoryEntry, listDirectory, searchDirectory } from './read-directory.js';
 import {
   blockAt,
@@ -17,7 +17,14 @@ import {
   readTime,
 } from './read-inode.js';
 import { readSuperblock, type Superblock } from './read-superblock.js';
-import { findXattr, imageXattrs, overlayLowerXattrs, readStoredXattrs } from './read-xattrs.js';
+import {
+  findXattr,
+  imageXattrs,
+  overlayLowerXattrs,
+  readStoredXattrs,
+  type XattrPlace,
+} from './read-xattrs.js';
+import { splitXattrName, type XattrName } from './xattr-name.js';
 
 export type { DirectoryEntry } from './read-directory.js';
 
@@ -46,6 +53,8 @@ export interface Inode {
 }
 
 const emptyContent = digestOf(new Uint8Array());
+const redirectName = splitXattrName(redirectXattr);
+const addedName = splitXattrName(addedXattr);
 const whiteoutDevice: Device = { major: 0, minor: 0 };
 
 /**
@@ -86,7 +95,7 @@ export class ErofsImage {
     const head = readHead(bytes, nid);
     const whiteout = form === 'image' && this.#isWhiteout(head);
     const type = whiteout ? 'character' : head.type;
-    const inode = {
+    const inode: { -readonly [Field in keyof Inode]: Inode[Field] } = {
       nid,
       type,
       mode: head.mode,
@@ -96,16 +105,18 @@ export class ErofsImage {
       size: head.size,
       nlink: bytes.u32(head.at + inodeRecord.nlink),
     };
-    if (type === 'file') return { ...inode, content: this.#contentOf(head) };
-    if (type !== 'character' && type !== 'block') return inode;
-    return { ...inode, device: whiteout ? whiteoutDevice : decodeDevice(head.union) };
+    if (type === 'file') inode.content = this.#contentOf(head);
+    if (type === 'character' || type === 'block') {
+      inode.device = whiteout ? whiteoutDevice : decodeDevice(head.union);
+    }
+    return inode;
   }
 
   /** Entries without `.` and `..`, in byte order of their names: their indexes are stable. */
   readdir(nid: number, form: TreeForm = 'image'): DirectoryEntry[] {
     const head = this.#head(nid, 'directory');
     const entries = listDirectory(this.#bytes, head);
-    if (form === 'overlay-lower' || this.#find(head, addedXattr) === undefined) return entries;
+    if (form === 'overlay-lower' || this.#find(head, addedName) === undefined) return entries;
     return entries.map((entry) => {
       if (entry.type !== 'file' || !this.#isWhiteout(readHead(this.#bytes, entry.nid))) {
         return entry;
@@ -147,19 +158,20 @@ export class ErofsImage {
   }
 
   #isWhiteout(head: InodeHead): boolean {
-    return head.type === 'file' && head.size === 0 && this.#find(head, addedXattr) !== undefined;
+    return head.type === 'file' && head.size === 0 && this.#find(head, addedName) !== undefined;
   }
 
   #contentOf(head: InodeHead): Digest {
     if (head.size === 0) return emptyContent;
     checkChunkIndex(this.#bytes, head);
-    const content = digestOfRedirect(this.#find(head, redirectXattr) ?? '');
+    const at = this.#find(head, redirectName);
+    const content = at && readRedirect(this.#bytes, at.valueAt, at.valueLength);
     if (content === undefined) throw corrupt(`file ${head.nid} does not say what its content is`);
     return content;
   }
 
-  #find(head: InodeHead, name: ByteString): string | undefined {
-    if (head.xattrBytes === 0) return undefined;
+  #find(head: InodeHead, name: XattrName | undefined): XattrPlace | undefined {
+    if (head.xattrBytes === 0 || name === undefined) return undefined;
     return findXattr(this.#bytes, head, this.#sharedXattrsAt, name);
   }
 }

@@ -65,6 +65,16 @@ export class ImageBytes {
     return length - name.length;
   }
 
+  /** True if the `length` bytes at `at` are lower-case hexadecimal digits. */
+  isHex(at: number, length: number): boolean {
+    this.check(at, length);
+    for (let i = at; i < at + length; i++) {
+      const byte = this.#view.getUint8(i);
+      if ((byte < 0x30 || byte > 0x39) && (byte < 0x61 || byte > 0x66)) return false;
+    }
+    return true;
+  }
+
   /** Bytes before the first NUL of the `length` bytes at `at`; `length` if there is none. */
   lengthToNul(at: number, length: number): number {
     this.check(at, length);

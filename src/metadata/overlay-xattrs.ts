@@ -1,5 +1,6 @@
 import type { ByteString } from '../byte-string.js';
-import { type Digest, digestHex, isDigest } from '../digest.js';
+import { type Digest, digestHex } from '../digest.js';
+import type { ImageBytes } from './image-bytes.js';
 
 /**
  * Names that overlayfs gives a meaning, and how names of the image's own content are kept apart
@@ -39,7 +40,7 @@ export function unescapeXattr(stored: ByteString): ByteString {
 }
 
 /** Bytes of {@link redirectTo}: `/xx/` and 64 hexadecimal digits. */
-export const redirectSize = 68;
+const redirectSize = 68;
 
 /** The path of a file's content in the data-only layers: `/xx/<digest>`. */
 export function redirectTo(content: Digest): ByteString {
@@ -47,11 +48,12 @@ export function redirectTo(content: Digest): ByteString {
   return `/${hex.slice(0, 2)}/${hex}` as ByteString;
 }
 
-/** The digest in such a path, undefined if it is anything else. */
-export function digestOfRedirect(path: string): Digest | undefined {
-  const digest = `sha256:${path.slice(4)}`;
-  const regular = path[0] === '/' && path[3] === '/' && path.startsWith(path.slice(1, 3), 4);
-  return regular && isDigest(digest) ? digest : undefined;
+/** The digest in such a path of `length` bytes at `at`, undefined if it is anything else. */
+export function readRedirect(bytes: ImageBytes, at: number, length: number): Digest | undefined {
+  if (length !== redirectSize || !bytes.isHex(at + 4, 64)) return undefined;
+  const hex = bytes.latin1(at + 4, 64);
+  if (bytes.compare(at, 4, `/${hex.slice(0, 2)}/`) !== 0) return undefined;
+  return `sha256:${hex}` as Digest;
 }
 
 export interface StandIn {

@@ -16,9 +16,10 @@ import {
   unescapeXattr,
 } from './overlay-xattrs.js';
 import type { InodeHead } from './read-inode.js';
+import type { XattrName } from './xattr-name.js';
 
 /** Where an xattr is: its entry, and behind that its name and its value. */
-interface XattrPlace {
+export interface XattrPlace {
   readonly prefix: number;
   readonly nameAt: number;
   readonly nameLength: number;
@@ -35,12 +36,16 @@ function readPlace(bytes: ImageBytes, at: number): XattrPlace {
   return { prefix, nameAt, nameLength, valueAt: nameAt + nameLength, valueLength };
 }
 
-/** The xattrs of an inode as they are stored, its own first. */
-function* placesOf(
+/**
+ * Shows `visit` the xattrs of an inode as they are stored, its own before the shared ones, until it
+ * returns true. (A generator would be half the cost of a look-up.)
+ */
+function visitXattrs(
   bytes: ImageBytes,
   head: InodeHead,
   sharedXattrsAt: number,
-): Generator<XattrPlace> {
+  visit: (place: XattrPlace) => boolean,
+): void {
   if (head.xattrBytes === 0) return;
   const area = head.at + inodeRecord.size;
   const areaEnd = area + head.xattrBytes;
@@ -53,27 +58,28 @@ function* placesOf(
     const place = readPlace(bytes, at);
     at = alignUp(place.valueAt + place.valueLength, xattrUnit);
     if (at > areaEnd) throw corrupt(`the xattrs of inode ${head.nid} do not fit`);
-    yield place;
+    if (visit(place)) return;
   }
   for (let at = idsAt; at < entriesAt; at += xattrUnit) {
-    yield readPlace(bytes, sharedXattrsAt + bytes.u32(at) * xattrUnit);
+    if (visit(readPlace(bytes, sharedXattrsAt + bytes.u32(at) * xattrUnit))) return;
   }
 }
 
-/** The value of the xattr that is stored as `wanted`, undefined if the inode has none. */
+/** Where the xattr that is stored as `wanted` is, undefined if the inode has none. */
 export function findXattr(
   bytes: ImageBytes,
   head: InodeHead,
   sharedXattrsAt: number,
-  wanted: ByteString,
-): string | undefined {
-  for (const place of placesOf(bytes, head, sharedXattrsAt)) {
-    const start = xattrPrefixes.get(place.prefix) ?? '';
-    if (start.length + place.nameLength !== wanted.length || !wanted.startsWith(start)) continue;
-    const name = bytes.latin1(place.nameAt, place.nameLength);
-    if (wanted.endsWith(name)) return bytes.latin1(place.valueAt, place.valueLength);
-  }
-  return undefined;
+  wanted: XattrName,
+): XattrPlace | undefined {
+  let found: XattrPlace | undefined;
+  visitXattrs(bytes, head, sharedXattrsAt, (place) => {
+    if (place.prefix !== wanted.prefix || place.nameLength !== wanted.name.length) return false;
+    if (bytes.compare(place.nameAt, place.nameLength, wanted.name) !== 0) return false;
+    found = place;
+    return true;
+  });
+  return found;
 }
 
 /** All xattrs as they are stored. Values are views of the image. */
@@ -83,13 +89,14 @@ export function readStoredXattrs(
   sharedXattrsAt: number,
 ): Map<ByteString, Buffer> {
   const xattrs = new Map<ByteString, Buffer>();
-  for (const place of placesOf(bytes, head, sharedXattrsAt)) {
+  visitXattrs(bytes, head, sharedXattrsAt, (place) => {
     const start = xattrPrefixes.get(place.prefix);
     if (start === undefined) throw corrupt(`inode ${head.nid} has an xattr of unknown namespace`);
     const name = (start + bytes.latin1(place.nameAt, place.nameLength)) as ByteString;
     if (xattrs.has(name)) throw corrupt(`inode ${head.nid} has the xattr ${name} twice`);
     xattrs.set(name, bytes.slice(place.valueAt, place.valueLength));
-  }
+    return false;
+  });
   return xattrs;
 }
 

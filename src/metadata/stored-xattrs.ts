@@ -1,5 +1,5 @@
 import type { ByteString } from '../byte-string.js';
-import { alignUp, xattrEntry, xattrPrefixes, xattrUnit } from './erofs-layout.js';
+import { alignUp, xattrEntry, xattrUnit } from './erofs-layout.js';
 import { type InodePlan, isWhiteout } from './inode-plan.js';
 import {
   addedXattr,
@@ -12,12 +12,10 @@ import {
   whiteoutDirectoryStandIns,
   whiteoutFileStandIns,
 } from './overlay-xattrs.js';
+import { splitXattrName, type XattrName } from './xattr-name.js';
 
 /** An xattr as an image has it. */
-export interface StoredXattr {
-  readonly prefix: number;
-  /** The name without the prefix. */
-  readonly name: ByteString;
+export interface StoredXattr extends XattrName {
   readonly value: ByteString;
 }
 
@@ -55,14 +53,8 @@ export function storedXattrs(plan: InodePlan): StoredXattr[] {
 }
 
 function push(stored: StoredXattr[], fullName: ByteString, value: ByteString): void {
-  for (const [prefix, start] of xattrPrefixes) {
-    if (!fullName.startsWith(start)) continue;
-    const name = fullName.slice(start.length) as ByteString;
-    // `user.` alone is no name; the ACL names are whole, and nothing may follow them.
-    if ((name === '') === start.endsWith('.')) return;
-    stored.push({ prefix, name, value });
-    return;
-  }
+  const split = splitXattrName(fullName);
+  if (split !== undefined) stored.push({ ...split, value });
 }
 
 /** Bytes of an entry, padding included. */
