@@ -36,9 +36,7 @@ export function layoutStore(objects: ObjectReader): Store {
 
 export function writableLayoutStore(objects: ObjectWriter): WritableStore {
   const putBlob: WritableStore['putBlob'] = async (blob, open, signal) => {
-    const path = blobPath(blob.digest);
-    if (await objects.has(path, blob.size, signal)) return;
-    await objects.put(path, blob.size, verified(open(0), blob), signal);
+    await objects.put(blobPath(blob.digest), blob.size, verified(open(0), blob), signal);
   };
   const putSmall = (path: string, bytes: Buffer, signal: AbortSignal) =>
     objects.put(path, bytes.length, bytesOf(bytes)(0), signal);

@@ -1,0 +1,53 @@
+import { zstdCompress, zstdDecompress } from '../../native-bindings/zstd.js';
+import { digestOf } from '../digest.js';
+import { ThinError } from '../errors.js';
+import type { WireBlob } from './descriptor.js';
+import type { ThinImageSource } from './image-store.js';
+
+/** Metadata and chunk map are written once and read by every node: a slow level, still 20 MB/s. */
+const wireLevel = 9;
+
+/** Compresses metadata or a chunk map for the wire. */
+export async function toWire(plain: Buffer): Promise<{ blob: WireBlob; bytes: Buffer }> {
+  const bytes = await zstdCompress(plain, wireLevel);
+  const blob = {
+    digest: digestOf(bytes),
+    size: bytes.length,
+    plainDigest: digestOf(plain),
+    plainSize: plain.length,
+  };
+  return { blob, bytes };
+}
+
+/**
+ * Fetches a wire blob, verifies and decompresses it, and verifies it again.
+ * @throws ThinError `corrupt`, and what the store throws
+ */
+export async function readWire(
+  store: ThinImageSource,
+  blob: WireBlob,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  const bytes = await readWhole(store, blob, signal);
+  const plain = await zstdDecompress(bytes, blob.plainSize);
+  if (digestOf(plain) === blob.plainDigest) return plain;
+  throw new ThinError(
+    'corrupt',
+    `Cannot use blob ${blob.digest}: it decodes to something else than ${blob.plainDigest}`,
+  );
+}
+
+/** A whole blob in memory, verified; `blob.size` must be bounded already. */
+export async function readWhole(
+  store: ThinImageSource,
+  { digest, size }: { readonly digest: WireBlob['digest']; readonly size: number },
+  signal: AbortSignal,
+): Promise<Buffer> {
+  const whole = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  for await (const bytes of store.openRange({ digest, size }, 0, size, signal)) {
+    at += bytes.copy(whole, at);
+  }
+  if (at === size && digestOf(whole) === digest) return whole;
+  throw new ThinError('corrupt', `Cannot use blob ${digest} from ${store}: its bytes are others`);
+}
