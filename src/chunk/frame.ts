@@ -25,3 +25,10 @@ export interface Pack {
   readonly digest: Digest;
   readonly size: number;
 }
+
+/** How the content of one file is put together: the chunks, in order, sum to `size` (over 0). */
+export interface FileChunks {
+  readonly content: Digest;
+  readonly size: number;
+  readonly chunks: readonly Chunk[];
+}
