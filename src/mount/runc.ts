@@ -1,0 +1,167 @@
+import { spawn } from 'node:child_process';
+import { constants as access, accessSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { z } from 'zod';
+import { fromSystemError, ThinError } from '../errors.js';
+import { type ProgramResult, runProgram } from '../fuse/run-program.js';
+
+/** One container of an OCI runtime. */
+export interface ContainerKey {
+  readonly id: string;
+  /** Where the runtime keeps its state: absolute, on a file system that a reboot empties. */
+  readonly root: string;
+}
+
+export interface ContainerRun extends ContainerKey {
+  /** Absolute path of the bundle. */
+  readonly bundle: string;
+  /** Whether the command reads our standard input, or nothing. */
+  readonly stdin: boolean;
+}
+
+export interface RunningContainer {
+  /** Sends a signal to the command; SIGKILL and SIGSTOP only through {@link killContainer}. */
+  signal(name: NodeJS.Signals): void;
+  /**
+   * The command's exit code, 128 and its number for a signal; as docker's, 127 if there is no such
+   * command and 126 if it cannot be run. Rejects with a ThinError `unavailable` if the runtime
+   * failed before.
+   */
+  readonly exitCode: Promise<number>;
+}
+
+const programs = ['runc', 'crun'] as const;
+
+/** Docker's exit codes for a command that is missing, and one that is no program. */
+const exitCodes = { notFound: 127, notExecutable: 126 } as const;
+
+/**
+ * The first of runc and crun in the PATH.
+ * @throws ThinError `not-found`
+ */
+export function findRuntime(): string {
+  const directories = (process.env.PATH ?? '').split(delimiter).filter(Boolean);
+  for (const program of programs) {
+    const path = directories.map((at) => join(at, program)).find(isExecutable);
+    if (path) return path;
+  }
+  throw new ThinError(
+    'not-found',
+    'Cannot run containers: there is neither runc nor crun (wanted one: apt-get install runc)',
+  );
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, access.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Runs a container in the foreground, with our standard streams. The runtime is in a session of
+ * its own: what is typed at the terminal reaches it once, by {@link RunningContainer.signal}.
+ * @throws ThinError `not-found` if there is no runtime
+ */
+export function runContainer(run: ContainerRun): RunningContainer {
+  const log = join(run.bundle, 'runtime.log');
+  rmSync(log, { force: true }); // an error of an earlier run would be taken for this one's
+  const args = [...globalOptions(run, log), 'run', '--bundle', run.bundle, run.id];
+  const child = spawn(findRuntime(), args, {
+    stdio: [run.stdin ? 'inherit' : 'ignore', 'inherit', 'inherit'],
+    detached: true,
+  });
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once('error', (error) => reject(fromSystemError('Cannot run the container', error)));
+    child.once('exit', (code, signal) =>
+      resolve(code ?? 128 + constants.signals[signal ?? 'SIGKILL']),
+    );
+  });
+  return {
+    signal: (name) => void child.kill(name),
+    exitCode: ended.then((code) => (code === 0 ? 0 : explainExit(code, run.id, log))),
+  };
+}
+
+function globalOptions({ root }: ContainerKey, log: string): string[] {
+  return ['--root', root, '--log', log, '--log-format', 'json'];
+}
+
+/** Tells a command that failed from a runtime that did: only the latter logs an error. */
+async function explainExit(code: number, id: string, log: string): Promise<number> {
+  const failure = await lastError(log);
+  if (failure === undefined) return code;
+  if (/exec.*(executable file not found|no such file or directory)/i.test(failure)) {
+    return exitCodes.notFound;
+  }
+  if (/exec.*(permission denied|exec format error|is a directory)/i.test(failure)) {
+    return exitCodes.notExecutable;
+  }
+  throw new ThinError('unavailable', `Cannot start container ${id}: ${failure}`);
+}
+
+const logLineSchema = z.object({ level: z.string(), msg: z.string() });
+
+async function lastError(log: string): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await readFile(log, 'utf8');
+  } catch {
+    return undefined; // nothing was logged
+  }
+  const lines = text.split('\n').flatMap((line) => {
+    const parsed = logLineSchema.safeParse(parseJson(line));
+    return parsed.success ? [parsed.data] : [];
+  });
+  return lines.findLast(({ level }) => level === 'error' || level === 'fatal')?.msg;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const stateSchema = z.object({
+  status: z.enum(['creating', 'created', 'running', 'paused', 'stopped']),
+  /** Of the command, in our PID namespace; 0 when it has ended. */
+  pid: z.number().int(),
+});
+
+export type ContainerState = z.infer<typeof stateSchema>;
+
+/** What the runtime knows of a container; `undefined` if nothing. */
+export async function containerState(key: ContainerKey): Promise<ContainerState | undefined> {
+  const result = await runRuntime(key, ['state', key.id]);
+  if (result.code !== 0) return undefined;
+  const parsed = stateSchema.safeParse(parseJson(result.stdout));
+  if (parsed.success) return parsed.data;
+  throw new ThinError('unavailable', `Cannot read the state of container ${key.id}`);
+}
+
+/**
+ * Sends a signal to a container's command.
+ * @throws ThinError `not-found` if it does not run
+ */
+export async function killContainer(key: ContainerKey, signal: NodeJS.Signals): Promise<void> {
+  const result = await runRuntime(key, ['kill', key.id, signal]);
+  if (result.code === 0) return;
+  throw new ThinError('not-found', `Cannot send ${signal} to ${key.id}: ${result.stderr}`);
+}
+
+/** Ends a container, whatever it does, and forgets it. That it is not there is no error. */
+export async function deleteContainer(key: ContainerKey): Promise<void> {
+  const result = await runRuntime(key, ['delete', '--force', key.id]);
+  if (result.code === 0 || (await containerState(key)) === undefined) return;
+  throw new ThinError('unavailable', `Cannot delete container ${key.id}: ${result.stderr}`);
+}
+
+function runRuntime(key: ContainerKey, args: readonly string[]): Promise<ProgramResult> {
+  return runProgram(findRuntime(), ['--root', key.root, ...args]);
+}
