@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { constants as access, accessSync } from 'node:fs';
+import { constants as access, accessSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
