@@ -1,14 +1,15 @@
-import type { ByteString } from '../byte-string.js';
+import { type ByteString, displayByteString } from '../byte-string.js';
 import type { Attributes, Device, TreeNode } from '../image/tree.js';
 import { limits } from '../limits.js';
 import { fileSizeMax } from './erofs-layout.js';
+import { escapeXattr } from './overlay-xattrs.js';
 
 const uint32Max = 0xffffffff;
 /** What Linux keeps of a device number: 12 and 20 bits. */
 const majorMax = 0xfff;
 const minorMax = 0xfffff;
 /** Bytes of an xattr's full name, as Linux has it. */
-export const xattrNameBytesMax = 255;
+const xattrNameBytesMax = 255;
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: NUL is what is looked for
 const nameGrammar = /^[^\x00/\u0100-\uffff]+$/;
@@ -68,17 +69,21 @@ function problemOfDevice({ major, minor }: Device): string | undefined {
 }
 
 function problemOfXattrs(xattrs: ReadonlyMap<ByteString, Buffer>): string | undefined {
+  let listBytes = 0;
   for (const [name, value] of xattrs) {
-    if (name.length > xattrNameBytesMax || !bytesGrammar.test(name)) {
+    const nameBytes = escapeXattr(name).length;
+    if (nameBytes > xattrNameBytesMax || !bytesGrammar.test(name)) {
       const wanted = `wanted 1 to ${xattrNameBytesMax} without NUL`;
-      return `the name of one of its xattrs has ${name.length} bytes (${wanted})`;
+      return `the name of one of its xattrs has ${nameBytes} bytes in the image (${wanted})`;
     }
+    listBytes += nameBytes + 1;
     // The field has 16 bits; Linux takes one byte more.
     if (value.length >= limits.xattrValueBytesMax) {
-      return `its xattr ${name} has ${value.length} bytes (wanted fewer than ${limits.xattrValueBytesMax})`;
+      return `its xattr ${displayByteString(name)} has ${value.length} bytes (wanted fewer than ${limits.xattrValueBytesMax})`;
     }
   }
-  return undefined;
+  if (listBytes <= limits.xattrListBytesMax) return undefined;
+  return `its xattr names take ${listBytes} bytes (wanted at most ${limits.xattrListBytesMax})`;
 }
 
 function outside(field: string, value: number, max: number): string | undefined {

@@ -25,6 +25,8 @@ export class TreeReader {
   list(nid: number): DirectoryEntry[] {
     if (this.#listed.has(nid)) throw corrupt(`directory ${nid} has two names`);
     this.#listed.add(nid);
+    const { type } = this.#image.inode(nid);
+    if (type !== 'directory') throw corrupt(`inode ${nid} is a ${type}, its record says directory`);
     const entries = this.#image.readdir(nid);
     this.#entriesLeft -= entries.length;
     if (this.#entriesLeft < 0) throw corrupt('its directories share bytes');
