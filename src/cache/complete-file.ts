@@ -60,6 +60,11 @@ export class CompleteFile {
     return this.#descriptor.busy;
   }
 
+  /** True where verifying the whole costs no more than a read. */
+  get small(): boolean {
+    return this.file.size <= wholeBytesMax;
+  }
+
   get verified(): boolean {
     return this.#wholeVerified;
   }
@@ -94,7 +99,7 @@ export class CompleteFile {
     end: number,
     chunksOf: () => readonly Chunk[] | undefined,
   ): Promise<Buffer | undefined> {
-    if (this.file.size <= wholeBytesMax) return undefined;
+    if (this.small) return undefined;
     const chunked = this.#chunked ?? this.#useChunks(chunksOf());
     if (chunked === undefined) return undefined;
     const { table, verified } = chunked;

@@ -1,5 +1,6 @@
 import type { Digest } from '../digest.js';
 import { mapBounded } from './bounded.js';
+import type { ChunkTable } from './chunk-table.js';
 import type { FileOrigin, FileRef, Placement } from './file-origin.js';
 import type { StoreFrame, VerifiedFrame } from './frame-flights.js';
 import type { ChunkBytes, PartialFile } from './partial-file.js';
@@ -18,10 +19,11 @@ const filesInFlight = 4;
 
 /** What the keeper tells the rest of the cache, and asks of it. */
 export interface KeeperEvents {
-  /** May `bytes` more go to the disk? */
+  /** May `bytes` more go to the disk? If so, `written` follows. */
   admit(bytes: number): boolean;
-  /** A complete file has its name now. `chunks` where it has more than one. */
-  completed(file: FileRef, chunks: ChunkedFile['table'] | undefined): void;
+  written(bytes: number): void;
+  /** A complete file has its name now. `chunks` where it has more than one; `allocated` if known. */
+  completed(file: FileRef, allocated?: number, chunks?: ChunkTable): void;
   /** The partial file that it was is gone. */
   promoted(key: string): void;
   filled(partial: PartialFile): void;
@@ -80,13 +82,14 @@ export class FrameKeeper {
       return false;
     } finally {
       this.#bytesInFlight -= bytes;
+      this.#events.written(bytes);
     }
   }
 
   async #keepSmall({ content, size, chunk }: Placement, frame: VerifiedFrame): Promise<void> {
     const bytes = frame.chunk(chunk);
     if (bytes === undefined || chunk.digest !== content) return;
-    if (await this.#tier.put(content, bytes)) this.#events.completed({ content, size }, undefined);
+    if (await this.#tier.put(content, bytes)) this.#events.completed({ content, size });
   }
 
   async #keepLarge(
@@ -133,7 +136,7 @@ export class FrameKeeper {
     if (!(await partial.finish())) return;
     await this.#partials.promote(key, (path) => this.#tier.adopt(path, file.content));
     this.#events.promoted(key);
-    this.#events.completed(file, table);
+    this.#events.completed(file, undefined, table);
   }
 }
 

@@ -23,14 +23,25 @@ export class TierFiles {
     },
   });
   readonly #verified = new LRUCache<Digest, true>({ max: verifiedMax });
+  readonly #onSettled: (file: FileRef) => void;
+  readonly #settling = new Map<Digest, Promise<CompleteFile | undefined>>();
   #suspects: boolean;
   #counter = 0;
 
-  /** @param suspects whether `suspect/` may hold files that were not looked at yet */
-  constructor(disk: Disk, layout: CacheLayout, suspects: boolean) {
+  /**
+   * @param suspects whether `suspect/` may hold files that were not looked at yet
+   * @param onSettled told each of them that is good and has its name back
+   */
+  constructor(
+    disk: Disk,
+    layout: CacheLayout,
+    suspects: boolean,
+    onSettled: (file: FileRef) => void,
+  ) {
     this.#disk = disk;
     this.#layout = layout;
     this.#suspects = suspects;
+    this.#onSettled = onSettled;
   }
 
   path(content: Digest): string {
@@ -53,7 +64,7 @@ export class TierFiles {
 
   async has(content: Digest): Promise<boolean> {
     if (this.#open.has(content) || (await this.#disk.exists(this.path(content)))) return true;
-    return this.#suspects && (await this.#settle(content)) !== undefined;
+    return this.#suspects && (await this.settle(content)) !== undefined;
   }
 
   /** Undefined if the file is not here. */
@@ -62,7 +73,7 @@ export class TierFiles {
     if (open !== undefined) return open;
     const file = await this.#openAt(this.path(content), content);
     if (file !== undefined) return this.#remember(file);
-    return this.#suspects ? this.#settle(content) : undefined;
+    return this.#suspects ? this.settle(content) : undefined;
   }
 
   /** The one open object of a content: of two that were opened at once the second is closed. */
@@ -83,6 +94,14 @@ export class TierFiles {
   }
 
   /** Gives a suspect file its name back if it is what it should be, and removes it otherwise. */
+  settle(content: Digest): Promise<CompleteFile | undefined> {
+    const running = this.#settling.get(content);
+    if (running !== undefined) return running;
+    const settling = this.#settle(content).finally(() => this.#settling.delete(content));
+    this.#settling.set(content, settling);
+    return settling;
+  }
+
   async #settle(content: Digest): Promise<CompleteFile | undefined> {
     const path = tierPath(this.#layout.suspect, content);
     const file = await this.#openAt(path, content);
@@ -93,15 +112,26 @@ export class TierFiles {
       return undefined;
     }
     await this.#disk.rename(path, this.path(content));
+    this.#onSettled(file.file);
     return this.#remember(file);
   }
 
-  /** Like `open`, for its own sake: true if the suspect was good. */
-  async settleSuspect(content: Digest): Promise<FileRef | undefined> {
-    return (await this.#settle(content))?.file;
+  /** Reads a whole file again whatever is known of it; undefined if it is not here. */
+  async scrub(content: Digest): Promise<boolean | undefined> {
+    let file: CompleteFile | undefined;
+    try {
+      file = await CompleteFile.open(this.#disk, this.path(content), content, false);
+      return await file.verify();
+    } catch (error) {
+      if (errnoName(error) === 'ENOENT') return undefined;
+      throw error;
+    } finally {
+      await file?.close();
+    }
   }
 
-  suspectsSettled(): void {
+  /** Nothing is left in `suspect/`. */
+  allSettled(): void {
     this.#suspects = false;
   }
 

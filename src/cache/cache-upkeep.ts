@@ -1,0 +1,149 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Digest } from '../digest.js';
+import type { CachedImages } from './cached-images.js';
+import type { Evictor } from './evictor.js';
+import type { UsePosition } from './index-images.js';
+import type { CacheIndex } from './index-thread.js';
+import { type CacheLayout, fanOut, hexName } from './layout.js';
+import type { TierFiles } from './tier-files.js';
+
+/** Files looked at in one step. */
+const pageFiles = 256;
+/** Files whose first use elsewhere waits to be verified; beyond it the scrub finds them. */
+const firstUsesMax = 20_000;
+
+export interface GcResult {
+  readonly images: readonly string[];
+  readonly bytes: number;
+}
+
+export interface VerifyResult {
+  readonly files: number;
+  readonly bytes: number;
+  /** Files that were not what their name says; they are removed. */
+  readonly wrong: readonly Digest[];
+}
+
+/** Work on the whole cache that nobody waits for, or only the person who asked for it. */
+export class CacheUpkeep implements AsyncDisposable {
+  readonly #layout: CacheLayout;
+  readonly #tier: TierFiles;
+  readonly #index: CacheIndex;
+  readonly #evictor: Evictor;
+  readonly #images: CachedImages;
+  readonly #wrong: (content: Digest) => Promise<void>;
+  readonly #failed: (error: unknown) => void;
+  readonly #stop = new AbortController();
+  readonly #firstUses = new Set<Digest>();
+  #background: Promise<void> = Promise.resolve();
+  #verifying: Promise<void> | undefined;
+
+  constructor(parts: {
+    layout: CacheLayout;
+    tier: TierFiles;
+    index: CacheIndex;
+    evictor: Evictor;
+    images: CachedImages;
+    wrong: (content: Digest) => Promise<void>;
+    failed: (error: unknown) => void;
+  }) {
+    this.#layout = parts.layout;
+    this.#tier = parts.tier;
+    this.#index = parts.index;
+    this.#evictor = parts.evictor;
+    this.#images = parts.images;
+    this.#wrong = parts.wrong;
+    this.#failed = parts.failed;
+  }
+
+  /** Verifies in the background what an unclean stop has left to be verified. */
+  settleSuspects(): void {
+    this.#background = this.#settleAll().catch(this.#failed);
+  }
+
+  async #settleAll(): Promise<void> {
+    for (const name of fanOut) {
+      for (const hex of await readdir(join(this.#layout.suspect, name))) {
+        if (this.#stop.signal.aborted) return;
+        if (hexName.test(hex)) await this.#tier.settle(`sha256:${hex}` as Digest);
+      }
+    }
+    this.#tier.allSettled();
+  }
+
+  /**
+   * A file was opened by somebody who reads without verifying (the FUSE workers): verifies it once
+   * behind that, small files only; it is removed if it is wrong.
+   */
+  verifyFirstUse(content: Digest): void {
+    if (this.#tier.isVerified(content) || this.#firstUses.size >= firstUsesMax) return;
+    this.#firstUses.add(content);
+    this.#verifying ??= this.#verifyFirstUses()
+      .catch(this.#failed)
+      .finally(() => {
+        this.#verifying = undefined;
+      });
+  }
+
+  async #verifyFirstUses(): Promise<void> {
+    for (const content of this.#firstUses) {
+      if (this.#stop.signal.aborted) return;
+      const file = await this.#tier.open(content);
+      if (file?.small === true && !(await file.verify())) await this.#wrong(content);
+      this.#firstUses.delete(content);
+    }
+  }
+
+  /** Forgets images that are neither kept nor mounted by a living process, and their files. */
+  async gc(keepImages: Iterable<string>): Promise<GcResult> {
+    await this.#background;
+    await this.#images.listed();
+    for (const lease of await this.#images.leases()) {
+      if (!lease.alive) await this.#images.release(lease);
+    }
+    const keep = [...keepImages];
+    const images = await this.#index.call('keepImages', keep);
+    for (const image of images) await this.#index.call('unpinImage', image);
+    let bytes = 0;
+    let at: UsePosition = { used: 0, id: 0 };
+    for (;;) {
+      const page = await this.#index.call('orphans', at, pageFiles);
+      const last = page.at(-1);
+      if (last === undefined) return { images, bytes };
+      at = last;
+      bytes += await this.#evictor.removeAll(page);
+    }
+  }
+
+  /** Reads all complete files again, and removes what is wrong. Partial files verify themselves. */
+  async verify(signal: AbortSignal): Promise<VerifyResult> {
+    await this.#background;
+    const wrong: Digest[] = [];
+    let files = 0;
+    let bytes = 0;
+    let after = '';
+    for (;;) {
+      const page = await this.#index.call('completeFiles', after, pageFiles);
+      const last = page.at(-1);
+      if (last === undefined) return { files, bytes, wrong };
+      for (const { content, size } of page) {
+        signal.throwIfAborted();
+        const good = await this.#tier.scrub(content);
+        if (good === false) {
+          wrong.push(content);
+          await this.#wrong(content);
+        }
+        files++;
+        bytes += size;
+      }
+      after = last.content.slice('sha256:'.length);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#background;
+    await this.#verifying;
+  }
+}

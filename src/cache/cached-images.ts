@@ -1,0 +1,103 @@
+import { ThinError } from '../errors.js';
+import type { FileRef } from './file-origin.js';
+import type { MountLease } from './index-images.js';
+import type { CacheIndex } from './index-thread.js';
+import { processStart } from './process-start.js';
+
+/** Files sent to the index in one message: some milliseconds of its time. */
+const batchFiles = 250;
+
+/** A mount on record. `alive`: the process that made it still runs. */
+export interface OwnedLease extends MountLease {
+  readonly alive: boolean;
+}
+
+/** Which images are known here, mounted or pinned: what eviction goes by. */
+export class CachedImages {
+  readonly #index: CacheIndex;
+  readonly #makeDurable: () => Promise<boolean>;
+  readonly #failed: (error: unknown) => void;
+  readonly #start: number;
+
+  #listing: Promise<void> = Promise.resolve();
+
+  /**
+   * @param makeDurable syncs what was placed; false if that failed
+   * @param failed told why a mounted image's files could not be listed
+   */
+  constructor(
+    index: CacheIndex,
+    makeDurable: () => Promise<boolean>,
+    failed: (error: unknown) => void,
+  ) {
+    this.#index = index;
+    this.#makeDurable = makeDurable;
+    this.#failed = failed;
+    this.#start = processStart(process.pid) ?? 0;
+  }
+
+  /**
+   * Leases the image for one mount of this process. Its files are listed behind that; until all are,
+   * any file here may be one of them, and counts as mounted.
+   */
+  async mount(image: string, files: Iterable<FileRef>): Promise<void> {
+    await this.#index.call('lease', image, process.pid, this.#start);
+    void this.#enlist(image, files).catch(this.#failed);
+  }
+
+  /** Makes the image's files known, so that garbage collection can keep them. */
+  async remember(image: string, files: Iterable<FileRef>): Promise<void> {
+    await this.#enlist(image, files);
+  }
+
+  /** Ends when the files of all images mounted so far are listed. */
+  async listed(): Promise<void> {
+    await this.#listing;
+  }
+
+  async unmount(image: string): Promise<void> {
+    await this.#index.call('release', image, process.pid, this.#start);
+  }
+
+  /** Keeps the image's files for good, also over a power cut right after this. */
+  async pin(image: string, files: Iterable<FileRef>): Promise<void> {
+    if (!(await this.#makeDurable())) {
+      throw new ThinError('unavailable', `Cannot pin image ${image}: its files cannot be synced`);
+    }
+    await this.#enlist(image, files);
+    await this.#index.call('pinImage', image);
+  }
+
+  async unpin(image: string): Promise<void> {
+    await this.#index.call('unpinImage', image);
+  }
+
+  async leases(): Promise<OwnedLease[]> {
+    const leases = await this.#index.call('leases');
+    return leases.map((lease) => ({ ...lease, alive: processStart(lease.pid) === lease.start }));
+  }
+
+  async release(lease: MountLease): Promise<void> {
+    await this.#index.call('releaseAll', lease);
+  }
+
+  /** One image after the other: between the pages of a list other calls get their turn. */
+  #enlist(image: string, files: Iterable<FileRef>): Promise<void> {
+    const list = this.#listing.then(() => this.#list(image, files));
+    this.#listing = list.catch(() => undefined);
+    return list;
+  }
+
+  async #list(image: string, files: Iterable<FileRef>): Promise<void> {
+    if (await this.#index.call('hasMembers', image)) return;
+    let batch: FileRef[] = [];
+    for (const { content, size } of files) {
+      batch.push({ content, size });
+      if (batch.length < batchFiles) continue;
+      await this.#index.call('addMembers', image, batch);
+      batch = [];
+    }
+    await this.#index.call('addMembers', image, batch);
+    await this.#index.call('completeMembers', image);
+  }
+}

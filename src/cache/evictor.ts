@@ -1,0 +1,97 @@
+import { performance } from 'node:perf_hooks';
+import { mapBounded } from './bounded.js';
+import { chooseVictims, type EvictionRound } from './eviction-policy.js';
+import type { EvictionCandidate, UsePosition } from './index-images.js';
+import type { CacheIndex } from './index-thread.js';
+import type { SpaceBudget } from './space-budget.js';
+
+/** Files looked at in one step. */
+const pageFiles = 256;
+/** Files removed at the same time. */
+const removalsInFlight = 4;
+/** Milliseconds until a request is heard again after a run that freed nothing. */
+const idleMs = 1000;
+/** Milliseconds between looks at the budget without a request. */
+const lookMs = 5000;
+
+/** What eviction asks of the rest of the cache. */
+export interface EvictionTarget {
+  /** Brings the index and the budget up to date. */
+  refresh(): Promise<void>;
+  inUse(file: EvictionCandidate): boolean;
+  remove(file: EvictionCandidate): Promise<void>;
+  failed(error: unknown): void;
+}
+
+/** Keeps the cache inside its budget; runs when asked, and now and then by itself. */
+export class Evictor implements AsyncDisposable {
+  readonly #budget: SpaceBudget;
+  readonly #index: CacheIndex;
+  readonly #target: EvictionTarget;
+  readonly #timer: NodeJS.Timeout;
+  #running: Promise<void> | undefined;
+  #stopped: boolean;
+  #idleUntil = 0;
+
+  constructor(budget: SpaceBudget, index: CacheIndex, target: EvictionTarget) {
+    this.#budget = budget;
+    this.#index = index;
+    this.#target = target;
+    this.#stopped = false;
+    this.#timer = setInterval(() => void this.run(), lookMs).unref();
+  }
+
+  /** Runs unless a run a moment ago found nothing that may go. */
+  request(): void {
+    if (performance.now() >= this.#idleUntil) void this.run();
+  }
+
+  /** Evicts until the budget is kept, or nothing more may go. Never fails. */
+  run(): Promise<void> {
+    this.#running ??= this.#run()
+      .catch((error: unknown) => this.#target.failed(error))
+      .finally(() => {
+        this.#running = undefined;
+      });
+    return this.#running;
+  }
+
+  async #run(): Promise<void> {
+    await this.#target.refresh();
+    let freed = await this.#round('free', this.#budget.demand.wanted);
+    freed += await this.#round('mounted', this.#budget.demand.needed);
+    if (freed === 0) this.#idleUntil = performance.now() + idleMs;
+  }
+
+  /** Walks through the files in order of use, a page at a time, until `bytes` are freed. */
+  async #round(round: EvictionRound, bytes: number): Promise<number> {
+    let freed = 0;
+    let at: UsePosition = { used: 0, id: 0 };
+    while (freed < bytes && !this.#stopped) {
+      const page = await this.#index.call('candidates', at, pageFiles);
+      const last = page.at(-1);
+      if (last === undefined) break;
+      at = last;
+      const victims = chooseVictims(page, bytes - freed, round, (file) => this.#target.inUse(file));
+      freed += await this.removeAll(victims);
+    }
+    return freed;
+  }
+
+  /** Removes files that are not in use. @returns bytes freed */
+  async removeAll(files: readonly EvictionCandidate[]): Promise<number> {
+    const freed = await mapBounded(files, removalsInFlight, async (file) => {
+      if (this.#target.inUse(file)) return 0;
+      await this.#target.remove(file);
+      this.#budget.freed(file.allocated);
+      return file.allocated;
+    });
+    return freed.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
+    this.#stopped = true;
+    await this.#running;
+  }
+}

@@ -1,0 +1,151 @@
+import Database from 'better-sqlite3';
+import { type ErrorCode, ThinError } from '../errors.js';
+
+/** Raised when the tables change; an index of any other version is made anew from the directories. */
+const schemaVersion = 1;
+
+const schema = `
+  -- Contents that are here, or belong to an image that is known here.
+  CREATE TABLE contents (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    size INTEGER NOT NULL
+  );
+  -- Files on the disk. kind 0: complete, name is the content's digest; 1: partial, name is its key.
+  -- Ids are never used twice: "up to this id everything is durable" must stay true.
+  CREATE TABLE files (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind INTEGER NOT NULL,
+    name BLOB NOT NULL,
+    content INTEGER NOT NULL REFERENCES contents(id),
+    allocated INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    durable INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (kind, name)
+  );
+  CREATE INDEX files_by_use ON files (used, id);
+  CREATE INDEX files_by_content ON files (content);
+  CREATE INDEX files_not_durable ON files (id) WHERE durable = 0;
+  -- Chunks of complete files that have more than one.
+  CREATE TABLE chunks (
+    digest BLOB PRIMARY KEY,
+    file INTEGER NOT NULL REFERENCES files(id),
+    offset INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX chunks_by_file ON chunks (file);
+  CREATE TABLE images (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    pinned INTEGER NOT NULL DEFAULT 0,
+    -- 1 when all of its files are in members
+    complete INTEGER NOT NULL DEFAULT 0,
+    used INTEGER NOT NULL DEFAULT 0
+  );
+  CREATE TABLE members (
+    image INTEGER NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL REFERENCES contents(id),
+    PRIMARY KEY (image, content)
+  ) WITHOUT ROWID;
+  CREATE INDEX members_by_content ON members (content, image);
+  -- Live mounts, by the process that made them.
+  CREATE TABLE leases (
+    image INTEGER NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    pid INTEGER NOT NULL,
+    start INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (image, pid, start)
+  ) WITHOUT ROWID;
+  CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+  -- clean: everything on the disk is durable and in the tables. sequence: the clock of use.
+  -- known: the images here are all that there are; 0 after the index was lost.
+  INSERT INTO state VALUES ('clean', 0), ('sequence', 1), ('known', 1);
+`;
+
+export type StateName = 'clean' | 'sequence' | 'known';
+
+/**
+ * How an index was found: closed in order; left behind by a process or machine that stopped; or made
+ * just now, knowing nothing of what is on the disk.
+ */
+export type IndexState = 'clean' | 'unclean' | 'lost';
+
+export interface OpenIndex {
+  readonly database: Database.Database;
+  readonly state: IndexState;
+}
+
+/**
+ * Opens the index at `path`.
+ * @throws ThinError `corrupt` if it is none, or damaged; `no-space` if the disk is full
+ */
+export function openIndex(path: string): OpenIndex {
+  return translated(() => {
+    const database = new Database(path);
+    try {
+      // One process has the root. Without shared memory, WAL needs no file for it on a full disk.
+      database.pragma('locking_mode = EXCLUSIVE');
+      database.pragma('journal_mode = WAL');
+      database.pragma('foreign_keys = ON');
+      const state = prepareTables(database);
+      if (state === 'unclean') checkPages(database);
+      // That we are no longer clean must not be lost in a power cut.
+      database.pragma('synchronous = FULL');
+      if (state === 'clean') setState(database, 'clean', 0);
+      // Of what follows the last transactions may be lost, and nothing is damaged.
+      database.pragma('synchronous = NORMAL');
+      return { database, state };
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  });
+}
+
+function prepareTables(database: Database.Database): IndexState {
+  const version = database.pragma('user_version', { simple: true });
+  if (version === schemaVersion) return getState(database, 'clean') === 1 ? 'clean' : 'unclean';
+  const tables = database.prepare('SELECT count(*) FROM sqlite_schema').pluck().get();
+  if (version !== 0 || tables !== 0) {
+    throw new ThinError(
+      'corrupt',
+      `Cannot use cache index: version ${version} (wanted ${schemaVersion})`,
+    );
+  }
+  database.transaction(() => {
+    database.exec(schema);
+    database.pragma(`user_version = ${schemaVersion}`);
+  })();
+  return 'lost';
+}
+
+function checkPages(database: Database.Database): void {
+  const found = database.pragma('quick_check(1)', { simple: true });
+  if (found !== 'ok') throw new ThinError('corrupt', `Cannot use cache index: ${found}`);
+}
+
+export function getState(database: Database.Database, name: StateName): number {
+  const value = database.prepare('SELECT value FROM state WHERE name = ?').pluck().get(name);
+  return typeof value === 'number' ? value : 0;
+}
+
+export function setState(database: Database.Database, name: StateName, value: number): void {
+  database.prepare('INSERT OR REPLACE INTO state VALUES (?, ?)').run(name, value);
+}
+
+/** Runs database work; SQLite's errors become ours. */
+export function translated<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof Database.SqliteError)) throw error;
+    throw new ThinError(codeOf(error.code), `Cannot use cache index: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+function codeOf(sqliteCode: string): ErrorCode {
+  if (sqliteCode.startsWith('SQLITE_FULL')) return 'no-space';
+  if (/^SQLITE_(CORRUPT|NOTADB|CONSTRAINT|ERROR)/.test(sqliteCode)) return 'corrupt';
+  return 'unavailable';
+}
