@@ -7,8 +7,8 @@ import { fromSystemError } from '../errors.js';
 import { compressFrame, type EncodedFrame, frameBytesMax } from './codec.js';
 import type { Frame, Pack } from './frame.js';
 
-/** Frames that are being compressed or wait for their turn to be written: keeps all cores busy. */
-const framesInFlightMax = availableParallelism() + 2;
+/** Frames that are compressed or wait for their turn to be written: all cores stay busy. */
+const framesInFlightMax = 2 * availableParallelism() + 2;
 
 /**
  * A pack while it is written. Frames are compressed concurrently on the libuv pool and written in the

@@ -9,6 +9,17 @@ import type { GroupedFile } from './frame-grouping.js';
 import { type FileChunk, PackContents, type PackStats } from './pack-contents.js';
 import { PackFile } from './pack-file.js';
 
+/**
+ * The slowest level that leaves a conversion its time. Measured over two layers of Debian's /usr (570
+ * and 510 MB; bytes relative to `gzip -6` of the tar, CPU seconds of zstd alone):
+ *
+ *     level            3      4      5      6      7      9
+ *     libraries     0.94   0.93   0.92   0.91   0.89   0.88     2.8   3.6   3.9   6.2   7.4   9.5
+ *     small files   0.82   0.80   0.79   0.78   0.77   0.77     1.4   2.9   3.4   4.3   5.0   7.0
+ *
+ * `zcat | zstd -3 -T2` of the same layers takes 6.3 and 4.3 CPU seconds. A part of the gain are chunks
+ * that repeat; without any, level 3 makes just the size of gzip, and level 5 2 to 3 % less.
+ */
 const defaultLevel = 5;
 
 export interface PackWriterOptions {
@@ -62,7 +73,7 @@ type Phase =
  *     write ─ copy → batch ─ pool: cut, hash → new chunks ─ copy → frame ─ pool: zstd → file
  *
  * The main thread copies each byte twice and looks each chunk up; everything else is on the libuv pool.
- * Memory is bounded by two batches and the frames in flight, some 4 MB, besides the result. The same
+ * Memory is bounded by two batches and the frames in flight, some 20 MB, besides the result. The same
  * files, level, `known` and libzstd give the same bytes, whatever the sizes of writes and the timing.
  *
  * Await each `beginFile`, `write` and `hole` before the next call: that is how the writer slows its
