@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { LRUCache } from 'lru-cache';
 import type { Chunk, Frame } from '../chunk/frame.js';
 import type { Digest } from '../digest.js';
@@ -140,7 +141,10 @@ export class FrameFlights {
     try {
       const frame = await flight.frame;
       flight.flying = false;
-      if (!(await this.#store(origin, frame, flight.wanted))) this.#remembered.set(key, frame);
+      // A later read fetches a frame anew that had something wrong in it.
+      if (!frame.sound) this.#flights.delete(key);
+      const stored = await this.#store(origin, frame, flight.wanted);
+      if (!stored && frame.sound) this.#remembered.set(key, frame);
     } catch {
       // Told to those who wait for the frame.
     } finally {
@@ -174,6 +178,7 @@ export class FrameFlights {
 function join(flight: Flight, signal: AbortSignal): Promise<VerifiedFrame> {
   if (signal.aborted) return Promise.reject(canceled(signal));
   flight.waiting++;
+  setMaxListeners(0, signal); // a mount's one signal is that of all its reads
   return new Promise((resolve, reject) => {
     const giveUp = () => {
       flight.waiting--;

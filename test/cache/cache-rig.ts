@@ -1,0 +1,67 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Disk, nodeDisk } from '../../src/cache/disk.js';
+import { type CacheOptions, FileCache } from '../../src/cache/file-cache.js';
+import { InlineIndex } from './inline-index.js';
+
+/** Where a test's cleaning-up is registered. */
+interface Teardown {
+  teardown(work: () => unknown): void;
+}
+
+export const signal = new AbortController().signal;
+
+/** A directory of the test's own, removed after it. */
+export function scratchDirectory(t: Teardown): string {
+  const directory = mkdtempSync(join(tmpdir(), 'thinfs-cache-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** Without syncs: that of a file system which everybody here writes to takes seconds. */
+export const quickDisk: Disk = { ...nodeDisk, sync: async () => undefined };
+
+export interface LogLine {
+  readonly details: object;
+  readonly message: string;
+}
+
+/** Cache options for tests: a large quota, the index without a thread, and the log in an array. */
+export function cacheOptions(
+  root: string,
+  changes: Partial<CacheOptions> = {},
+): CacheOptions & { readonly lines: LogLine[] } {
+  const lines: LogLine[] = [];
+  const note = (details: object, message: string) => void lines.push({ details, message });
+  return {
+    root,
+    quotaBytes: 1e9,
+    freeSpaceFloorBytes: 0,
+    log: { info: note, warn: note },
+    openIndex: InlineIndex.open,
+    disk: quickDisk,
+    lines,
+    ...changes,
+  };
+}
+
+/** An open cache that the test's end closes. */
+export async function openCache(
+  t: Teardown,
+  root: string,
+  changes: Partial<CacheOptions> = {},
+): Promise<FileCache> {
+  const cache = await FileCache.open(cacheOptions(root, changes));
+  t.teardown(() => cache[Symbol.asyncDispose]());
+  return cache;
+}
+
+/** Repeats `check` until it is true; fails after ten seconds. */
+export async function until(check: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!(await check())) {
+    if (Date.now() > deadline) throw new Error(`Still not true after 10 s: ${check}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
