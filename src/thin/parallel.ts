@@ -1,3 +1,5 @@
+import { ThinError } from '../errors.js';
+
 /**
  * Does `work` for every item, at most `max` at a time. The first failure aborts the others and is
  * thrown once they have ended.
@@ -10,24 +12,25 @@ export async function inParallel<T>(
 ): Promise<void> {
   const abort = new AbortController();
   const giveUp = () => abort.abort(signal.reason);
-  if (signal.aborted) giveUp();
-  signal.addEventListener('abort', giveUp, { once: true });
+  const failures: unknown[] = [];
   const queue = items[Symbol.iterator]();
   const run = async () => {
     for (let next = queue.next(); !next.done; next = queue.next()) {
-      abort.signal.throwIfAborted();
+      if (abort.signal.aborted) throw new ThinError('canceled', 'Cannot go on: it was given up');
       await work(next.value, abort.signal);
     }
   };
   const guarded = () =>
     run().catch((error: unknown) => {
-      // The first reason stays: what fails because of it throws that reason too.
+      failures.push(error);
       abort.abort(error);
     });
+  if (signal.aborted) giveUp();
+  signal.addEventListener('abort', giveUp, { once: true });
   try {
     await Promise.all(Array.from({ length: max }, guarded));
-    abort.signal.throwIfAborted();
   } finally {
     signal.removeEventListener('abort', giveUp);
   }
+  if (failures.length > 0) throw failures[0];
 }
