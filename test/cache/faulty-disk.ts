@@ -1,0 +1,63 @@
+import { type Disk, nodeDisk } from '../../src/cache/disk.js';
+
+type Operation = keyof Disk;
+
+/** The real disk with faults that are switched on and off by name. */
+export class FaultyDisk implements Disk {
+  /** Operations that fail, with the errno's name. */
+  readonly faults = new Map<Operation, string>();
+  /** Operations that do not come back until they are removed from here. */
+  readonly hanging = new Set<Operation>();
+  readonly #released: (() => void)[] = [];
+  /** Called before each operation. */
+  before: (operation: Operation) => void = () => undefined;
+
+  release(): void {
+    this.hanging.clear();
+    for (const go of this.#released.splice(0)) go();
+  }
+
+  async #run<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    this.before(operation);
+    const code = this.faults.get(operation);
+    if (code !== undefined) throw Object.assign(new Error(`${code}: injected`), { code });
+    if (this.hanging.has(operation)) {
+      await new Promise<void>((resolve) => this.#released.push(resolve));
+    }
+    return work();
+  }
+
+  open(path: string, flags: number): Promise<number> {
+    return this.#run('open', () => nodeDisk.open(path, flags));
+  }
+  close(fd: number): Promise<void> {
+    return this.#run('close', () => nodeDisk.close(fd));
+  }
+  read(fd: number, into: Buffer, position: number): Promise<number> {
+    return this.#run('read', () => nodeDisk.read(fd, into, position));
+  }
+  write(fd: number, bytes: Buffer, position: number): Promise<void> {
+    return this.#run('write', () => nodeDisk.write(fd, bytes, position));
+  }
+  truncate(fd: number, size: number): Promise<void> {
+    return this.#run('truncate', () => nodeDisk.truncate(fd, size));
+  }
+  stat(fd: number): ReturnType<Disk['stat']> {
+    return this.#run('stat', () => nodeDisk.stat(fd));
+  }
+  exists(path: string): Promise<boolean> {
+    return this.#run('exists', () => nodeDisk.exists(path));
+  }
+  rename(from: string, to: string): Promise<void> {
+    return this.#run('rename', () => nodeDisk.rename(from, to));
+  }
+  unlink(path: string): Promise<void> {
+    return this.#run('unlink', () => nodeDisk.unlink(path));
+  }
+  space(path: string): ReturnType<Disk['space']> {
+    return this.#run('space', () => nodeDisk.space(path));
+  }
+  sync(): Promise<void> {
+    return this.#run('sync', async () => undefined);
+  }
+}
