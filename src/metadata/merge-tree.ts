@@ -1,0 +1,166 @@
+import type { ByteString } from '../byte-string.js';
+import type { Attributes, DirectoryNode, TreeNode } from '../image/tree.js';
+import { limits } from '../limits.js';
+import { unmergeable } from './merge-error.js';
+import { newDirectory } from './merge-node.js';
+
+/** A directory of the tree, and how deep it is (the root: 0). */
+export interface Place {
+  readonly directory: DirectoryNode;
+  readonly depth: number;
+}
+
+interface Step {
+  readonly name: ByteString;
+  /** `undefined`: not there yet. */
+  readonly directory: DirectoryNode | undefined;
+}
+
+/** Symlinks that one path may lead through, as in containerd (Linux itself follows 40). */
+const linksFollowedMax = 255;
+/** Components walked because of symlinks, in one merge: chains of long targets would take hours. */
+const linkStepsMax = 100_000_000;
+/** Directories whose path is remembered; entries of a directory mostly come together. */
+const placesKnownMax = 1024;
+
+/** Of the root, and of parents that no layer has an entry for (L23); time 0, to be reproducible. */
+const defaultAttributes: Attributes = {
+  mode: 0o755,
+  uid: 0,
+  gid: 0,
+  mtime: { seconds: 0, nanoseconds: 0 },
+  xattrs: new Map(),
+};
+
+/** The tree that layers are merged into. Paths are resolved inside it, whatever symlinks say. */
+export class MergeTree {
+  readonly root: DirectoryNode = newDirectory(defaultAttributes);
+  readonly #known = new Map<ByteString, Place>();
+  #nodes = 0;
+  #linkSteps = 0;
+
+  /** The directory at `path`, symlinks followed; `undefined` if there is none. */
+  find(path: ByteString): Place | undefined {
+    return this.#resolve(path, false);
+  }
+
+  /**
+   * The directory at `path`, symlinks followed, made with its parents where it is missing.
+   * @throws ThinError `corrupt` if something on the way is no directory (as in containerd; umoci
+   *   0.5 and newer replace it)
+   */
+  make(path: ByteString): Place {
+    const place = this.#resolve(path, true);
+    if (place === undefined) throw unmergeable(path, 'is to hold others but is no directory');
+    return place;
+  }
+
+  /** Replaces what is there, whatever it is. */
+  put(place: Place, name: ByteString, node: TreeNode): void {
+    if (!isName(name)) throw unmergeable(name, 'has no name of its own');
+    if (place.depth >= limits.pathDepthMax) {
+      throw unmergeable(name, `is too deep in the tree (wanted at most ${limits.pathDepthMax})`);
+    }
+    this.count(name);
+    const former = place.directory.children.get(name);
+    if (former?.type === 'directory' || former?.type === 'symlink') this.forgetPlaces();
+    place.directory.children.set(name, node);
+  }
+
+  /** To be called for what is taken out of a directory, or changes what a path leads to. */
+  forgetPlaces(): void {
+    this.#known.clear();
+  }
+
+  /** Counts what layers put into the tree, also what later layers replace: it all takes time. */
+  count(path: ByteString): void {
+    this.#nodes += 1;
+    if (this.#nodes > limits.entriesMax) {
+      throw unmergeable(path, `is one too many (wanted at most ${limits.entriesMax})`);
+    }
+  }
+
+  #resolve(path: ByteString, create: boolean): Place | undefined {
+    const known = this.#known.get(path);
+    if (known !== undefined) return known;
+    const place = this.#walkDirectories(path) ?? this.#walkLinks(path, create);
+    if (place === undefined) return undefined;
+    if (this.#known.size >= placesKnownMax) this.#known.clear();
+    this.#known.set(path, place);
+    return place;
+  }
+
+  /** The usual case: every component is a directory that is there. */
+  #walkDirectories(path: ByteString): Place | undefined {
+    let directory = this.root;
+    let depth = 0;
+    for (let start = 0; start < path.length; depth += 1) {
+      const slash = path.indexOf('/', start);
+      const end = slash < 0 ? path.length : slash;
+      const child = directory.children.get(path.slice(start, end) as ByteString);
+      if (child?.type !== 'directory') return undefined;
+      directory = child;
+      start = end + 1;
+    }
+    return { directory, depth };
+  }
+
+  /** As the kernel would in a root of its own: `..` of the root is the root. */
+  #walkLinks(path: ByteString, create: boolean): Place | undefined {
+    const todo = path.split('/').reverse();
+    const steps: Step[] = [];
+    let links = 0;
+    for (let name = todo.pop(); name !== undefined; name = todo.pop()) {
+      if (links > 0) this.#countLinkStep(path);
+      if (name === '' || name === '.') continue;
+      if (name === '..') {
+        steps.pop();
+        continue;
+      }
+      const parent = steps.length === 0 ? this.root : steps.at(-1)?.directory;
+      const child = parent?.children.get(name as ByteString);
+      if (child?.type === 'symlink') {
+        links += 1;
+        if (links > linksFollowedMax) throw unmergeable(path, 'leads through too many symlinks');
+        if (child.target.startsWith('/')) steps.length = 0;
+        for (const component of child.target.split('/').reverse()) todo.push(component);
+      } else if (child === undefined || child.type === 'directory') {
+        steps.push({ name: name as ByteString, directory: child });
+      } else {
+        return undefined;
+      }
+    }
+    return this.#placeAt(steps, create);
+  }
+
+  #placeAt(steps: readonly Step[], create: boolean): Place | undefined {
+    let place: Place = { directory: this.root, depth: 0 };
+    for (const { name, directory } of steps) {
+      if (directory === undefined && !create) return undefined;
+      const next = directory ?? newDirectory(defaultAttributes);
+      if (directory === undefined) this.put(place, name, next);
+      place = { directory: next, depth: place.depth + 1 };
+    }
+    return place;
+  }
+
+  #countLinkStep(path: ByteString): void {
+    this.#linkSteps += 1;
+    if (this.#linkSteps > linkStepsMax) {
+      throw unmergeable(path, `leads through too many symlinks (more than ${linkStepsMax} steps)`);
+    }
+  }
+}
+
+/** Where `path` is and what it is called there; both are empty for the root. */
+export function splitPath(path: ByteString): { parent: ByteString; name: ByteString } {
+  const slash = path.lastIndexOf('/');
+  return {
+    parent: path.slice(0, Math.max(slash, 0)) as ByteString,
+    name: path.slice(slash + 1) as ByteString,
+  };
+}
+
+function isName(name: ByteString): boolean {
+  return name !== '' && name !== '.' && name !== '..';
+}

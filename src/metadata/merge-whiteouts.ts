@@ -1,0 +1,70 @@
+import type { ByteString } from '../byte-string.js';
+import type { LayerEntry } from '../image/layer-entry.js';
+import type { DirectoryNode } from '../image/tree.js';
+import { unmergeable } from './merge-error.js';
+import type { MergeTree } from './merge-tree.js';
+
+/**
+ * What an entry is by its name alone, whatever its type:
+ * - `content`: what the layer has
+ * - `whiteout`: takes `name` of the lower layers out of the directory `parent`
+ * - `opaque`: takes everything of the lower layers out of the directory `parent`
+ * - `hidden`: bookkeeping of AUFS (`.wh..wh.plnk`, `.wh..wh.orph`), in old layers of Docker
+ */
+export type EntryRole =
+  | { readonly kind: 'content' | 'hidden' }
+  | { readonly kind: 'whiteout'; readonly parent: ByteString; readonly name: ByteString }
+  | { readonly kind: 'opaque'; readonly parent: ByteString };
+
+const prefix = '.wh.';
+const metaPrefix = '.wh..wh.';
+const opaqueName = '.wh..wh..opq';
+
+const content: EntryRole = { kind: 'content' };
+const hidden: EntryRole = { kind: 'hidden' };
+
+/**
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.0/layer.md#whiteouts
+ * @throws ThinError `corrupt` for whiteouts of nothing, `.` or `..` (L4, L7), and for entries below a
+ *   whiteout, since no name may begin with `.wh.` (L3; containerd makes a directory of it)
+ */
+export function roleOf(path: ByteString): EntryRole {
+  const at = path.startsWith(prefix) ? 0 : path.indexOf(`/${prefix}`) + 1;
+  if (at === 0 && !path.startsWith(prefix)) return content;
+  const [first = '', ...below] = path.slice(at).split('/');
+  const parent = path.slice(0, Math.max(at - 1, 0)) as ByteString;
+  if (first === opaqueName && below.length === 0) return { kind: 'opaque', parent };
+  if (first.startsWith(metaPrefix)) return hidden;
+  if (below.length > 0) throw unmergeable(path, 'is below a whiteout');
+  const name = first.slice(prefix.length) as ByteString;
+  if (name === '' || name === '.' || name === '..') {
+    throw unmergeable(path, 'is a whiteout of no file (wanted a name behind .wh.)');
+  }
+  return { kind: 'whiteout', parent, name };
+}
+
+/**
+ * Removes from the tree, which holds the lower layers only, what a layer's whiteouts say, wherever
+ * in the layer they are (L1, L2, L5). They are all looked up before the first is done, so that their
+ * order means nothing. What is not there is not missed; nothing is created (as umoci has it;
+ * containerd makes a whiteout's missing parents).
+ *
+ * A parent that is a symlink is followed inside the root (L6), as in containerd and umoci, but only
+ * symlinks of lower layers: those two read the archive in order, and also follow a link which the
+ * same layer has put there just before.
+ */
+export function applyWhiteouts(tree: MergeTree, entries: readonly LayerEntry[]): void {
+  const removals: { directory: DirectoryNode; name: ByteString | undefined }[] = [];
+  for (const { path } of entries) {
+    const role = roleOf(path);
+    if (role.kind !== 'whiteout' && role.kind !== 'opaque') continue;
+    const directory = tree.find(role.parent)?.directory;
+    if (directory === undefined) continue;
+    removals.push({ directory, name: role.kind === 'whiteout' ? role.name : undefined });
+  }
+  for (const { directory, name } of removals) {
+    if (name === undefined) directory.children.clear();
+    else directory.children.delete(name);
+  }
+  tree.forgetPlaces();
+}
