@@ -9,6 +9,7 @@ import {
   codecNumbers,
   headerFields,
   packRowSize,
+  packsMax,
   sectionsOf,
 } from './chunk-map-layout.js';
 
@@ -43,6 +44,7 @@ interface Collected {
 export function encodeChunkMap(content: ChunkMapContent): Buffer {
   const collected = collectFiles(content.files);
   const packs = groupByPack(collected.chunks.values(), content.packs);
+  if (packs.length > packsMax) throw invalid(`${packs.length} packs (wanted at most ${packsMax})`);
   const frames = packs.flatMap(sortedFrames);
   const files = [...collected.files].sort(([a], [b]) => (a < b ? -1 : 1));
   const counts: Counts = {

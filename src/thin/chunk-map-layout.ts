@@ -1,4 +1,5 @@
 import { digestSize } from '../digest.js';
+import { limits } from '../limits.js';
 
 /**
  * The numbers of FORMAT.md, "Chunk map": sizes of fields and order of columns, shared by the encoder
@@ -11,8 +12,8 @@ export const chunkMapMagic = Buffer.from('thinmap\0', 'latin1');
 export const chunkBytesMax = 256 * 1024;
 /** Plain bytes of one frame: closed at 256 KiB or after the chunk that passes it. */
 export const framePlainBytesMax = 256 * 1024 + chunkBytesMax;
-/** Packs that one image refers to: as many as an OCI manifest of 4 MiB can list. */
-export const packsMax = 16_384;
+/** Packs that one image refers to: with metadata and chunk map they are a manifest's layers. */
+export const packsMax = limits.layersMax - 2;
 
 export const headerSize = 32;
 /** Offsets of the header's fields. */

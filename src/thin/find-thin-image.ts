@@ -99,15 +99,14 @@ async function readCandidate(
   signal: AbortSignal,
 ): Promise<FoundThinImage | undefined> {
   checkSize('thin manifest', candidate, limits.manifestBytesMax);
-  const manifestBytes = await store.readManifest(candidate, signal);
-  const manifest = parseThinManifest(manifestBytes);
+  const manifest = parseThinManifest(await store.readManifest(candidate, signal));
   const subject = manifest.subject.digest;
   if (wanted.manifest !== undefined && wanted.manifest !== subject) return undefined;
   checkSize('thin descriptor', manifest.descriptor, limits.descriptorBytesMax);
   const descriptorBytes = await readWhole(store, manifest.descriptor, signal);
   const descriptor = parseThinDescriptor(descriptorBytes);
   checkSubject(descriptor.image.manifest.digest, subject);
-  checkLayers(manifestBytes, descriptor);
+  checkLayers(manifest, descriptor);
   const { digest, size } = candidate;
   return { manifest: { digest, size }, descriptor, descriptorBytes };
 }

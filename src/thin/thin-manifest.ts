@@ -1,10 +1,8 @@
-import { z } from 'zod';
-import { type Digest, digestOf, isDigest } from '../digest.js';
+import { digestOf, isDigest } from '../digest.js';
 import { ThinError } from '../errors.js';
-import { type Descriptor, descriptorSchema } from '../image/descriptor.js';
-import { parseJsonDocument } from '../image/json-document.js';
+import type { Descriptor } from '../image/descriptor.js';
+import { parseManifest } from '../image/manifest.js';
 import { mediaTypes } from '../image/media-type.js';
-import { packsMax } from './chunk-map-layout.js';
 import type { ThinDescriptor } from './descriptor.js';
 import type { Blob, ListedManifest } from './image-store.js';
 
@@ -23,6 +21,7 @@ export interface ThinManifest {
   readonly descriptor: Blob;
   /** The original manifest. */
   readonly subject: Blob;
+  readonly layers: readonly Descriptor[];
 }
 
 /** The manifest's bytes: JSON without white space, its fields in a fixed order. */
@@ -51,23 +50,18 @@ export function listedAs(bytes: Buffer, descriptor: ThinDescriptor): ListedManif
   };
 }
 
-const ours = descriptorSchema.extend({
-  digest: z.custom<Digest>((text) => typeof text === 'string' && isDigest(text), 'wanted SHA-256'),
-});
-
-const schema = z.object({
-  schemaVersion: z.literal(2),
-  mediaType: z.literal(mediaTypes.ociManifest),
-  artifactType: z.literal(thinArtifactType),
-  config: ours.extend({ mediaType: z.literal(thinMediaTypes.descriptor) }),
-  layers: z.array(ours).max(packsMax + 2),
-  subject: ours,
-});
-
-/** @throws ThinError `corrupt` if `bytes` are no thin manifest. */
+/**
+ * @throws ThinError `corrupt` or `invalid` if `bytes` are no thin manifest
+ */
 export function parseThinManifest(bytes: Buffer): ThinManifest {
-  const { config, subject } = parseJsonDocument('thin manifest', bytes, schema);
-  return { descriptor: config, subject };
+  const manifest = parseManifest(bytes, mediaTypes.ociManifest);
+  if (manifest.kind !== 'manifest' || manifest.artifactType !== thinArtifactType) {
+    throw corrupt(`its artifact type is not ${thinArtifactType}`);
+  }
+  const { config, layers, subject } = manifest;
+  if (config.mediaType !== thinMediaTypes.descriptor) throw corrupt('it has no thin descriptor');
+  if (subject === undefined) throw corrupt('it names no image that it stands in for');
+  return { descriptor: named(config), subject: named(subject), layers };
 }
 
 /**
@@ -75,16 +69,22 @@ export function parseThinManifest(bytes: Buffer): ThinManifest {
  * from collecting the packs as garbage.
  * @throws ThinError `corrupt`
  */
-export function checkLayers(bytes: Buffer, descriptor: ThinDescriptor): void {
-  const { layers } = parseJsonDocument('thin manifest', bytes, schema);
+export function checkLayers(manifest: ThinManifest, descriptor: ThinDescriptor): void {
   const shown = (blobs: readonly Descriptor[]) =>
     blobs.map(({ mediaType, digest, size }) => `${mediaType} ${digest} ${size}`).join('\n');
-  if (shown(layers) !== shown(layersOf(descriptor))) {
-    throw new ThinError(
-      'corrupt',
-      'Cannot use thin manifest: its layers are not the blobs that its descriptor names',
-    );
+  if (shown(manifest.layers) !== shown(layersOf(descriptor))) {
+    throw corrupt('its layers are not the blobs that its descriptor names');
   }
+}
+
+/** Ours are named by SHA-256. */
+function named({ digest, size }: Descriptor): Blob {
+  if (isDigest(digest)) return { digest, size };
+  throw corrupt(`it names ${digest} (wanted a SHA-256)`);
+}
+
+function corrupt(what: string): ThinError {
+  return new ThinError('corrupt', `Cannot use thin manifest: ${what}`);
 }
 
 function layersOf({ metadata, chunkMap, packs }: ThinDescriptor) {
