@@ -10,6 +10,7 @@
         "src/zstd-compress.cc",
         "src/zstd-decompress.cc",
         "src/zstd-inflate.cc",
+        "src/gzip-header.cc",
         "src/gzip-inflate.cc",
         "src/cut-and-hash.cc",
         "src/xattr.cc",

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "gzip-header.h"
 #include "inflate-step.h"
 #include "operations.h"
 
@@ -16,7 +17,7 @@ constexpr uint8_t memberStart = 0x1f;
 
 struct GzipInflater final : Inflater {
   static const char tag;
-  enum class Place { beforeFirst, inMember, afterMember, inPadding };
+  enum class Place { beforeFirst, inHeader, inMember, afterMember, inPadding };
 
   GzipInflater() : Inflater(&tag) { isal_inflate_init(&state); }
 
@@ -25,7 +26,10 @@ struct GzipInflater final : Inflater {
     while (outcome.problem == nullptr) {
       const Bytes in{input.data + outcome.consumed, input.length - outcome.consumed};
       const Bytes out{output.data + outcome.produced, output.length - outcome.produced};
-      if (place == Place::inMember) {
+      if (place == Place::inHeader) {
+        if (in.length == 0) break;
+        inHeader(in, &outcome);
+      } else if (place == Place::inMember) {
         const size_t moved = outcome.consumed + outcome.produced;
         inMember(in, out, &outcome);
         const bool stuck = moved == outcome.consumed + outcome.produced;
@@ -45,9 +49,8 @@ struct GzipInflater final : Inflater {
  private:
   void betweenMembers(Bytes in, Outcome* outcome) {
     if (in.data[0] == memberStart && place != Place::inPadding) {
-      isal_inflate_reset(&state);
-      state.crc_flag = ISAL_GZIP;
-      place = Place::inMember;
+      header = GzipHeader();
+      place = Place::inHeader;
     } else if (in.data[0] == 0 && place != Place::beforeFirst) {
       place = Place::inPadding;
       const auto isGarbage = [](uint8_t byte) { return byte != 0; };
@@ -57,6 +60,15 @@ struct GzipInflater final : Inflater {
       outcome->problem = place == Place::beforeFirst ? "it does not begin as gzip does"
                                                      : "garbage follows the last member";
     }
+  }
+
+  void inHeader(Bytes in, Outcome* outcome) {
+    outcome->consumed += header.take(in);
+    outcome->problem = header.problem();
+    if (!header.complete()) return;
+    isal_inflate_reset(&state);
+    state.crc_flag = ISAL_GZIP_NO_HDR_VER;
+    place = Place::inMember;
   }
 
   void inMember(Bytes in, Bytes out, Outcome* outcome) {
@@ -84,10 +96,6 @@ struct GzipInflater final : Inflater {
         return "a deflate symbol is invalid";
       case ISAL_INVALID_LOOKBACK:
         return "a deflate distance reaches before the start";
-      case ISAL_INVALID_WRAPPER:
-        return "a member's header is no gzip header";
-      case ISAL_UNSUPPORTED_METHOD:
-        return "a member is not compressed by deflate";
       case ISAL_INCORRECT_CHECKSUM:
         return "a member's checksum or length does not match its content";
       default:
@@ -96,6 +104,7 @@ struct GzipInflater final : Inflater {
   }
 
   inflate_state state;
+  GzipHeader header;
   Place place = Place::beforeFirst;
 };
 
