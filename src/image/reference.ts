@@ -76,6 +76,20 @@ export function referenceTarget(reference: ImageReference): string {
   return reference.digest ?? reference.tag ?? 'latest';
 }
 
+/**
+ * The repository of a registry, as it stands in URLs.
+ * @throws ThinError `invalid` if `text` is not of the grammar; there are no `..` or `?` in it.
+ */
+export function parseRepository(text: string): string {
+  checkRepository(text, (problem) => {
+    throw new ThinError(
+      'invalid',
+      `Cannot use repository ${JSON.stringify(text.slice(0, 300))}: ${problem}`,
+    );
+  });
+  return text;
+}
+
 export function isTag(text: string): boolean {
   return tagGrammar.test(text);
 }

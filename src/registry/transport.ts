@@ -1,0 +1,136 @@
+import { lookup } from 'node:dns';
+import { lookup as lookupAll } from 'node:dns/promises';
+import { isIP, type LookupFunction } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import { Agent, type Dispatcher } from 'undici';
+import { ThinError } from '../errors.js';
+import type { TlsContexts } from './certificates.js';
+import { type Endpoint, isLocalAddress } from './endpoint.js';
+import { exchange, type HttpRequest, type HttpResponse } from './http-exchange.js';
+import { displayUrl } from './http-failure.js';
+import type { Patience } from './patience.js';
+import { isRedirect, resolveLocation } from './redirect.js';
+
+/** Redirects of one request: registry, load balancer, object store, its region; one to spare. */
+const redirectsMax = 5;
+/** Connections to one host: more only queue at the other end. */
+const connectionsMax = 32;
+/** Milliseconds that an idle connection is kept; load balancers drop theirs after 60 s. */
+const keepAliveMs = 30_000;
+
+/**
+ * Requests to a registry and to where it sends us, over kept connections. Knows whom to trust with
+ * what: Authorization and client certificates go to the registry's own origin only, and hosts that a
+ * registry names may not be this machine or its link, unless the registry itself is there.
+ */
+export class Transport implements AsyncDisposable {
+  readonly endpoint: Endpoint;
+  readonly #patience: Patience;
+  readonly #own: Agent;
+  readonly #foreign: Agent;
+  readonly #guarded: Agent;
+  #registryIsLocal: Promise<boolean> | undefined;
+
+  constructor(endpoint: Endpoint, tls: TlsContexts | undefined, patience: Patience) {
+    this.endpoint = endpoint;
+    this.#patience = patience;
+    this.#own = makeAgent(patience, tls?.own);
+    this.#foreign = makeAgent(patience, tls?.foreign);
+    this.#guarded = makeAgent(patience, tls?.foreign, lookupRemote);
+  }
+
+  /**
+   * Sends, and follows redirects of GET and HEAD.
+   * @param authorization header value; goes to the registry's origin only
+   * @throws ThinError `denied` for a redirect that must not be followed, `corrupt` for a body in a
+   *   Content-Encoding (we ask for none: digests and ranges are of the bytes as they are), and what
+   *   {@link exchange} throws.
+   */
+  async send(request: HttpRequest, authorization?: string): Promise<HttpResponse> {
+    const follows = request.method === 'GET' || request.method === 'HEAD';
+    let { url } = request;
+    let secret = authorization;
+    for (let hops = 0; ; hops += 1) {
+      if (url.origin !== this.endpoint.base.origin) secret = undefined; // for all further hops
+      const response = await this.sendOnce({ ...request, url }, secret);
+      if (!follows || !isRedirect(response.status)) return response;
+      await response.discard();
+      if (hops === redirectsMax) {
+        throw new ThinError(
+          'denied',
+          `${request.action}: more than ${redirectsMax} redirects, the last to ${displayUrl(url)}`,
+        );
+      }
+      url = resolveLocation(request.action, url, response.header('location'));
+    }
+  }
+
+  /** Sends without following redirects: for requests whose target must be what was asked for. */
+  async sendOnce(request: HttpRequest, authorization?: string): Promise<HttpResponse> {
+    const dispatcher = await this.#dispatcherFor(request);
+    const headers = { ...request.headers, ...(authorization !== undefined && { authorization }) };
+    const response = await exchange(dispatcher, { ...request, headers }, this.#patience);
+    const encoding = response.header('content-encoding') ?? 'identity';
+    if (encoding !== 'identity' && response.status < 300) {
+      await response.discard();
+      throw new ThinError(
+        'corrupt',
+        `${request.action}: ${request.url.host} answers in Content-Encoding ${JSON.stringify(encoding.slice(0, 40))} (wanted none)`,
+      );
+    }
+    return response;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#guarded.destroy(), this.#foreign.destroy(), this.#own.destroy()]);
+  }
+
+  async #dispatcherFor({ url, action }: HttpRequest): Promise<Dispatcher> {
+    if (url.origin === this.endpoint.base.origin) return this.#own;
+    this.#registryIsLocal ??= isLocal(this.endpoint.base.hostname);
+    if (await this.#registryIsLocal) return this.#foreign;
+    const literal = url.hostname.replace(/^\[|\]$/g, '');
+    if (isIP(literal) !== 0 && isLocalAddress(literal)) throw localAddress(action, url.hostname);
+    return this.#guarded;
+  }
+}
+
+function makeAgent(patience: Patience, tls?: SecureContext, resolve?: LookupFunction): Agent {
+  return new Agent({
+    connections: connectionsMax,
+    keepAliveTimeout: keepAliveMs,
+    connect: {
+      timeout: patience.connectMs,
+      ...(tls && { secureContext: tls }),
+      ...(resolve && { lookup: resolve }),
+    },
+  });
+}
+
+/** DNS for hosts that a registry names: the check and the connection see the same answer. */
+const lookupRemote: LookupFunction = (hostname, options, callback) => {
+  lookup(hostname, { ...options, all: true }, (error, addresses) => {
+    const local = error === null && addresses.some(({ address }) => isLocalAddress(address));
+    const refusal = local ? localAddress('Cannot connect', hostname) : error;
+    if (options.all) return callback(refusal, addresses);
+    const [first] = addresses ?? [];
+    callback(refusal, first?.address ?? '', first?.family);
+  });
+};
+
+async function isLocal(hostname: string): Promise<boolean> {
+  const bare = hostname.replace(/^\[|\]$/g, '');
+  try {
+    const addresses = await lookupAll(bare, { all: true });
+    return addresses.every(({ address }) => isLocalAddress(address));
+  } catch {
+    return false; // then it cannot be reached either, and the guarded way is the safe one
+  }
+}
+
+function localAddress(action: string, hostname: string): ThinError {
+  return new ThinError(
+    'denied',
+    `${action}: the registry sends us to ${hostname}, an address of this machine or its link (wanted another host)`,
+  );
+}
