@@ -13,6 +13,7 @@ import {
   pax,
   paxBody,
   symlink,
+  usualTime,
   v7Magic,
 } from '../support/tar-builder.js';
 import type { TortureCase } from './torture-layers.js';
@@ -230,7 +231,7 @@ function globalCases(): TortureCase[] {
         ),
       ],
       expected: {
-        before: { ...text(''), uid: 1, mtime: [0, 0] },
+        before: { ...text(''), uid: 1, mtime: [usualTime, 0] },
         first: { ...text(''), uid: 1000, mtime: [5, 500_000_000], xattrs: { 'user.g': 'g' } },
         second: { ...text(''), uid: 2000, xattrs: { 'user.g': 'g', 'user.o': 'o' } },
         third: { ...text(''), uid: 1000, mtime: [7, 0] },
@@ -370,7 +371,7 @@ function timeCases(): TortureCase[] {
     '-0.25': [-1, 750_000_000],
     '-1.000000001': [-2, 999_999_999],
     '8589934592.000000001': [8_589_934_592, 1],
-    '-62135596800': [-62_135_596_800, 0],
+    '-2147483648': [-2_147_483_648, 0],
   };
   const named = Object.entries(times).map(([time, mtime], index) => ({
     time,
@@ -402,15 +403,34 @@ function timeCases(): TortureCase[] {
       layers: [
         archive(
           file('before', '', { mtime: -86_400 }),
-          file('late', '', { mtime: 2 ** 34 }),
+          file('late', '', { mtime: 2 ** 33 + 1 }),
           file('octal', '', { mtime: 8 ** 11 - 1 }),
         ),
       ],
       expected: {
         before: { ...text(''), mtime: [-86_400, 0] },
-        late: { ...text(''), mtime: [2 ** 34, 0] },
+        late: { ...text(''), mtime: [2 ** 33 + 1, 0] },
         octal: { ...text(''), mtime: [8 ** 11 - 1, 0] },
       },
+    },
+    {
+      rule: 'L20',
+      name: 'times that ext4 cannot hold, and the zero of Go',
+      layers: [
+        archive(
+          file('late', '', { mtime: 2 ** 40 }),
+          pax({ mtime: '9007199254740991.999999999' }),
+          file('latest'),
+          pax({ mtime: '-62135596800' }),
+          file('zero'),
+        ),
+      ],
+      expected: {
+        late: { ...text(''), mtime: [2 ** 40, 0] },
+        latest: { ...text(''), mtime: [Number.MAX_SAFE_INTEGER, 999_999_999] },
+        zero: { ...text(''), mtime: [-62_135_596_800, 0] },
+      },
+      umociDiffers: 'sets what time the kernel makes of it, and the present for the zero of Go',
     },
     {
       rule: 'L20',

@@ -106,6 +106,7 @@ function oldCases(): TortureCase[] {
         full: { type: 'file', content: 'whole' },
         next: { type: 'file', content: 'x' },
       },
+      umociDiffers: 'refuses it',
     },
   ];
 }
@@ -259,6 +260,7 @@ function hostileCases(): TortureCase[] {
       name: 'a file of 9 GiB, nearly all hole',
       layers: [archive(oldSparse('large', [[9 * GiB - 4, 4]], 9 * GiB, 'last'), file('next', 'x'))],
       expected: { large: { type: 'file', size: 9 * GiB }, next: { type: 'file', content: 'x' } },
+      umociDiffers: 'writes the zeros',
     },
     {
       rule: 'L24',

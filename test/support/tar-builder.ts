@@ -11,7 +11,7 @@ export interface HeaderFields {
   readonly gid?: number | Buffer;
   /** Length of `data` unless given. */
   readonly size?: number | Buffer;
-  /** Seconds. */
+  /** Seconds; {@link usualTime} unless given. */
   readonly mtime?: number | Buffer;
   readonly target?: string;
   /** Magic and version, 8 bytes; `ustar\0` and `00` unless given. */
@@ -23,6 +23,9 @@ export interface HeaderFields {
   readonly patch?: ReadonlyMap<number, Buffer>;
   readonly checksum?: number;
 }
+
+/** No round number, so that a time that got lost is seen. */
+export const usualTime = 1_234_567_890;
 
 export const gnuMagic = 'ustar  \0';
 export const v7Magic = '\0'.repeat(8);
@@ -39,7 +42,7 @@ export function header(fields: HeaderFields): Buffer {
   number(block, 108, 8, fields.uid ?? 0);
   number(block, 116, 8, fields.gid ?? 0);
   number(block, 124, 12, fields.size ?? 0);
-  number(block, 136, 12, fields.mtime ?? 0);
+  number(block, 136, 12, fields.mtime ?? usualTime);
   block.write(fields.type ?? '0', 156, 'latin1');
   block.write((fields.target ?? '').slice(0, 100), 157, 'latin1');
   block.write(fields.magic ?? 'ustar\x0000', 257, 'latin1');
