@@ -5,6 +5,7 @@
 import { createReadStream, existsSync } from 'node:fs';
 import { chmod, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
 import { runCommand } from '../../test/support/run-command.js';
 import {
   accessOptions,
@@ -24,6 +25,7 @@ import {
   recipes,
   type Step,
 } from './recipes.js';
+import { tortureArchives } from './torture-archives.js';
 
 /** A place for the mount of the memory file system, which only this process sees. */
 const work = '/run/thinfs-image-build';
@@ -80,6 +82,13 @@ async function foundationLayers(
   const { foundation } = recipe;
   const base = join(work, 'base');
   await mkdir(base);
+  if ('archives' in foundation) {
+    const layers: LayerBlob[] = [];
+    for (const tar of tortureArchives()) {
+      layers.push(await writer.addLayer(Readable.from([tar]), 'gzip'));
+    }
+    return layers;
+  }
   if (!('image' in foundation)) {
     const tar = await bootstrap(foundation, recipe.epoch);
     await runCommand('tar', ['--extract', '--xattrs', '--xattrs-include=*', '-C', base, '-f', tar]);
@@ -105,7 +114,7 @@ async function foundationLayers(
 
 /** Makes a Debian root as a tar. Neither names of archives nor of this host are left in it. */
 async function bootstrap(
-  foundation: Exclude<Foundation, { image: ImageName }>,
+  foundation: Extract<Foundation, { variant: string }>,
   epoch: number,
 ): Promise<string> {
   const tar = join(work, 'bootstrap.tar');

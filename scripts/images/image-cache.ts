@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runCommand } from '../../test/support/run-command.js';
 import { type ImageName, recipes } from './recipes.js';
+import { tortureArchives } from './torture-archives.js';
 
 /** Counted up when the same recipe gives other bytes, because the building itself changed. */
 const builderVersion = 1;
@@ -43,7 +44,9 @@ export async function ensureImage(name: ImageName): Promise<string> {
 
 function recipeKey(name: ImageName): string {
   const recipe = recipes[name];
-  const below = 'image' in recipe.foundation ? recipeKey(recipe.foundation.image) : '';
-  const text = JSON.stringify([builderVersion, below, recipe]);
-  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+  const { foundation } = recipe;
+  const hash = createHash('sha256').update(JSON.stringify([builderVersion, recipe]));
+  if ('image' in foundation) hash.update(recipeKey(foundation.image));
+  if ('archives' in foundation) for (const tar of tortureArchives()) hash.update(tar);
+  return hash.digest('hex').slice(0, 16);
 }

@@ -29,7 +29,7 @@ export interface ProcessConfig {
 }
 
 /**
- * The first layer: an image, or a root made by mmdebstrap.
+ * The first layers: those of an image, a root made by mmdebstrap, or archives made by hand.
  * `release` takes the packages of the stable release alone, `updates` those with all updates: the
  * two differ as an image differs from its rebuild some months later.
  */
@@ -39,7 +39,8 @@ export type Foundation =
       readonly variant: 'minbase' | 'extract';
       readonly include: readonly string[];
       readonly archive: Archive;
-    };
+    }
+  | { readonly archives: 'torture' };
 
 export type Archive = 'release' | 'updates';
 
@@ -60,6 +61,7 @@ export const imageNames = [
   'python-updated',
   'node',
   'nginx',
+  'torture',
   'science',
 ] as const;
 
@@ -251,6 +253,15 @@ const busybox: ImageRecipe = {
   config: { Env: [path], Cmd: ['sh'] },
 };
 
+/** What layers may hold that no tool of today writes. It cannot run anything. */
+const torture: ImageRecipe = {
+  foundation: { archives: 'torture' },
+  epoch: firstEpoch,
+  archive: 'release',
+  layers: [],
+  config: { Env: [path], Cmd: ['/top/program'] },
+};
+
 export const recipes: Readonly<Record<ImageName, ImageRecipe>> = {
   busybox,
   base: debianBase('release', firstEpoch),
@@ -259,6 +270,7 @@ export const recipes: Readonly<Record<ImageName, ImageRecipe>> = {
   'python-updated': python(true),
   node,
   nginx,
+  torture,
   science,
 };
 

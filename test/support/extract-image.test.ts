@@ -7,7 +7,7 @@ import { openTar } from '../../scripts/images/overlay-layer.js';
 import { recipes } from '../../scripts/images/recipes.js';
 import { compareTrees, describeDifferences, snapshotTree } from './compare-trees.js';
 import { extractWithTar, extractWithUmoci } from './extract-image.js';
-import type { LayoutImage } from './images.js';
+import { type LayoutImage, testImage } from './images.js';
 import { runCommand } from './run-command.js';
 
 /** Fills the folder of one layer. */
@@ -101,3 +101,16 @@ for (const compression of ['gzip', 'zstd', 'none'] as const) {
     t.equal([...tree.values()].find(({ path }) => path === 'file')?.nlink, 1);
   });
 }
+
+t.test('they agree on the torture image, but for the time of the root', async (t) => {
+  const image = await testImage('torture');
+  const work = t.testdir({});
+  const [umoci, tar] = [join(work, 'umoci'), join(work, 'tar')];
+  await extractWithUmoci(image, umoci);
+  await extractWithTar(image, tar);
+  const tree = await snapshotTree(tar);
+  t.ok(tree.size > 3000);
+  const differences = compareTrees(await snapshotTree(umoci), tree);
+  const told = differences.map(({ path, what }) => `${path}: ${what}`);
+  t.strictSame(told, [': mtime'], describeDifferences(differences));
+});

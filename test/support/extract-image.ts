@@ -12,7 +12,8 @@ const applyScript = fileURLToPath(new URL('./apply-layer.py', import.meta.url));
 
 /**
  * Extracts an image into the new folder `root` with umoci, which knows nothing of us. As root, so
- * that owners, devices and attributes are kept.
+ * that owners, devices and attributes are kept. The time of the root itself becomes that of the
+ * extraction where a layer above the lowest has entries in it.
  */
 export async function extractWithUmoci(image: LayoutImage, root: string): Promise<void> {
   await withTemporaryFolder(async (work) => {
