@@ -28,6 +28,8 @@ export type CutRecord =
   | { readonly type: 'chunk'; readonly length: number; readonly digest: Digest }
   | { readonly type: 'file'; readonly digest: Digest };
 
+/** Bytes of all runs of one call, holes included: the answer must fit into memory. */
+const bytesPerCallMax = 64 * 1024 ** 3;
 const runSize = 16; // two doubles
 const flag = { begins: 1, ends: 2, hole: 4, uncut: 8 } as const;
 const recordSize = 40; // kind u32, length u32, SHA-256
@@ -60,6 +62,7 @@ export class NativeCutter {
    *   is settled. One call at a time.
    */
   async cut(bytes: Buffer, runs: readonly Run[]): Promise<CutRecord[]> {
+    checkRuns(runs);
     const records = Buffer.allocUnsafeSlow(this.#recordsMax(runs) * recordSize);
     try {
       const count = await addon().cutAndHash(this.#handle, bytes, encodeRuns(runs), records);
@@ -75,12 +78,19 @@ export class NativeCutter {
   }
 }
 
+function checkRuns(runs: readonly Run[]): void {
+  let total = 0;
+  for (const { length } of runs) {
+    total += length;
+    if (!Number.isSafeInteger(length) || length < 0 || total > bytesPerCallMax) {
+      throw new ThinError('invalid', `Cannot cut a run of ${length} bytes`);
+    }
+  }
+}
+
 function encodeRuns(runs: readonly Run[]): Buffer {
   const words = new Float64Array(runs.length * 2);
   runs.forEach((run, index) => {
-    if (!Number.isSafeInteger(run.length) || run.length < 0) {
-      throw new ThinError('invalid', `Cannot cut a run of ${run.length} bytes`);
-    }
     words[index * 2] = run.length;
     words[index * 2 + 1] =
       (run.begins ? flag.begins : 0) |
