@@ -262,7 +262,6 @@ function globalCases(): TortureCase[] {
         ),
       ],
       expected: /its global headers have more than 16384 bytes/,
-      umociDiffers: 'fails on global headers',
     },
   ];
 }
@@ -341,12 +340,14 @@ function idCases(): TortureCase[] {
     name: `the user id ${uid} in a header is refused`,
     layers: [archive(file('f', '', { uid }))],
     expected: /user id -?\d+ \(wanted 0 to 4294967294\)/,
+    umociDiffers: 'cuts the number off',
   }));
   const refusedRecords = ['4294967295', '-1', '4294967296', '1.5', 'root'].map((gid) => ({
     rule: 'L19',
     name: `the group id "${gid}" in a PAX header is refused`,
     layers: [archive(pax({ gid }), file('f'))],
     expected: /group id/,
+    ...(/^-?\d+$/.test(gid) && { umociDiffers: 'cuts the number off' }),
   }));
   return [
     {

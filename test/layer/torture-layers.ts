@@ -37,7 +37,7 @@ export interface TortureCase {
   readonly layers: readonly Buffer[];
   /** The tree, or a pattern of the message with which reading or merging is refused. */
   readonly expected: ExpectedTree | RegExp;
-  /** Where umoci, a foreign reader of the same layers, does something else, and what. */
+  /** Where umoci 0.4, a foreign reader of the same layers, does something else, and what. */
   readonly umociDiffers?: string;
 }
 

@@ -93,7 +93,6 @@ function typeChangeCases(): TortureCase[] {
       name: 'an entry below a file is refused',
       layers: [lower, archive(file('f/x', 'below'))],
       expected: /entry "f" is to hold others but is no directory/,
-      umociDiffers: 'newer ones replace the file by a directory',
     },
     {
       rule: 'L10',
@@ -209,7 +208,7 @@ function rootCases(): TortureCase[] {
       name: `the path "${name}" is refused`,
       layers: [archive(file(name, 'x'))],
       expected: /has a "\.\." component/,
-      umociDiffers: 'takes the path apart and stays in the root',
+      ...(!name.endsWith('..') && { umociDiffers: 'takes the path apart and stays in the root' }),
     })),
   ];
 }
@@ -266,7 +265,7 @@ function deviceCases(): TortureCase[] {
           },
         },
       },
-      umociDiffers: 'drops or keeps them, by version',
+      umociDiffers: 'drops them',
     },
     {
       rule: 'L30',

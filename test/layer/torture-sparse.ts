@@ -260,14 +260,13 @@ function hostileCases(): TortureCase[] {
       name: 'a file of 9 GiB, nearly all hole',
       layers: [archive(oldSparse('large', [[9 * GiB - 4, 4]], 9 * GiB, 'last'), file('next', 'x'))],
       expected: { large: { type: 'file', size: 9 * GiB }, next: { type: 'file', content: 'x' } },
-      umociDiffers: 'writes the zeros',
+      umociDiffers: 'refuses it',
     },
     {
       rule: 'L24',
       name: 'a file of terabytes of holes is refused',
       layers: [archive(oldSparse('bomb', [[2000 * GiB, 0]], 2000 * GiB, ''))],
       expected: /an entry has 2147483648000 bytes/,
-      umociDiffers: 'writes the zeros',
     },
     {
       rule: 'L24',
@@ -276,7 +275,6 @@ function hostileCases(): TortureCase[] {
         archive(...[1, 2, 3].map((index) => oldSparse(`s${index}`, [[30 * GiB, 0]], 30 * GiB, ''))),
       ],
       expected: /more than 68719476736 bytes of holes/,
-      umociDiffers: 'writes the zeros',
     },
     {
       rule: 'L24',

@@ -143,7 +143,7 @@ function hiddenCases(): TortureCase[] {
         ),
       ],
       expected: { d: dir },
-      umociDiffers: 'shows the names of AUFS, or fails on links to them',
+      umociDiffers: 'shows the names of AUFS',
     },
     {
       rule: 'L3',
@@ -157,7 +157,7 @@ function hiddenCases(): TortureCase[] {
         ),
       ],
       expected: { a: text('linked'), b: { ...text('linked'), sameInodeAs: 'a' } },
-      umociDiffers: 'takes .wh..wh.plnk for a whiteout',
+      umociDiffers: 'shows .wh..wh.plnk',
     },
     {
       rule: 'L3',
@@ -183,21 +183,18 @@ function hiddenCases(): TortureCase[] {
       name: 'a whiteout of the directory itself is refused',
       layers: [lowerDirectory, archive(file('d/.wh..'))],
       expected: /is a whiteout of no file/,
-      umociDiffers: 'removes the directory',
     },
     {
       rule: 'L7',
       name: 'a whiteout of the directory above is refused',
       layers: [lowerDirectory, archive(file('d/.wh...'))],
       expected: /is a whiteout of no file/,
-      umociDiffers: 'removes the directory above, inside the root',
     },
     {
       rule: 'L7',
       name: 'a whiteout of the root is refused',
       layers: [lowerDirectory, archive(file('/.wh..'))],
       expected: /is a whiteout of no file/,
-      umociDiffers: 'removes the whole root',
     },
   ];
 }
