@@ -1,0 +1,99 @@
+/** One of the things that are compared. */
+export interface Contender {
+  readonly name: string;
+  /** One run, from the same starting point each time. Returns what it measured. */
+  readonly run: () => Promise<number>;
+}
+
+/** How far a contender may be behind the baseline. */
+export interface Limit {
+  /** Of medians: at most this many times the baseline. */
+  readonly ratio?: number;
+  /** Of medians: at most this much more than the baseline, in the unit of the measurement. */
+  readonly extra?: number;
+}
+
+/** A measurement that is ready to run; contenders that have something to undo are closed. */
+export interface OpenMeasurement extends AsyncDisposable {
+  readonly unit: 'ms' | 'bytes' | 'requests';
+  /** The first is the baseline. */
+  readonly contenders: readonly [Contender, ...Contender[]];
+  readonly limit?: Limit;
+}
+
+export interface Measurement {
+  readonly name: string;
+  /** @param scratch an empty folder on a fresh disk of its own, removed afterwards. */
+  readonly open: (scratch: string) => Promise<OpenMeasurement>;
+}
+
+export interface ContenderResult {
+  readonly name: string;
+  /** In the order of the runs. */
+  readonly samples: readonly number[];
+  readonly median: number;
+  /** Median divided by that of the baseline. */
+  readonly ratio: number;
+  readonly withinLimit: boolean;
+}
+
+export interface MeasurementResult {
+  readonly name: string;
+  readonly unit: OpenMeasurement['unit'];
+  readonly limit?: Limit;
+  readonly contenders: readonly ContenderResult[];
+}
+
+/**
+ * Runs every contender `rounds` times, after a run each that does not count. The order is turned
+ * round from one round to the next, so that whatever else the machine does meets them alike.
+ */
+export async function measure(
+  { contenders, unit, limit }: OpenMeasurement,
+  name: string,
+  rounds: number,
+): Promise<MeasurementResult> {
+  const samples = contenders.map((): number[] => []);
+  for (const { run } of contenders) await run();
+  for (let round = 0; round < rounds; round += 1) {
+    const order = [...contenders.keys()];
+    if (round % 2 === 1) order.reverse();
+    for (const at of order) {
+      const value = await contenders[at]?.run();
+      if (value !== undefined) samples[at]?.push(value);
+    }
+  }
+  const medians = samples.map(median);
+  const [baseline = Number.NaN] = medians;
+  const results = contenders.map((contender, at) => {
+    const [own = [], middle = Number.NaN] = [samples[at], medians[at]];
+    return {
+      name: contender.name,
+      samples: own,
+      median: middle,
+      ratio: middle / baseline,
+      withinLimit: at === 0 || isWithin(limit ?? {}, middle, baseline),
+    };
+  });
+  return { name, unit, ...(limit && { limit }), contenders: results };
+}
+
+/** Of an even number of values, the mean of the two in the middle; of none, NaN. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const [above = Number.NaN, below = Number.NaN] = [sorted[middle], sorted[middle - 1]];
+  return sorted.length % 2 === 1 ? above : (above + below) / 2;
+}
+
+/** Milliseconds that `work` takes. */
+export async function timed(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}
+
+function isWithin({ ratio, extra }: Limit, value: number, baseline: number): boolean {
+  if (ratio !== undefined && !(value <= ratio * baseline)) return false;
+  return extra === undefined || value <= baseline + extra;
+}

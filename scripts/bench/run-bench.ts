@@ -1,0 +1,52 @@
+/**
+ * Measures, as RESULTS.md tells: `npm run bench [-- <part of a name>…]`. Prints a table, writes
+ * dist/bench.json, and exits with 1 if a limit is exceeded.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism, loadavg, release } from 'node:os';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { formatTable } from './format-table.js';
+import { type MeasurementResult, measure } from './measurement.js';
+import { measurements } from './measurements.js';
+import { withScratchDisk } from './scratch-disk.js';
+
+const rounds = 5;
+/** Of the file system that a measurement gets; the largest image takes 1 GiB extracted. */
+const scratchSize = 8 * 2 ** 30;
+const output = fileURLToPath(new URL('../../dist/bench.json', import.meta.url));
+
+const wanted = process.argv.slice(2);
+const chosen = measurements.filter(
+  ({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
+);
+if (chosen.length === 0) {
+  const names = measurements.map(({ name }) => name).join(', ');
+  throw new Error(`Cannot measure ${wanted.join(', ')}: wanted part of one of ${names}`);
+}
+
+const results: MeasurementResult[] = [];
+for (const { name, open } of chosen) {
+  const loadBefore = loadavg()[0] ?? 0;
+  const result = await withScratchDisk(scratchSize, async (scratch) => {
+    const opened = await open(scratch);
+    try {
+      return await measure(opened, name, rounds);
+    } finally {
+      await opened[Symbol.asyncDispose]();
+    }
+  });
+  results.push(result);
+  process.stdout.write(`${formatTable(result)}  load before: ${loadBefore.toFixed(2)}\n\n`);
+}
+const machine = {
+  cores: availableParallelism(),
+  kernel: release(),
+  node: process.version,
+  date: new Date().toISOString(),
+};
+await mkdir(dirname(output), { recursive: true });
+await writeFile(output, `${JSON.stringify({ machine, rounds, results }, null, 2)}\n`);
+if (results.some(({ contenders }) => contenders.some((one) => !one.withinLimit))) {
+  process.exitCode = 1;
+}
