@@ -135,6 +135,9 @@ async function checkPython(t: Test, archive: string): Promise<void> {
 /** tar-stream takes names for UTF-8, ignores ids in PAX, and knows no sparse files. */
 const unknownToTarStream = /sparse|hole|names|ids/i;
 
+/** Headers without a magic, and the extension blocks of sparse files in the old GNU form. */
+const refusedByTarStream = /v7|GNU tar, (old)?gnu/;
+
 async function checkTarStream(t: Test, archive: string): Promise<void> {
   const { entries } = await readOurs(archive);
   const theirs: object[] = [];
@@ -181,8 +184,7 @@ t.test('archives of a folder of odd things', async (t) => {
       await runCommand(program, args, { mayFail: true });
       await checkExtraction(t, archive, work);
       await checkPython(t, archive);
-      // tar-stream refuses headers without a magic.
-      if (!name.includes('v7')) await checkTarStream(t, archive);
+      if (!refusedByTarStream.test(name)) await checkTarStream(t, archive);
     });
   }
 
