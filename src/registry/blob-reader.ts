@@ -48,8 +48,8 @@ export async function* readBlob(
   let position = offset;
   let resumedAt = offset;
   while (position < end) {
+    const request = partRequest(repository, digest, { start: position, end, size });
     try {
-      const request = partRequest(repository, digest, { start: position, end, size });
       for await (const bytes of readPart(repository, { ...request, action, signal })) {
         hasher?.update(bytes);
         position += bytes.length;
@@ -64,7 +64,7 @@ export async function* readBlob(
     } catch (error) {
       if (position - resumedAt >= resumeProgressMin) backoff.reset();
       resumedAt = position;
-      if (!isRangeRefusal(repository, error)) await backoff.wait(error, signal);
+      if (!isRangeRefusal(repository, request.ranged, error)) await backoff.wait(error, signal);
     }
   }
   if (hasher && !isDigestOf(digest, hasher)) {
@@ -73,8 +73,8 @@ export async function* readBlob(
 }
 
 /** True once for a registry that knows no ranges: from now on it is asked for whole blobs. */
-function isRangeRefusal({ session }: Repository, error: unknown): boolean {
-  if (statusOf(error) !== 501 || session.rangesRefused) return false;
+function isRangeRefusal({ session }: Repository, ranged: boolean, error: unknown): boolean {
+  if (!ranged || statusOf(error) !== 501) return false;
   session.rangesRefused = true;
   return true;
 }
