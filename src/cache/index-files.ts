@@ -86,20 +86,24 @@ export function fileCalls(database: Database) {
        (SELECT count(*) FROM (SELECT 1 FROM chunks LIMIT 1)) AS chunks FROM files`,
   );
 
+  const drop = (kind: FileKind, name: Buffer): void => {
+    dropChunks.run(kindNumbers[kind], name);
+    dropFile.run(kindNumbers[kind], name);
+  };
+
   const place = (file: IndexedFile, sequence: number): void => {
     const content = digestBytes(file.content);
     addContent.run(content, file.size);
     const name = Buffer.from(file.name, 'hex');
+    // A complete file that is placed anew is another one, and not durable yet.
+    if (file.kind === 'complete') drop(file.kind, name);
     addFile.run(kindNumbers[file.kind], name, content, file.allocated, sequence);
   };
 
   const apply = database.transaction((changes: IndexChanges): void => {
     const sequence = getState(database, 'sequence') + 1;
     setState(database, 'sequence', sequence);
-    for (const { kind, name } of changes.removed) {
-      dropChunks.run(kindNumbers[kind], Buffer.from(name, 'hex'));
-      dropFile.run(kindNumbers[kind], Buffer.from(name, 'hex'));
-    }
+    for (const { kind, name } of changes.removed) drop(kind, Buffer.from(name, 'hex'));
     for (const file of changes.placed) place(file, sequence);
     for (const content of changes.touched) touch.run(sequence, digestBytes(content));
     for (const { content, digests, offsets } of changes.chunks) {

@@ -28,7 +28,7 @@ export class PartialFile {
   #finished: boolean;
   /** Bytes of disk taken, as of the last trailer. */
   #allocated: number;
-  /** Writes of the trailer, one after the other. */
+  /** Writes of the trailer, and the cut that ends them, one after the other. */
   #trailer: Promise<void> = Promise.resolve();
   #writers = 0;
 
@@ -140,18 +140,20 @@ export class PartialFile {
   }
 
   #writeTrailer(): Promise<void> {
-    const next = this.#trailer.then(() =>
-      this.#descriptor.use(async (disk, fd) => {
-        if (this.#finished) return;
-        const bytes = encodeTrailer({
-          file: this.file,
-          present: this.#present,
-          mismatched: this.#mismatched,
-        });
-        await disk.write(fd, bytes, bitmapAt(this.file.size));
-        this.#allocated = (await disk.stat(fd)).allocated;
-      }),
-    );
+    return this.#inOrder(async (disk, fd) => {
+      if (this.#finished) return;
+      const bytes = encodeTrailer({
+        file: this.file,
+        present: this.#present,
+        mismatched: this.#mismatched,
+      });
+      await disk.write(fd, bytes, bitmapAt(this.file.size));
+      this.#allocated = (await disk.stat(fd)).allocated;
+    });
+  }
+
+  #inOrder(work: (disk: Disk, fd: number) => Promise<void>): Promise<void> {
+    const next = this.#trailer.then(() => this.#descriptor.use(work));
     this.#trailer = next.catch(() => undefined);
     return next;
   }
@@ -170,10 +172,11 @@ export class PartialFile {
         await this.#findWrong();
         return false;
       }
-      await this.#trailer;
-      this.#finished = true;
-      const { size } = this.file;
-      await this.#descriptor.use((disk, fd) => disk.truncate(fd, size));
+      // Behind every trailer that is being written: one that came later would make the file longer.
+      await this.#inOrder(async (disk, fd) => {
+        this.#finished = true;
+        await disk.truncate(fd, this.file.size);
+      });
       return true;
     } finally {
       this.#writers--;

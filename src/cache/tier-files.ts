@@ -71,7 +71,8 @@ export class TierFiles {
   async open(content: Digest): Promise<CompleteFile | undefined> {
     const open = this.#open.get(content);
     if (open !== undefined) return open;
-    const file = await this.#openAt(this.path(content), content);
+    const verified = this.#verified.has(content);
+    const file = await this.#openAt(this.path(content), content, verified);
     if (file !== undefined) return this.#remember(file);
     return this.#suspects ? this.settle(content) : undefined;
   }
@@ -84,9 +85,13 @@ export class TierFiles {
     return other ?? file;
   }
 
-  async #openAt(path: string, content: Digest): Promise<CompleteFile | undefined> {
+  async #openAt(
+    path: string,
+    content: Digest,
+    verified: boolean,
+  ): Promise<CompleteFile | undefined> {
     try {
-      return await CompleteFile.open(this.#disk, path, content, this.#verified.has(content));
+      return await CompleteFile.open(this.#disk, path, content, verified);
     } catch (error) {
       if (errnoName(error) === 'ENOENT') return undefined;
       throw error;
@@ -104,7 +109,7 @@ export class TierFiles {
 
   async #settle(content: Digest): Promise<CompleteFile | undefined> {
     const path = tierPath(this.#layout.suspect, content);
-    const file = await this.#openAt(path, content);
+    const file = await this.#openAt(path, content, false); // another may have been fetched since
     if (file === undefined) return undefined;
     if (!(await file.verify())) {
       await file.close();
@@ -118,13 +123,9 @@ export class TierFiles {
 
   /** Reads a whole file again whatever is known of it; undefined if it is not here. */
   async scrub(content: Digest): Promise<boolean | undefined> {
-    let file: CompleteFile | undefined;
+    const file = await this.#openAt(this.path(content), content, false);
     try {
-      file = await CompleteFile.open(this.#disk, this.path(content), content, false);
-      return await file.verify();
-    } catch (error) {
-      if (errnoName(error) === 'ENOENT') return undefined;
-      throw error;
+      return await file?.verify();
     } finally {
       await file?.close();
     }

@@ -165,7 +165,7 @@ class Run {
       return;
     }
     if (step.do === 'good disk') return this.#disk.faults.clear();
-    if (step.do === 'gc') return void (await (await this.#open()).gc({ keepImages: [] }));
+    if (step.do === 'gc') return this.#gc();
     if (step.do === 'scrub') return this.#scrub();
     if (step.do === 'crash' || step.do === 'power cut') return this.#crash(step.do);
     await this.close();
@@ -196,6 +196,12 @@ class Run {
     }
   }
 
+  /** Also on a full disk, which needs it most. */
+  async #gc(): Promise<void> {
+    if (this.#disk.faults.has('read')) return;
+    await (await this.#open()).gc({ keepImages: [] });
+  }
+
   async #scrub(): Promise<void> {
     if (this.#disk.faults.size > 0) return;
     const cache = await this.#open();
@@ -214,6 +220,7 @@ class Run {
     await this.close();
     rmSync(this.#root, { recursive: true });
     this.#root = copy;
+    this.#durable = durable;
     if (how === 'crash') return;
     for (const path of tierFiles(copy)) {
       const name = path.slice(-64);
@@ -251,7 +258,8 @@ class Run {
   checkTier(): void {
     if (this.#corrupted || this.#cache === undefined) return;
     const wrong = wrongTierFiles(this.#root);
-    if (wrong.length > 0) throw new Error(`wrong file under a final name: ${wrong[0]}`);
+    if (wrong[0] === undefined) return;
+    throw new Error(`wrong file of ${readFileSync(wrong[0]).length} bytes: ${wrong[0]}`);
   }
 
   #tierNames(): string[] {
