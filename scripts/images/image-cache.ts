@@ -10,6 +10,9 @@ import { tortureArchives } from './torture-archives.js';
 /** Counted up when the same recipe gives other bytes, because the building itself changed. */
 const builderVersion = 1;
 
+/** Builds at once. Each keeps a core busy, and up to 1 GiB of memory. */
+const buildsMax = 2;
+
 const builder = fileURLToPath(new URL('./build-image.ts', import.meta.url));
 
 /** Where built images are kept from run to run; safe to delete. */
@@ -40,6 +43,20 @@ export async function ensureImage(name: ImageName): Promise<string> {
   const build = [process.execPath, `--import=${import.meta.resolve('tsx')}`, builder, name];
   await runCommand('flock', [`${layout}.lock`, 'unshare', ...alone, ...build]);
   return layout;
+}
+
+/** Builds the missing ones of several images, and calls `built` for each that is there. */
+export async function ensureImages(
+  names: readonly ImageName[],
+  built: (name: ImageName, layout: string) => void,
+): Promise<void> {
+  const waiting = [...names];
+  const build = async (): Promise<void> => {
+    for (let name = waiting.shift(); name; name = waiting.shift()) {
+      built(name, await ensureImage(name));
+    }
+  };
+  await Promise.all(Array.from({ length: buildsMax }, build));
 }
 
 function recipeKey(name: ImageName): string {

@@ -65,6 +65,9 @@ export const imageNames = [
   'science',
 ] as const;
 
+/** The images of the tests; the largest is for measurements, and built when one asks for it. */
+export const testedImageNames = imageNames.filter((name) => name !== 'science');
+
 export type ImageName = (typeof imageNames)[number];
 
 const firstEpoch = 1_735_689_600; // 2025-01-01
