@@ -18,8 +18,20 @@ interface Step {
 
 /** Symlinks that one path may lead through, as in containerd (Linux itself follows 40). */
 const linksFollowedMax = 255;
-/** Components walked because of symlinks, in one merge: chains of long targets would take hours. */
-const linkStepsMax = 100_000_000;
+/** Bounds of one merge. */
+export interface MergeBounds {
+  /** Entries of all layers, and parents made for them. */
+  readonly entriesMax: number;
+  /** Components walked because of symlinks: chains of long targets would take hours. */
+  readonly linkStepsMax: number;
+}
+
+/** A hundred million steps take about ten seconds; honest images need a few for a directory. */
+export const mergeBounds: MergeBounds = {
+  entriesMax: limits.entriesMax,
+  linkStepsMax: 100_000_000,
+};
+
 /** Directories whose path is remembered; entries of a directory mostly come together. */
 const placesKnownMax = 1024;
 
@@ -36,8 +48,13 @@ const defaultAttributes: Attributes = {
 export class MergeTree {
   readonly root: DirectoryNode = newDirectory(defaultAttributes);
   readonly #known = new Map<ByteString, Place>();
-  #nodes = 0;
+  readonly #bounds: MergeBounds;
+  #entries = 0;
   #linkSteps = 0;
+
+  constructor(bounds: MergeBounds) {
+    this.#bounds = bounds;
+  }
 
   /** The directory at `path`, symlinks followed; `undefined` if there is none. */
   find(path: ByteString): Place | undefined {
@@ -74,9 +91,9 @@ export class MergeTree {
 
   /** Counts what layers put into the tree, also what later layers replace: it all takes time. */
   count(path: ByteString): void {
-    this.#nodes += 1;
-    if (this.#nodes > limits.entriesMax) {
-      throw unmergeable(path, `is one too many (wanted at most ${limits.entriesMax})`);
+    this.#entries += 1;
+    if (this.#entries > this.#bounds.entriesMax) {
+      throw unmergeable(path, `is one too many (wanted at most ${this.#bounds.entriesMax})`);
     }
   }
 
@@ -146,8 +163,8 @@ export class MergeTree {
 
   #countLinkStep(path: ByteString): void {
     this.#linkSteps += 1;
-    if (this.#linkSteps > linkStepsMax) {
-      throw unmergeable(path, `leads through too many symlinks (more than ${linkStepsMax} steps)`);
+    if (this.#linkSteps > this.#bounds.linkStepsMax) {
+      throw unmergeable(path, 'leads through too many symlinks, like many before it');
     }
   }
 }

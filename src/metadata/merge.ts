@@ -5,7 +5,7 @@ import { limits } from '../limits.js';
 import { unmergeable } from './merge-error.js';
 import { MergeHardlinks } from './merge-hardlinks.js';
 import { type HardlinkEntry, nodeOf, setAttributes } from './merge-node.js';
-import { MergeTree, splitPath } from './merge-tree.js';
+import { type MergeBounds, MergeTree, mergeBounds, splitPath } from './merge-tree.js';
 import { applyWhiteouts, roleOf } from './merge-whiteouts.js';
 
 /**
@@ -31,14 +31,17 @@ import { applyWhiteouts, roleOf } from './merge-whiteouts.js';
  * Deterministic; the order of `children` means nothing. Linear in the entries, about 1 µs each.
  * @throws ThinError `corrupt` if the layers cannot be put together or exceed `limits`
  */
-export function mergeLayers(layers: readonly LayerRecord[]): DirectoryNode {
+export function mergeLayers(
+  layers: readonly LayerRecord[],
+  bounds: MergeBounds = mergeBounds,
+): DirectoryNode {
   if (layers.length > limits.layersMax) {
     throw new ThinError(
       'corrupt',
       `Cannot merge ${layers.length} layers (wanted at most ${limits.layersMax})`,
     );
   }
-  const tree = new MergeTree();
+  const tree = new MergeTree(bounds);
   for (const [index, layer] of layers.entries()) {
     try {
       applyLayer(tree, layer.entries);
