@@ -1,4 +1,4 @@
-import { zstdCompress, zstdDecompress } from '../../native-bindings/zstd.js';
+import { zstdBytesMax, zstdCompress, zstdDecompress } from '../../native-bindings/zstd.js';
 import { ThinError } from '../errors.js';
 import type { Frame, FrameCodec } from './frame.js';
 
@@ -6,6 +6,11 @@ import type { Frame, FrameCodec } from './frame.js';
 export const frameBytesMax = 256 * 1024;
 /** Plain bytes of a frame that a reader takes, so that later writers may make larger ones. */
 const decodedBytesMax = 4 * 1024 * 1024;
+
+/** Bytes that compressing a frame can take before it is found that it does not shrink. */
+export function encodedBytesMax(): number {
+  return zstdBytesMax(frameBytesMax);
+}
 
 export interface EncodedFrame {
   readonly codec: FrameCodec;
@@ -15,9 +20,14 @@ export interface EncodedFrame {
 /**
  * Compresses one frame on the libuv pool. Deterministic for a version of libzstd.
  * @param plain must not change until the promise is settled; `stored` returns these very bytes
+ * @param output for reuse: where the result goes, of at least {@link encodedBytesMax}
  */
-export async function compressFrame(plain: Buffer, level: number): Promise<EncodedFrame> {
-  const compressed = await zstdCompress(plain, level);
+export async function compressFrame(
+  plain: Buffer,
+  level: number,
+  output?: Buffer,
+): Promise<EncodedFrame> {
+  const compressed = await zstdCompress(plain, level, output);
   return compressed.length < plain.length
     ? { codec: 'zstd', bytes: compressed }
     : { codec: 'stored', bytes: plain };

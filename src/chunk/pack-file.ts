@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { digestFromBytes } from '../digest.js';
 import { fromSystemError } from '../errors.js';
-import { compressFrame, type EncodedFrame, frameBytesMax } from './codec.js';
+import { compressFrame, encodedBytesMax, frameBytesMax } from './codec.js';
 import type { Frame, Pack } from './frame.js';
 
 /** Frames that are compressed or wait for their turn to be written: all cores stay busy. */
@@ -21,7 +21,9 @@ export class PackFile {
   readonly #level: number;
   readonly #hash = createHash('sha256');
   readonly #written: Omit<Frame, 'pack'>[] = [];
+  /** Buffers to use again: new ones of this size make the garbage collector run all the time. */
   readonly #freeBuffers: Buffer[] = [];
+  readonly #freeOutputs: Buffer[] = [];
   /** Writes that have not ended or were not looked at yet, oldest first. */
   readonly #writes: Promise<void>[] = [];
   #size: number = 0;
@@ -53,8 +55,7 @@ export class PackFile {
    * too many frames are in flight; errors of earlier frames come out here or in `finish`.
    */
   async add(buffer: Buffer, length: number): Promise<void> {
-    const encoding = compressFrame(buffer.subarray(0, length), this.#level);
-    const write = this.#writeNext(this.#writes.at(-1), encoding, buffer, length);
+    const write = this.#encodeAndWrite(buffer, length, this.#writes.at(-1));
     this.#writes.push(write);
     write.catch(() => undefined); // reported to whoever awaits it below
     if (this.#writes.length > framesInFlightMax) await this.#writes.shift();
@@ -87,17 +88,19 @@ export class PackFile {
     await rm(this.#temporary, { force: true });
   }
 
-  async #writeNext(
-    previous: Promise<void> | undefined,
-    encoding: Promise<EncodedFrame>,
+  async #encodeAndWrite(
     buffer: Buffer,
     plainLength: number,
+    previous: Promise<void> | undefined,
   ): Promise<void> {
+    const output = this.#freeOutputs.pop() ?? Buffer.allocUnsafeSlow(encodedBytesMax());
+    const encoding = compressFrame(buffer.subarray(0, plainLength), this.#level, output);
     const [{ codec, bytes }] = await Promise.all([encoding, previous]);
     await this.#append(bytes);
     this.#written.push({ offset: this.#size, length: bytes.length, plainLength, codec });
     this.#size += bytes.length;
     this.#freeBuffers.push(buffer);
+    this.#freeOutputs.push(output);
   }
 
   async #append(bytes: Buffer): Promise<void> {

@@ -10,22 +10,23 @@ import { type FileChunk, PackContents, type PackStats } from './pack-contents.js
 import { PackFile } from './pack-file.js';
 
 /**
- * The slowest level that leaves a conversion its time. Measured over two layers of Debian's /usr (570
- * and 510 MB; bytes relative to `gzip -6` of the tar, CPU seconds of zstd alone):
+ * zstd level. Measured over two layers of Debian's /usr (570 MB of libraries, 510 MB of small files):
+ * pack bytes relative to `gzip -6` of the tar, and CPU seconds of the whole way from the gzip layer to
+ * the pack relative to those of `zcat | zstd -3 -T2`, which conversion may exceed by half:
  *
- *     level            3      4      5      6      7      9
- *     libraries     0.94   0.93   0.92   0.91   0.89   0.88     2.8   3.6   3.9   6.2   7.4   9.5
- *     small files   0.82   0.80   0.79   0.78   0.77   0.77     1.4   2.9   3.4   4.3   5.0   7.0
+ *     level            3      4      5      6      7
+ *     libraries     0.940  0.927  0.920  0.909  0.889     1.05  1.19  1.29  1.45
+ *     small files   0.820  0.802  0.794  0.785  0.774     1.05  1.27  1.40  1.65
  *
- * `zcat | zstd -3 -T2` of the same layers takes 6.3 and 4.3 CPU seconds. A part of the gain are chunks
- * that repeat; without any, level 3 makes just the size of gzip, and level 5 2 to 3 % less.
+ * A part of that gain are chunks that repeat; without any, level 3 makes just the size of gzip and has
+ * nothing left for the metadata, and level 5 leaves no time for it.
  */
-const defaultLevel = 5;
+const defaultLevel = 4;
 
 export interface PackWriterOptions {
   /** Where the pack appears, whole, when `finish` has ended; its folder must exist. */
   readonly path: string;
-  /** zstd level, 1 to 19. */
+  /** zstd level, 1 to 19; default 4. */
   readonly level?: number;
   /** Where a chunk is already, in another pack: it is referenced there and not written again. */
   readonly known?: (digest: Digest) => Chunk | undefined;
