@@ -21,7 +21,7 @@ export function parseChallenges(headers: readonly string[]): Challenge[] {
 }
 
 const separator = /[ \t]*(?:,[ \t]*)*/y;
-const schemeToken = /([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]+|$)/y;
+const schemeToken = /([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]+|(?=,)|$)/y;
 /** `name=token` or `name="quoted, with \" escapes"`, up to a comma or the end. */
 const parameter =
   /([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+.^_`|~0-9A-Za-z:/-]+))[ \t]*(?=,|$)/y;

@@ -54,10 +54,11 @@ async function run(
 ): Promise<{ output: string; status: number | string }> {
   const child = spawn(program, ['get'], {
     stdio: ['pipe', 'pipe', 'ignore'],
-    timeout: helperTimeoutMs,
     killSignal: 'SIGKILL',
     signal,
   });
+  // spawn's own timeout keeps the process alive if the program cannot be started
+  const deadline = setTimeout(() => child.kill('SIGKILL'), helperTimeoutMs);
   const parts: Buffer[] = [];
   let length = 0;
   child.stdout.on('data', (bytes: Buffer) => {
@@ -69,6 +70,7 @@ async function run(
   child.stdin.end(`${input}\n`);
   return new Promise((resolve, reject) => {
     child.once('error', (cause) => {
+      clearTimeout(deadline);
       const canceled = new ThinError(
         'canceled',
         `Cannot get credentials from ${program}: canceled`,
@@ -80,6 +82,7 @@ async function run(
       );
     });
     child.once('close', (code, killedBy) => {
+      clearTimeout(deadline);
       resolve({ output: Buffer.concat(parts).toString('utf8'), status: code ?? killedBy ?? -1 });
     });
   });

@@ -78,7 +78,7 @@ export async function exchange(
     release();
     throw fromNetworkError(action, url, error);
   } finally {
-    answer.stop();
+    answer.answered();
   }
 }
 
@@ -92,6 +92,7 @@ class AnswerDeadline {
   readonly #patience: Patience;
   readonly #abort: AbortController;
   #timer: NodeJS.Timeout | undefined;
+  #phase: 'waiting' | 'answered' = 'waiting';
 
   constructor(request: HttpRequest, patience: Patience, abort: AbortController) {
     this.#request = request;
@@ -107,12 +108,12 @@ class AnswerDeadline {
   }
 
   async *#stream(body: StreamBody): AsyncGenerator<Buffer> {
-    this.stop();
+    this.#stop();
     try {
       for await (const bytes of body.open()) {
         this.#start(this.#patience.answerMs);
         yield bytes;
-        this.stop();
+        this.#stop();
       }
     } catch (error) {
       throw fromSystemError(this.#request.action, error);
@@ -121,7 +122,8 @@ class AnswerDeadline {
   }
 
   #start(ms: number): void {
-    this.stop();
+    this.#stop();
+    if (this.#phase === 'answered') return;
     const { action, url } = this.#request;
     this.#timer = setTimeout(() => {
       const message = `${action}: no answer from ${url.host} in ${ms / 1000} s`;
@@ -129,9 +131,15 @@ class AnswerDeadline {
     }, ms);
   }
 
-  stop(): void {
+  #stop(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+  }
+
+  /** The answer is here, perhaps before all of the body has been taken. */
+  answered(): void {
+    this.#phase = 'answered';
+    this.#stop();
   }
 }
 
