@@ -184,12 +184,16 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
     this.#trouble(error, 'cannot keep or read cached bytes, going on without');
   }
 
-  /** Brings index and budget up to date with the disk. */
+  /** Brings index and budget up to date with the disk, as far as it answers. */
   async refresh(): Promise<void> {
     await this.#feed.flush();
     this.#recorded(await this.#index.call('totals'));
-    const { freeBytes } = await this.#disk.space(this.#root);
-    this.budget.measured(freeBytes);
+    try {
+      const { freeBytes } = await this.#disk.space(this.#root);
+      this.budget.measured(freeBytes);
+    } catch (error) {
+      this.#trouble(error, 'cannot measure free space');
+    }
   }
 
   /** Makes durable all that was placed before this call; true if it worked. */

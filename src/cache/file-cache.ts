@@ -117,8 +117,9 @@ export class FileCache implements AsyncDisposable {
       wrong: (content) => this.#ledger.wrong(content),
       failed,
     });
-    if (start.suspects) this.#upkeep.settleSuspects();
-    if (start.state !== 'clean') log.info(start, 'cache was not closed in order, verifying it');
+    if (!start.suspects) return;
+    log.info({ state: start.state }, 'cache was not closed in order, verifying what may be torn');
+    this.#upkeep.settleSuspects();
   }
 
   #openLedger(options: CacheOptions, layout: CacheLayout, start: IndexStart): CacheLedger {
@@ -193,8 +194,9 @@ export class FileCache implements AsyncDisposable {
     return this.#images.mount(image, files);
   }
 
-  unmountImage(image: string): Promise<void> {
-    return this.#images.unmount(image);
+  async unmountImage(image: string): Promise<void> {
+    await this.#images.unmount(image);
+    void this.#ledger.evictor.run();
   }
 
   /** Makes the image's files known without keeping them: garbage collection goes by it. */
@@ -207,8 +209,9 @@ export class FileCache implements AsyncDisposable {
     return this.#images.pin(image, files);
   }
 
-  unpinImage(image: string): Promise<void> {
-    return this.#images.unpin(image);
+  async unpinImage(image: string): Promise<void> {
+    await this.#images.unpin(image);
+    void this.#ledger.evictor.run();
   }
 
   /** Mounts on record, also those of daemons that have died: their mounts may live on. */

@@ -111,8 +111,6 @@ export class FrameFlights {
     signal: AbortSignal,
   ): Promise<VerifiedFrame> {
     const key = `${origin.id} ${frame.pack} ${frame.offset}`;
-    const remembered = this.#remembered.get(key);
-    if (remembered !== undefined) return Promise.resolve(remembered);
     let flight = this.#flights.get(key);
     if (flight === undefined || flight.abort.signal.aborted) {
       flight = this.#start(key, origin, frame);
@@ -121,9 +119,13 @@ export class FrameFlights {
     return join(flight, signal);
   }
 
+  /** What is remembered has no way to go, but is offered to the disk once more. */
   #start(key: string, origin: FileOrigin, frame: Frame): Flight {
     const abort = new AbortController();
-    const arrival = this.#fetch(origin, frame, abort.signal);
+    const remembered = this.#remembered.get(key);
+    const arrival = remembered
+      ? Promise.resolve(remembered)
+      : this.#fetch(origin, frame, abort.signal);
     const flight: Flight = {
       frame: arrival,
       abort,
@@ -144,7 +146,8 @@ export class FrameFlights {
       // A later read fetches a frame anew that had something wrong in it.
       if (!frame.sound) this.#flights.delete(key);
       const stored = await this.#store(origin, frame, flight.wanted);
-      if (!stored && frame.sound) this.#remembered.set(key, frame);
+      if (stored) this.#remembered.delete(key);
+      else if (frame.sound) this.#remembered.set(key, frame);
     } catch {
       // Told to those who wait for the frame.
     } finally {

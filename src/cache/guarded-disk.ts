@@ -48,6 +48,7 @@ export class GuardedDisk implements Disk {
   readonly #running = new Set<Operation>();
   readonly #queue: Queued[] = [];
   #watch: NodeJS.Timeout | undefined;
+  #hanging = 0;
   #failures = 0;
   #downUntil = 0;
 
@@ -58,9 +59,9 @@ export class GuardedDisk implements Disk {
     this.#limit = Math.max(2, threads - threadsSpared);
   }
 
-  /** True while the disk is left alone. */
+  /** True while the disk is left alone: for a while after errors, and until what hangs comes back. */
   get down(): boolean {
-    return performance.now() < this.#downUntil;
+    return this.#hanging > 0 || performance.now() < this.#downUntil;
   }
 
   open(path: string, flags: number): Promise<number> {
@@ -120,7 +121,7 @@ export class GuardedDisk implements Disk {
           },
         );
       };
-      this.#watch ??= setInterval(() => this.#look(), watchMs).unref();
+      this.#watch ??= setInterval(() => this.#look(), watchMs);
       if (this.#running.size < this.#limit) begin();
       else this.#queue.push({ begin, fail: reject });
     });
@@ -128,6 +129,7 @@ export class GuardedDisk implements Disk {
 
   #ended(operation: Operation, error: unknown): void {
     this.#running.delete(operation);
+    if (operation.overdue) this.#hanging--;
     this.#queue.shift()?.begin();
     if (this.#running.size === 0) {
       clearInterval(this.#watch);
@@ -143,15 +145,16 @@ export class GuardedDisk implements Disk {
   }
 
   #look(): void {
-    const begunInTime = performance.now() - operationMsMax;
+    const latestStart = performance.now() - operationMsMax;
     for (const operation of this.#running) {
-      if (operation.started > begunInTime || operation.overdue) continue;
+      if (operation.started > latestStart || operation.overdue) continue;
+      if (!this.down) this.#onState(true, 'an operation hangs');
       const error = unavailable(`no answer in ${operationMsMax} ms`);
       operation.overdue = true;
+      this.#hanging++;
       operation.fail(error);
       for (const queued of this.#queue.splice(0)) queued.fail(error);
       this.#failures = failuresMax;
-      this.#rest('an operation hangs');
     }
   }
 

@@ -55,11 +55,13 @@ function indexCalls(layout: CacheLayout, database: Database, state: IndexState, 
   const files = fileCalls(database);
   const images = imageCalls(database);
   if (state !== 'clean') {
-    recover(database, layout, state === 'lost', (placed) => {
+    const found = recover(database, layout, state === 'lost', (placed) => {
       files.apply({ placed, removed: [], touched: [], chunks: [] });
     });
+    // Whose files these are was lost with the index; of an empty cache there is nothing to know.
+    const empty = found.suspects + found.partialFiles === 0;
+    if (state === 'lost' && !empty) setState(database, 'known', 0);
   }
-  if (state === 'lost') setState(database, 'known', 0);
   restorePins(layout, images);
   const suspects = hasSuspects(layout);
   const start: IndexStart = { totals: files.totals(), state, suspects, onDisk };

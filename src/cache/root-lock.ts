@@ -18,6 +18,7 @@ export class RootLock implements Disposable {
     const action = `Cannot lock cache directory ${layout.root}`;
     const database = new Database(layout.lock, { timeout: 0 });
     try {
+      database.pragma('journal_mode = MEMORY'); // a full disk has no room for a file
       database.exec('BEGIN EXCLUSIVE');
     } catch (error) {
       database.close();

@@ -1,6 +1,4 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Disk, nodeDisk } from '../../src/cache/disk.js';
 import { type CacheOptions, FileCache } from '../../src/cache/file-cache.js';
 import { InlineIndex } from './inline-index.js';
@@ -12,9 +10,9 @@ interface Teardown {
 
 export const signal = new AbortController().signal;
 
-/** A directory of the test's own, removed after it. */
+/** A directory of the test's own, removed after it; in memory, as the disk is everybody's. */
 export function scratchDirectory(t: Teardown): string {
-  const directory = mkdtempSync(join(tmpdir(), 'thinfs-cache-'));
+  const directory = mkdtempSync('/dev/shm/thinfs-cache-');
   t.teardown(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
