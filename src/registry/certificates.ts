@@ -50,12 +50,13 @@ export async function loadTlsContexts(
 }
 
 async function readPem(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
     const { message } = fromSystemError(`Cannot read certificate ${path}`, error);
     throw new ThinError('invalid', message, { cause: error });
-  }
+  });
+  if (!text.includes('-----BEGIN '))
+    throw new ThinError('invalid', `Cannot use ${path}: wanted PEM`);
+  return text; // Node would pass over a file with no certificate in it
 }
 
 async function orAbsent<T>(reading: Promise<T>): Promise<T | undefined> {

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, type ServerOptions } from 'node:https';
+import { TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
 
 /** A request as it came. */
@@ -11,6 +12,8 @@ export interface Received {
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
   readonly body: Buffer;
+  /** The client has shown a certificate. */
+  readonly certified: boolean;
 }
 
 /** What a hostile server does with the body of an answer. */
@@ -48,32 +51,31 @@ export interface HostileServer {
   /** `http://127.0.0.1:<port>` */
   readonly origin: string;
   readonly received: readonly Received[];
-  /** Connections that were made. */
-  readonly connections: () => number;
+}
+
+export interface HostileOptions {
+  /** To listen on. Default: 127.0.0.1 */
+  readonly address?: string;
+  /** Paths of PEM files; `ca` makes it want a certificate from the client. */
+  readonly tls?: { readonly certificate: string; readonly key: string; readonly ca?: string };
 }
 
 /** An HTTP server on the loopback that does what `script` says; gone when the test `t` ends. */
 export async function startHostile(
   t: Test,
   script: Script,
-  tls?: { readonly certificate: string; readonly key: string },
+  { address = '127.0.0.1', tls }: HostileOptions = {},
 ): Promise<HostileServer> {
   const received: Received[] = [];
   const timers = new Set<NodeJS.Timeout>();
-  let connections = 0;
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
     void play(request, response, script, received, timers).catch((error: unknown) => {
       t.fail('the script of the hostile server failed', { error: String(error) });
       response.destroy();
     });
   };
-  const server = tls
-    ? createTlsServer({ cert: readFileSync(tls.certificate), key: readFileSync(tls.key) }, listener)
-    : createServer(listener);
-  server.on('connection', () => {
-    connections += 1;
-  });
-  server.listen(0, '127.0.0.1');
+  const server = tls ? createTlsServer(tlsOptions(tls), listener) : createServer(listener);
+  server.listen(0, address);
   await once(server, 'listening');
   t.teardown(async () => {
     for (const timer of timers) clearInterval(timer);
@@ -81,11 +83,18 @@ export async function startHostile(
     server.close();
     await once(server, 'close');
   });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no TCP port was given');
-  const host = `127.0.0.1:${address.port}`;
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') throw new Error('no TCP port was given');
+  const host = `${address}:${bound.port}`;
   const origin = `${tls ? 'https' : 'http'}://${host}`;
-  return { host, origin, received, connections: () => connections };
+  return { host, origin, received };
+}
+
+function tlsOptions({ certificate, key, ca }: NonNullable<HostileOptions['tls']>): ServerOptions {
+  const own = { cert: readFileSync(certificate), key: readFileSync(key) };
+  return ca === undefined
+    ? own
+    : { ...own, ca: readFileSync(ca), requestCert: true, rejectUnauthorized: false };
 }
 
 async function play(
@@ -100,7 +109,8 @@ async function play(
   for await (const part of request) parts.push(part);
   const { method = '', url: path = '', headers } = request;
   const nth = received.filter((one) => one.method === method && one.path === path).length;
-  const entry: Received = { method, path, headers, body: Buffer.concat(parts) };
+  const certified = request.socket instanceof TLSSocket && request.socket.authorized;
+  const entry: Received = { method, path, headers, body: Buffer.concat(parts), certified };
   received.push(entry);
   answer(entry, response, script(entry, nth), timers);
 }
