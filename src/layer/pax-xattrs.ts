@@ -24,7 +24,7 @@ const xattrNameBytesMax = 255;
 
 export type Xattrs = ReadonlyMap<ByteString, Buffer>;
 
-export const noXattrs: Xattrs = new Map();
+const noXattrs: Xattrs = new Map();
 
 /** @throws ThinError `corrupt` for values that are no base64 and for more than Linux can hold. */
 export function xattrsOf(global: PaxRecords, own: PaxRecords): Xattrs {

@@ -28,9 +28,9 @@ export class PendingExtensions {
 
   /** For the entry that has come. */
   take(): Extensions {
-    const taken = { ...this.#next, global: this.#global };
+    const { own, longName, longTarget } = this.#next;
     this.#next = nothingKnown;
-    return taken;
+    return { global: this.#global, own, longName, longTarget };
   }
 
   #addGlobal(body: Buffer): void {
