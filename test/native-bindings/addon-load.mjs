@@ -46,7 +46,7 @@ if (stage === 'thread') {
 } else if (stage === 'settled') {
   await Promise.all(works.map((work) => repeat(work, 3)));
   process.exit(7);
-} else {
+} else if (stage === 'busy' || stage === 'stay') {
   const all = works.map((work) => repeat(work, 1e9));
   await repeat(() => new Promise(setImmediate), 5);
   parentPort?.postMessage('busy');
