@@ -172,7 +172,7 @@ t.test('a reader that stops early ends the source', async (t) => {
   }
 });
 
-/** Gives `first`, then nothing for ever. */
+/** Gives `first`, then nothing for ever; like a generator it ends only after what it hangs in. */
 class HangingSource implements AsyncIterable<Buffer> {
   returned = false;
   readonly #first: Buffer;
@@ -182,16 +182,16 @@ class HangingSource implements AsyncIterable<Buffer> {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Buffer> {
+    const hangs = new Promise<never>(() => {});
     let calls = 0;
     return {
       next: () => {
         calls += 1;
-        if (calls === 1) return Promise.resolve({ done: false, value: this.#first });
-        return new Promise(() => {});
+        return calls === 1 ? Promise.resolve({ done: false, value: this.#first }) : hangs;
       },
       return: () => {
         this.returned = true;
-        return new Promise(() => {});
+        return calls === 1 ? Promise.resolve({ done: true, value: undefined }) : hangs;
       },
     };
   }
