@@ -1,6 +1,6 @@
 import { openSync, readSync, writeSync } from 'node:fs';
 import { fromSystemError } from '../errors.js';
-import { replyHeaderBytes, rootNode } from './protocol.js';
+import { replyHeaderBytes } from './protocol.js';
 import { writeReplyHeader } from './reply.js';
 
 const devicePath = '/dev/fuse';
@@ -53,25 +53,6 @@ export function sendReply(
   writeReplyHeader(buffer, unique, error, bodyBytes);
   try {
     writeSync(device, buffer, 0, replyHeaderBytes + bodyBytes);
-  } catch (failure) {
-    if (!isUnwanted(failure)) throw failure;
-  }
-}
-
-/** `fuse_notify_code`: the kernel answers with a request that has no reply. */
-const notifyRetrieve = 5;
-const notifyRetrieveBytes = 32;
-
-/**
- * Makes one {@link readRequest} return, in whatever thread: asks the kernel for 0 bytes of what it
- * has cached of the root. Works without a path, also when the mount was detached.
- */
-export function wakeReader(device: number): void {
-  const notice = Buffer.alloc(replyHeaderBytes + notifyRetrieveBytes);
-  writeReplyHeader(notice, 0n, -notifyRetrieve, notifyRetrieveBytes);
-  notice.writeBigUInt64LE(BigInt(rootNode), replyHeaderBytes + 8);
-  try {
-    writeSync(device, notice);
   } catch (failure) {
     if (!isUnwanted(failure)) throw failure;
   }

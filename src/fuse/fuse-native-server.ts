@@ -4,6 +4,7 @@ import { guardExit } from './exit-guard.js';
 import { fuseNative, type NativeMount } from './fuse-native-module.js';
 import { nativeOperations } from './fuse-native-operations.js';
 import { detachPath, mountSource, resolveMountPoint } from './kernel-mount.js';
+import { findMount } from './mount-table.js';
 import { TreeNamespace } from './tree-namespace.js';
 import type { TreeServer, TreeServerOptions } from './tree-server.js';
 
@@ -45,7 +46,8 @@ export async function openFuseNativeTree(options: TreeServerOptions): Promise<Tr
   } catch (error) {
     throw fromSystemError(`Cannot mount at ${mountPoint} with fuse-native`, error);
   }
-  return new FuseNativeServer(mountPoint, mount, stop);
+  const device = (await findMount(mountPoint))?.device ?? '';
+  return new FuseNativeServer(mountPoint, device, mount, stop);
 }
 
 class FuseNativeServer implements TreeServer {
@@ -57,14 +59,14 @@ class FuseNativeServer implements TreeServer {
   readonly #unguard: () => void;
   #end: (value: undefined) => void = () => {};
 
-  constructor(mountPoint: string, mount: NativeMount, stop: AbortController) {
+  constructor(mountPoint: string, device: string, mount: NativeMount, stop: AbortController) {
     this.mountPoint = mountPoint;
     this.#mount = mount;
     this.#stop = stop;
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
-    this.#unguard = guardExit(mountPoint, () => {});
+    this.#unguard = guardExit({ mountPoint, device, threads: 0, stop: () => stop.abort() });
   }
 
   async unmount(): Promise<void> {

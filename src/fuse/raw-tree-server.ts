@@ -1,9 +1,10 @@
-import { closeSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { closeSync, writeFileSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { debuglog } from 'node:util';
 import type { Worker } from 'node:worker_threads';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
-import { wakeReader } from './device.js';
+import { abortConnection } from './connection.js';
 import { guardExit } from './exit-guard.js';
 import { detachPath, mayMount, mountFuse, resolveMountPoint, unmountPath } from './kernel-mount.js';
 import { findMount } from './mount-table.js';
@@ -18,6 +19,9 @@ const debug = debuglog('thinfs:fuse');
 /** A second thread halves the latency of reads while the first waits for a disk; more add nothing. */
 const workerThreads = 2;
 
+/** Milliseconds in which the threads notice that the mount is gone, if it is. */
+const namespaceGraceMs = 200;
+
 /**
  * Serves a tree by our own implementation of the FUSE protocol: names are bytes, times exact to the
  * nanosecond, nothing that is cached by the kernel is asked for twice.
@@ -26,19 +30,16 @@ const workerThreads = 2;
 export async function openRawTree(options: TreeServerOptions): Promise<TreeServer> {
   const mountPoint = await resolveMountPoint(options.mountPoint);
   const { allowOther, setuid = false } = options;
-  const device = await mountFuse({ mountPoint, allowOther, setuid });
-  const stop = new Int32Array(new SharedArrayBuffer(4));
-  const workers = startWorkers({
-    device,
-    stop,
-    metadata: sharedBytes(options.metadata),
-    form: options.form,
-    tiers: options.tiers,
-  });
-  const server = new RawTreeServer(mountPoint, device, stop, workers, options);
+  const descriptor = await mountFuse({ mountPoint, allowOther, setuid });
+  const device = (await findMount(mountPoint))?.device;
+  if (device === undefined) {
+    closeSync(descriptor);
+    throw new ThinError('unavailable', `Cannot find the mount at ${mountPoint}: it is gone`);
+  }
+  const server = startServer({ mountPoint, device, descriptor }, options);
   try {
-    await untilInitialized(workers, mountPoint);
-    await raiseReadAhead(mountPoint);
+    await server.initialized;
+    raiseReadAhead(device);
     return server;
   } catch (error) {
     await server[Symbol.asyncDispose]();
@@ -46,29 +47,57 @@ export async function openRawTree(options: TreeServerOptions): Promise<TreeServe
   }
 }
 
+/** A mounted connection. `device` is its `major:minor`. */
+interface Connection {
+  readonly mountPoint: string;
+  readonly device: string;
+  readonly descriptor: number;
+}
+
+function startServer(connection: Connection, options: TreeServerOptions): RawTreeServer {
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const data: TreeWorkerData = {
+    device: connection.descriptor,
+    stop,
+    metadata: sharedBytes(options.metadata),
+    form: options.form,
+    tiers: options.tiers,
+  };
+  const workers = Array.from({ length: workerThreads }, () =>
+    startWorker('tree-worker', import.meta.url, data),
+  );
+  return new RawTreeServer(connection, stop, workers, options);
+}
+
 class RawTreeServer implements TreeServer {
   readonly implementation = 'raw';
   readonly mountPoint: string;
   readonly ended: Promise<Error | undefined>;
-  readonly #device: number;
+  /** Resolves when a thread has answered INIT; rejects if none will. */
+  readonly initialized: Promise<void>;
+  readonly #connection: Connection;
   readonly #stop: Int32Array;
-  readonly #workers: readonly Worker[];
   readonly #forwarder: ReadForwarder;
   #failure: Error | undefined;
 
   constructor(
-    mountPoint: string,
-    device: number,
+    connection: Connection,
     stop: Int32Array,
     workers: readonly Worker[],
     options: TreeServerOptions,
   ) {
+    const { mountPoint, device, descriptor } = connection;
     this.mountPoint = mountPoint;
-    this.#device = device;
+    this.#connection = connection;
     this.#stop = stop;
-    this.#workers = workers;
-    this.#forwarder = new ReadForwarder(device, options.readFile, options.onReadError);
-    const unguard = guardExit(mountPoint, () => this.#stopThreads());
+    this.#forwarder = new ReadForwarder(descriptor, options.readFile, options.onReadError);
+    const unguard = guardExit({
+      mountPoint,
+      device,
+      threads: workers.length,
+      stop: () => Atomics.store(stop, 0, 1),
+    });
+    this.initialized = untilInitialized(workers, mountPoint);
     this.ended = Promise.all(workers.map((worker) => this.#follow(worker, options))).then(() =>
       this.#release(unguard),
     );
@@ -77,38 +106,54 @@ class RawTreeServer implements TreeServer {
   async unmount(): Promise<void> {
     await unmountPath(this.mountPoint);
     // Another mount namespace may have a copy of the mount, which would keep it alive.
-    this.#stopThreads();
+    if (!(await settlesWithin(this.ended, namespaceGraceMs))) await this.#stopThreads();
     await this.ended;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (await isSettled(this.ended)) return;
+    if (await settlesWithin(this.ended, 0)) return;
     try {
       await this.unmount();
     } catch (error) {
       if (!isThinError(error, 'busy')) throw error;
-      this.#stopThreads();
+      await this.#stopThreads();
       await this.ended;
       await detachPath(this.mountPoint);
     }
   }
 
-  /** Ends the threads; the mount is dead once they and the descriptor are gone. */
-  #stopThreads(): void {
+  /** Ends the threads. Users where the connection cannot be aborted wake them one by one. */
+  async #stopThreads(): Promise<void> {
     Atomics.store(this.#stop, 0, 1);
-    for (const _ of this.#workers) wakeReader(this.#device);
+    const { mountPoint, device } = this.#connection;
+    if (await abortConnection(device)) return;
+    while ((await findMount(mountPoint))?.device === device) {
+      const woken = statfs(mountPoint).catch(() => undefined);
+      await Promise.race([woken, this.ended]);
+      if (await settlesWithin(this.ended, 0)) return;
+    }
   }
 
   /** Settles when the thread has ended. */
   #follow(worker: Worker, options: TreeServerOptions): Promise<void> {
     worker.on('message', (report: TreeWorkerReport) => this.#hear(report, options));
-    worker.on('error', (error) => {
-      this.#failure ??= error instanceof Error ? error : new Error(String(error));
-      this.#stopThreads(); // what the broken thread was asked for can only be ended with the mount
-    });
     return new Promise((resolve) => {
-      worker.once('exit', () => resolve());
+      let broken: Promise<void> | undefined;
+      worker.once('error', (error) => {
+        this.#failure ??= error instanceof Error ? error : new Error(String(error));
+        broken = this.#breakOff();
+      });
+      worker.once('exit', () => resolve(broken));
     });
+  }
+
+  /** What a broken thread was asked for can only be ended with the whole mount. */
+  async #breakOff(): Promise<void> {
+    try {
+      await abortConnection(this.#connection.device);
+    } catch (error) {
+      debug('%s', describeError(error));
+    }
   }
 
   #hear(report: TreeWorkerReport, options: TreeServerOptions): void {
@@ -119,16 +164,10 @@ class RawTreeServer implements TreeServer {
 
   async #release(unguard: () => void): Promise<Error | undefined> {
     await this.#forwarder.close();
-    closeSync(this.#device);
+    closeSync(this.#connection.descriptor);
     unguard();
     return this.#failure;
   }
-}
-
-function startWorkers(data: TreeWorkerData): Worker[] {
-  return Array.from({ length: workerThreads }, () =>
-    startWorker('tree-worker', import.meta.url, data),
-  );
 }
 
 /** Resolves when a thread has answered INIT; rejects if one refused it or ended before. */
@@ -161,21 +200,19 @@ function sharedBytes(bytes: Buffer): SharedArrayBuffer {
  * Lets the kernel read ahead as much as one request can hold, which it allows only after INIT and
  * to root: with 2 ms to the store that makes sequential reading seven times as fast.
  */
-async function raiseReadAhead(mountPoint: string): Promise<void> {
-  const mount = await findMount(mountPoint);
-  if (!mayMount() || !mount) return;
-  const path = `/sys/class/bdi/${mount.device}/read_ahead_kb`;
+function raiseReadAhead(device: string): void {
+  if (!mayMount()) return;
   try {
-    await writeFile(path, `${readBytesMax / 1024}`);
+    writeFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, `${readBytesMax / 1024}`);
   } catch (error) {
-    debug(
-      '%s',
-      describeError(fromSystemError(`Cannot raise the read-ahead of ${mountPoint}`, error)),
-    );
+    debug('%s', describeError(fromSystemError('Cannot raise the read-ahead', error)));
   }
 }
 
-async function isSettled(promise: Promise<unknown>): Promise<boolean> {
-  const pending = Symbol();
-  return (await Promise.race([promise, Promise.resolve(pending)])) !== pending;
+async function settlesWithin(promise: Promise<unknown>, milliseconds: number): Promise<boolean> {
+  const timer = new AbortController();
+  const late = delay(milliseconds, 'late', { signal: timer.signal }).catch(() => undefined);
+  const first = await Promise.race([promise.then(() => 'settled'), late]);
+  timer.abort();
+  return first === 'settled';
 }

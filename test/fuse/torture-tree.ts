@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { type ByteString, byteString, byteStringFromText } from '../../src/byte-string.js';
 import { type Digest, digestOf } from '../../src/digest.js';
-import type { Attributes, DirectoryNode, TreeNode } from '../../src/image/tree.js';
+import type { Attributes, DirectoryNode, FileNode, TreeNode } from '../../src/image/tree.js';
 
 /** Contents by digest, as a store would have them. */
 export type Contents = Map<Digest, Buffer>;
@@ -25,7 +25,7 @@ export function file(
   contents: Contents,
   bytes: Buffer,
   attributes: Partial<Attributes> = {},
-): TreeNode {
+): FileNode {
   const content = digestOf(bytes);
   contents.set(content, bytes);
   return { ...plain, ...attributes, type: 'file', size: bytes.length, content };
@@ -73,7 +73,10 @@ export function tortureTree(contents: Contents): DirectoryNode {
       [name('linked'), directory([[name('link-b'), shared]])],
       [name('link-c'), shared],
       [name('empty'), directory([])],
-      [name('many'), directory(many.map((at) => [name(`f${at}`), file(contents, Buffer.alloc(0))]))],
+      [
+        name('many'),
+        directory(many.map((at) => [name(`f${at}`), file(contents, Buffer.alloc(0))])),
+      ],
       [name('deep'), deep(60)],
     ],
     { mode: 0o751, mtime: { seconds: 1, nanoseconds: 2 } },

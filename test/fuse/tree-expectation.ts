@@ -1,9 +1,15 @@
-import { byteStringToBuffer, type ByteString, emptyByteString } from '../../src/byte-string.js';
-import type { DirectoryNode, TreeNode } from '../../src/image/tree.js';
+import { type ByteString, byteStringToBuffer, emptyByteString } from '../../src/byte-string.js';
+import type { DirectoryNode, Time, TreeNode } from '../../src/image/tree.js';
 import type { TreeEntry, TreeSnapshot } from '../support/compare-trees.js';
 
+/** How exact times are shown; `milliseconds` also knows no time before 1970. */
+export type TimeForm = 'nanoseconds' | 'milliseconds';
+
 /** What a program must see of a tree: the same as `snapshotTree()` of a mount of it. */
-export function expectedSnapshot(root: DirectoryNode): TreeSnapshot {
+export function expectedSnapshot(
+  root: DirectoryNode,
+  times: TimeForm = 'nanoseconds',
+): TreeSnapshot {
   const names = new Map<TreeNode, ByteString[]>();
   const paths = new Map<ByteString, TreeNode>();
   walk(root, emptyByteString, (path, node) => {
@@ -11,7 +17,10 @@ export function expectedSnapshot(root: DirectoryNode): TreeSnapshot {
     names.set(node, [...(names.get(node) ?? []), path]);
   });
   return new Map(
-    [...paths].map(([path, node]) => [path, describe(path, node, names.get(node) ?? [path])]),
+    [...paths].map(([path, node]) => [
+      path,
+      describe(path, node, names.get(node) ?? [path], times),
+    ]),
   );
 }
 
@@ -33,11 +42,15 @@ function compareBytes(a: ByteString, b: ByteString): number {
   return Buffer.compare(byteStringToBuffer(a), byteStringToBuffer(b));
 }
 
-function describe(path: ByteString, node: TreeNode, names: readonly ByteString[]): TreeEntry {
-  const { mode, uid, gid, mtime } = node;
-  const nanoseconds = BigInt(mtime.seconds) * 1_000_000_000n + BigInt(mtime.nanoseconds);
+function describe(
+  path: ByteString,
+  node: TreeNode,
+  names: readonly ByteString[],
+  times: TimeForm,
+): TreeEntry {
+  const { mode, uid, gid } = node;
   const xattrs = [...node.xattrs].map(([name, value]) => [name, value.toString('hex')] as const);
-  const common = { path, mode, uid, gid, mtime: `${nanoseconds}` };
+  const common = { path, mode, uid, gid, mtime: `${shownTime(node.mtime, times)}` };
   const shared = { ...common, xattrs: Object.fromEntries(xattrs) };
   if (node.type === 'directory') return { ...shared, type: node.type };
   const linked = { ...shared, nlink: names.length, linkedWith: names[0] ?? path };
@@ -49,4 +62,10 @@ function describe(path: ByteString, node: TreeNode, names: readonly ByteString[]
   }
   if (node.type === 'fifo' || node.type === 'socket') return { ...linked, type: node.type };
   return { ...linked, type: node.type, device: `${node.device.major}:${node.device.minor}` };
+}
+
+function shownTime({ seconds, nanoseconds }: Time, times: TimeForm): bigint {
+  const exact = BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
+  if (times === 'nanoseconds') return exact;
+  return exact < 0n ? 0n : (exact / 1_000_000n) * 1_000_000n;
 }
