@@ -58,7 +58,13 @@ export class MergeTree {
 
   /** The directory at `path`, symlinks followed; `undefined` if there is none. */
   find(path: ByteString): Place | undefined {
-    return this.#resolve(path, false);
+    return this.#remembered(path, () => this.#placeAt(this.#walkLinks(path), false));
+  }
+
+  /** The same, as if symlinks whose path is `isHidden` were not there. */
+  findVisible(path: ByteString, isHidden: (path: ByteString) => boolean): Place | undefined {
+    const place = this.#walkDirectories(path);
+    return place ?? this.#placeAt(this.#walkLinks(path, isHidden), false);
   }
 
   /**
@@ -67,7 +73,7 @@ export class MergeTree {
    *   0.5 and newer replace it)
    */
   make(path: ByteString): Place {
-    const place = this.#resolve(path, true);
+    const place = this.#remembered(path, () => this.#placeAt(this.#walkLinks(path), true));
     if (place === undefined) throw unmergeable(path, 'is to hold others but is no directory');
     return place;
   }
@@ -97,10 +103,10 @@ export class MergeTree {
     }
   }
 
-  #resolve(path: ByteString, create: boolean): Place | undefined {
+  #remembered(path: ByteString, walk: () => Place | undefined): Place | undefined {
     const known = this.#known.get(path);
     if (known !== undefined) return known;
-    const place = this.#walkDirectories(path) ?? this.#walkLinks(path, create);
+    const place = this.#walkDirectories(path) ?? walk();
     if (place === undefined) return undefined;
     if (this.#known.size >= placesKnownMax) this.#known.clear();
     this.#known.set(path, place);
@@ -122,8 +128,14 @@ export class MergeTree {
     return { directory, depth };
   }
 
-  /** As the kernel would in a root of its own: `..` of the root is the root. */
-  #walkLinks(path: ByteString, create: boolean): Place | undefined {
+  /**
+   * As the kernel would in a root of its own: `..` of the root is the root.
+   * @returns `undefined` if something on the way is no directory
+   */
+  #walkLinks(
+    path: ByteString,
+    isHidden?: (path: ByteString) => boolean,
+  ): readonly Step[] | undefined {
     const todo = path.split('/').reverse();
     const steps: Step[] = [];
     let links = 0;
@@ -137,6 +149,7 @@ export class MergeTree {
       const parent = steps.length === 0 ? this.root : steps.at(-1)?.directory;
       const child = parent?.children.get(name as ByteString);
       if (child?.type === 'symlink') {
+        if (isHidden?.(pathOf(steps, name)) === true) return undefined;
         links += 1;
         if (links > linksFollowedMax) throw unmergeable(path, 'leads through too many symlinks');
         if (child.target.startsWith('/')) steps.length = 0;
@@ -147,11 +160,12 @@ export class MergeTree {
         return undefined;
       }
     }
-    return this.#placeAt(steps, create);
+    return steps;
   }
 
-  #placeAt(steps: readonly Step[], create: boolean): Place | undefined {
+  #placeAt(steps: readonly Step[] | undefined, create: boolean): Place | undefined {
     let place: Place = { directory: this.root, depth: 0 };
+    if (steps === undefined) return undefined;
     for (const { name, directory } of steps) {
       if (directory === undefined && !create) return undefined;
       const next = directory ?? newDirectory(defaultAttributes);
@@ -167,6 +181,10 @@ export class MergeTree {
       throw unmergeable(path, 'leads through too many symlinks, like many before it');
     }
   }
+}
+
+function pathOf(steps: readonly Step[], name: string): ByteString {
+  return [...steps.map((step) => step.name), name].join('/') as ByteString;
 }
 
 /** Where `path` is and what it is called there; both are empty for the root. */

@@ -49,16 +49,23 @@ export function roleOf(path: ByteString): EntryRole {
  * order means nothing. What is not there is not missed; nothing is created (as umoci has it;
  * containerd makes a whiteout's missing parents).
  *
- * A parent that is a symlink is followed inside the root (L6), as in containerd and umoci, but only
- * symlinks of lower layers: those two read the archive in order, and also follow a link which the
- * same layer has put there just before.
+ * A parent that is a symlink of a lower layer is followed inside the root (L6), as in containerd and
+ * umoci, unless this layer hides that symlink: with `b/` and `b/.wh..wh..opq` docker says that a
+ * directory takes the place of symlink `b`, not that what `b` led to is to be emptied. Symlinks of
+ * this layer are not followed; containerd and umoci read the archive in order, and follow them if
+ * they came before.
  */
 export function applyWhiteouts(tree: MergeTree, entries: readonly LayerEntry[]): void {
   const removals: { directory: DirectoryNode; name: ByteString | undefined }[] = [];
+  let hidden: LayerPaths | undefined;
+  const isHidden = (path: ByteString) => {
+    hidden ??= new LayerPaths(entries);
+    return hidden.hides(path);
+  };
   for (const { path } of entries) {
     const role = roleOf(path);
     if (role.kind !== 'whiteout' && role.kind !== 'opaque') continue;
-    const directory = tree.find(role.parent)?.directory;
+    const directory = tree.findVisible(role.parent, isHidden)?.directory;
     if (directory === undefined) continue;
     removals.push({ directory, name: role.kind === 'whiteout' ? role.name : undefined });
   }
@@ -67,4 +74,30 @@ export function applyWhiteouts(tree: MergeTree, entries: readonly LayerEntry[]):
     else directory.children.delete(name);
   }
   tree.forgetPlaces();
+}
+
+/** What one layer puts in the place of lower ones. Only made for layers that need it: few do. */
+class LayerPaths {
+  readonly #replaced = new Set<string>();
+  readonly #removed = new Set<string>();
+  readonly #opaque = new Set<string>();
+
+  constructor(entries: readonly LayerEntry[]) {
+    for (const { path } of entries) {
+      const role = roleOf(path);
+      if (role.kind === 'content') this.#replaced.add(path);
+      if (role.kind === 'opaque') this.#opaque.add(role.parent);
+      if (role.kind !== 'whiteout') continue;
+      this.#removed.add(role.parent === '' ? role.name : `${role.parent}/${role.name}`);
+    }
+  }
+
+  /** Whether a symlink of a lower layer at `path` is no longer to be seen. */
+  hides(path: ByteString): boolean {
+    if (this.#replaced.has(path)) return true;
+    for (let at: string = path; ; at = at.slice(0, Math.max(at.lastIndexOf('/'), 0))) {
+      if (this.#removed.has(at) || (at !== path && this.#opaque.has(at))) return true;
+      if (at === '') return false;
+    }
+  }
 }

@@ -231,6 +231,7 @@ function rootedCases(): TortureCase[] {
       layers: [lowerEtc, archive(file('out/.wh..wh..opq'), file('etc/passwd', 'users'))],
       expected: etcTree,
     },
+    ...hiddenSymlinkCases(),
     {
       rule: 'L6',
       name: 'a whiteout below a symlink that leads to itself is refused',
@@ -246,6 +247,49 @@ function rootedCases(): TortureCase[] {
       ],
       expected: { etc: dir, 'etc/passwd': text('users'), link: { type: 'symlink', target: 'etc' } },
       umociDiffers: 'follows the link if it came first, as containerd does',
+    },
+  ];
+}
+
+/** What docker writes when `local` was a symlink, is removed, and made again as a directory. */
+function hiddenSymlinkCases(): TortureCase[] {
+  const tree = {
+    ...etcTree,
+    'etc/gone': text('lower'),
+    local: dir,
+    'local/x': text('new'),
+  } as const;
+  const made = [directory('local/'), file('local/x', 'new')];
+  const opaque = file('local/.wh..wh..opq');
+  return [
+    {
+      rule: 'L6',
+      name: 'an opaque directory over a symlink leaves what the symlink led to',
+      layers: [lowerEtc, archive(directory('local/'), opaque, file('local/x', 'new'))],
+      expected: tree,
+    },
+    {
+      rule: 'L6',
+      name: 'the same with the opaque marker first',
+      layers: [lowerEtc, archive(opaque, ...made)],
+      expected: tree,
+      umociDiffers: 'follows the link',
+    },
+    {
+      rule: 'L6',
+      name: 'the same with a whiteout of the symlink, and of something below it',
+      layers: [lowerEtc, archive(file('local/.wh.gone'), ...made, file('.wh.local'))],
+      expected: tree,
+      umociDiffers: 'follows the link',
+    },
+    {
+      rule: 'L6',
+      name: 'an opaque directory with a symlink in it, and a whiteout below that',
+      layers: [
+        archive(directory('etc/'), file('etc/gone', 'x'), directory('d/'), symlink('d/l', '/etc')),
+        archive(file('d/.wh..wh..opq'), file('d/l/.wh.gone')),
+      ],
+      expected: { etc: dir, 'etc/gone': text('x'), d: dir },
     },
   ];
 }
