@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { ThinError } from '../errors.js';
+import { onAbort } from './abort-listener.js';
 import { type BearerToken, basicAuthorization, fetchBearerToken } from './bearer-token.js';
 import { type Challenge, parseChallenges } from './challenge.js';
 import type { CredentialSource } from './credentials.js';
@@ -129,16 +130,15 @@ function choose(challenges: readonly Challenge[]): Challenge | undefined {
 
 /** Waits for what others wait for too; the waiting ends with `signal`, the work does not. */
 async function unlessAborted<T>(work: Promise<T>, action: string, signal: AbortSignal): Promise<T> {
-  let abort = (): void => undefined;
+  let unlisten = (): void => undefined;
   const aborted = new Promise<never>((_, reject) => {
-    abort = () =>
-      reject(new ThinError('canceled', `${action}: canceled`, { cause: signal.reason }));
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort);
+    unlisten = onAbort(signal, () =>
+      reject(new ThinError('canceled', `${action}: canceled`, { cause: signal.reason })),
+    );
   });
   try {
     return await Promise.race([work, aborted]);
   } finally {
-    signal.removeEventListener('abort', abort);
+    unlisten();
   }
 }

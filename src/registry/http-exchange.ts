@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { type Dispatcher, request as send } from 'undici';
 import { fromSystemError, ThinError } from '../errors.js';
+import { onAbort } from './abort-listener.js';
 import { fromNetworkError } from './http-failure.js';
 import type { Patience } from './patience.js';
 import { Progress } from './progress.js';
@@ -43,24 +44,33 @@ export interface HttpResponse {
 /** Bytes that are read and thrown away to keep a connection. */
 const discardMax = 64 * 1024;
 
+/** What requests are sent through. */
+export interface Connections {
+  readonly dispatcher: Dispatcher;
+  readonly patience: Patience;
+  /** One for each exchange whose body is not consumed yet, for whoever must end them all. */
+  readonly inFlight: Set<AbortController>;
+}
+
 /**
  * One request and its answer, no redirects followed.
  * @throws ThinError `unavailable` if the connection or a deadline breaks, `denied` for a certificate
  *   that is not trusted, `canceled` on the request's signal.
  */
 export async function exchange(
-  dispatcher: Dispatcher,
+  { dispatcher, patience, inFlight }: Connections,
   request: HttpRequest,
-  patience: Patience,
 ): Promise<HttpResponse> {
   const { method, url, action, signal } = request;
   const abort = new AbortController();
-  const cancel = (): void =>
-    abort.abort(new ThinError('canceled', `${action}: canceled`, { cause: signal.reason }));
-  if (signal.aborted) cancel();
-  signal.addEventListener('abort', cancel);
-  const release = (): void => signal.removeEventListener('abort', cancel);
-
+  inFlight.add(abort);
+  const unlisten = onAbort(signal, () =>
+    abort.abort(new ThinError('canceled', `${action}: canceled`, { cause: signal.reason })),
+  );
+  const release = (): void => {
+    unlisten();
+    inFlight.delete(abort);
+  };
   const answer = new AnswerDeadline(request, patience, abort);
   const body = request.body === undefined ? null : answer.watching(request.body);
   try {
@@ -70,6 +80,7 @@ export async function exchange(
       headers: { 'accept-encoding': 'identity', ...request.headers, ...lengthOf(request.body) },
       body,
       signal: abort.signal,
+      reset: false, // undici would close the connection after each HEAD
       headersTimeout: 0, // both deadlines are ours: undici's do not see a slow loris
       bodyTimeout: 0,
     });

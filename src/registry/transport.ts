@@ -2,7 +2,7 @@ import { lookup } from 'node:dns';
 import { lookup as lookupAll } from 'node:dns/promises';
 import { isIP, type LookupFunction } from 'node:net';
 import type { SecureContext } from 'node:tls';
-import { Agent, type Dispatcher } from 'undici';
+import { Agent, type Dispatcher, Pool } from 'undici';
 import { ThinError } from '../errors.js';
 import type { TlsContexts } from './certificates.js';
 import { type Endpoint, isLocalAddress } from './endpoint.js';
@@ -26,17 +26,18 @@ const keepAliveMs = 30_000;
 export class Transport implements AsyncDisposable {
   readonly endpoint: Endpoint;
   readonly #patience: Patience;
-  readonly #own: Agent;
+  readonly #own: Pool;
   readonly #foreign: Agent;
   readonly #guarded: Agent;
+  readonly #inFlight = new Set<AbortController>();
   #registryIsLocal: Promise<boolean> | undefined;
 
   constructor(endpoint: Endpoint, tls: TlsContexts | undefined, patience: Patience) {
     this.endpoint = endpoint;
     this.#patience = patience;
-    this.#own = makeAgent(patience, tls?.own);
-    this.#foreign = makeAgent(patience, tls?.foreign);
-    this.#guarded = makeAgent(patience, tls?.foreign, lookupRemote);
+    this.#own = new Pool(endpoint.base.origin, poolOptions(patience, tls?.own));
+    this.#foreign = new Agent(poolOptions(patience, tls?.foreign));
+    this.#guarded = new Agent(poolOptions(patience, tls?.foreign, lookupRemote));
   }
 
   /**
@@ -68,8 +69,9 @@ export class Transport implements AsyncDisposable {
   /** Sends without following redirects: for requests whose target must be what was asked for. */
   async sendOnce(request: HttpRequest, authorization?: string): Promise<HttpResponse> {
     const dispatcher = await this.#dispatcherFor(request);
+    const connections = { dispatcher, patience: this.#patience, inFlight: this.#inFlight };
     const headers = { ...request.headers, ...(authorization !== undefined && { authorization }) };
-    const response = await exchange(dispatcher, { ...request, headers }, this.#patience);
+    const response = await exchange(connections, { ...request, headers });
     const encoding = response.header('content-encoding') ?? 'identity';
     if (encoding !== 'identity' && response.status < 300) {
       await response.discard();
@@ -81,7 +83,11 @@ export class Transport implements AsyncDisposable {
     return response;
   }
 
+  /** Ends what is under way with `canceled`. */
   async [Symbol.asyncDispose](): Promise<void> {
+    const { registry } = this.endpoint;
+    const reason = new ThinError('canceled', `Cannot go on with ${registry}: the client is closed`);
+    for (const abort of this.#inFlight) abort.abort(reason); // agents forget pools that still send
     await Promise.all([this.#guarded.destroy(), this.#foreign.destroy(), this.#own.destroy()]);
   }
 
@@ -95,8 +101,12 @@ export class Transport implements AsyncDisposable {
   }
 }
 
-function makeAgent(patience: Patience, tls?: SecureContext, resolve?: LookupFunction): Agent {
-  return new Agent({
+function poolOptions(
+  patience: Patience,
+  tls?: SecureContext,
+  resolve?: LookupFunction,
+): Pool.Options {
+  return {
     connections: connectionsMax,
     keepAliveTimeout: keepAliveMs,
     connect: {
@@ -104,7 +114,7 @@ function makeAgent(patience: Patience, tls?: SecureContext, resolve?: LookupFunc
       ...(tls && { secureContext: tls }),
       ...(resolve && { lookup: resolve }),
     },
-  });
+  };
 }
 
 /** DNS for hosts that a registry names: the check and the connection see the same answer. */

@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type Digest, digestOf } from '../../src/digest.js';
+import { type Digest, digestHex, digestOf } from '../../src/digest.js';
+import { ThinError } from '../../src/errors.js';
 import { parseManifest } from '../../src/image/manifest.js';
 import { mediaTypes } from '../../src/image/media-type.js';
 import { RegistryClient, type RegistryOptions } from '../../src/registry/registry-client.js';
@@ -69,4 +72,158 @@ t.test('an image is pushed and read back', async (t) => {
     await collect(client.blob(blob, { offset: 1000, length: 77, signal })),
     layer.subarray(1000, 1077),
   );
+});
+
+t.test('blobs are not sent twice', async (t) => {
+  const client = await open(t, await startRegistry(t));
+  const bytes = randomBytes(100_000);
+  const blob = { digest: digestOf(bytes), size: bytes.length };
+  const progress: number[] = [];
+  const send = (): Promise<boolean> =>
+    client.pushBlob(
+      blob,
+      (offset) => chunksOf(bytes, offset),
+      signal,
+      (sent) => progress.push(sent),
+    );
+  t.equal(await send(), true);
+  t.same(progress, [65_536, 100_000]);
+  t.equal(await send(), false);
+  const other = client.forRepository('team/other');
+  t.equal(await other.hasBlob(blob.digest, signal), false);
+  t.equal(await other.mountBlob(blob.digest, 'team/app', signal), true);
+  t.equal(await other.hasBlob(blob.digest, signal), true);
+  t.equal(await other.mountBlob(digestOf(Buffer.from('?')), 'team/app', signal), false);
+});
+
+t.test('empty blobs and parts', async (t) => {
+  const client = await open(t, await startRegistry(t));
+  const empty = await push(client, Buffer.alloc(0));
+  t.same(await collect(client.blob(empty, { signal })), Buffer.alloc(0));
+  const blob = await push(client, Buffer.from('abcdef'));
+  t.same(await collect(client.blob(blob, { offset: 6, signal })), Buffer.alloc(0));
+  t.same(await collect(client.blob(blob, { offset: 5, signal })), Buffer.from('f'));
+  for (const range of [
+    { offset: 7 },
+    { offset: -1 },
+    { length: 7 },
+    { offset: 1.5 },
+    { length: -1 },
+  ]) {
+    await t.rejects(collect(client.blob(blob, { ...range, signal })), { code: 'invalid' });
+  }
+  const lie = { digest: digestOf(Buffer.from('x')), size: 0 };
+  await t.rejects(collect(client.blob(lie, { signal })), { code: 'corrupt' });
+});
+
+t.test('what is absent or malformed', async (t) => {
+  const client = await open(t, await startRegistry(t));
+  const absent = digestOf(Buffer.from('absent'));
+  await t.rejects(client.resolve('v1', signal), { code: 'not-found' });
+  await t.rejects(client.manifest(absent, signal), {
+    code: 'not-found',
+    message: /MANIFEST_UNKNOWN/,
+  });
+  await t.rejects(collect(client.blob({ digest: absent, size: 3 }, { signal })), {
+    code: 'not-found',
+  });
+  await t.rejects(client.manifest('../../_catalog', signal), { code: 'invalid' });
+  await t.rejects(client.manifest('sha256:abc', signal), { code: 'invalid' });
+  await t.rejects(client.pushManifest(absent, Buffer.from('{}'), mediaTypes.ociManifest, signal), {
+    code: 'invalid',
+  });
+  await t.rejects(client.pushManifest('v1', Buffer.from('{}'), mediaTypes.ociManifest, signal), {
+    code: 'invalid',
+    message: /HTTP 400 MANIFEST_INVALID/,
+  });
+  for (const repository of ['', '../x', 'a?b', 'A', '/a']) {
+    t.throws(() => client.forRepository(repository), { code: 'invalid' });
+  }
+  for (const registry of ['', 'a/b', 'a?b', 'user@host', '..', 'a b', '[::1']) {
+    await t.rejects(
+      RegistryClient.open({ registry, repository: 'a' }),
+      { code: 'invalid' },
+      registry,
+    );
+  }
+});
+
+t.test('a registry that is not there', async (t) => {
+  const registry = await startRegistry(t);
+  const client = await open(t, registry, { patience: { attemptsMax: 2, backoffMs: 1 } });
+  const blob = await push(client, Buffer.from('a blob'));
+  await registry.stop();
+  await t.rejects(collect(client.blob(blob, { signal })), {
+    code: 'unavailable',
+    message: /ECONNREFUSED/,
+  });
+  const again = await startRegistry(t, { port: registry.port, root: registry.root });
+  t.equal(again.host, registry.host);
+  t.same(await collect(client.blob(blob, { signal })), Buffer.from('a blob'));
+});
+
+t.test('corruption at rest is found while reading', async (t) => {
+  const registry = await startRegistry(t);
+  const client = await open(t, registry);
+  const blob = await push(client, Buffer.from('a blob'));
+  const hex = digestHex(blob.digest);
+  const data = join(registry.root, 'docker/registry/v2/blobs/sha256', hex.slice(0, 2), hex, 'data');
+  writeFileSync(data, 'b blob');
+  await t.rejects(collect(client.blob(blob, { signal })), {
+    code: 'corrupt',
+    message: /another digest/,
+  });
+  writeFileSync(data, 'a blo');
+  await t.rejects(collect(client.blob(blob, { signal })), { code: 'corrupt' });
+});
+
+t.test('canceling ends what is under way', async (t) => {
+  const client = await open(t, await startRegistry(t));
+  const blob = await push(client, randomBytes(8 * 1024 * 1024));
+  const abort = new AbortController();
+  const reading = (async () => {
+    for await (const _ of client.blob(blob, { signal: abort.signal })) abort.abort();
+  })();
+  await t.rejects(reading, { code: 'canceled' });
+  await t.rejects(client.resolve('v1', AbortSignal.abort()), { code: 'canceled' });
+  const pushing = new AbortController();
+  const source = async function* (): AsyncGenerator<Buffer> {
+    pushing.abort();
+    yield Buffer.from('x');
+  };
+  const sent = { digest: digestOf(Buffer.from('x')), size: 1 };
+  await t.rejects(client.pushBlob(sent, source, pushing.signal), { code: 'canceled' });
+});
+
+t.test('a source that fails is not the registry that fails', async (t) => {
+  const client = await open(t, await startRegistry(t));
+  const blob = { digest: digestOf(Buffer.from('xyz')), size: 3 };
+  let opened = 0;
+  const broken = async function* (): AsyncGenerator<Buffer> {
+    opened += 1;
+    yield Buffer.from('x');
+    throw new ThinError('corrupt', 'Cannot read pack: it is broken');
+  };
+  await t.rejects(client.pushBlob(blob, broken, signal), { code: 'corrupt', message: /pack/ });
+  t.equal(opened, 1);
+  const short = async function* (): AsyncGenerator<Buffer> {
+    yield Buffer.from('x');
+  };
+  await t.rejects(client.pushBlob(blob, short, signal), {
+    code: 'invalid',
+    message: /2 bytes too early/,
+  });
+  const other = (): AsyncGenerator<Buffer> => chunksOf(Buffer.from('abc'), 0);
+  await t.rejects(client.pushBlob(blob, other, signal), { message: /DIGEST_INVALID/ });
+  t.equal(await client.hasBlob(blob.digest, signal), false);
+});
+
+t.test('disposing ends with what is under way, and twice is once', async (t) => {
+  const client = await open(t, await startRegistry(t));
+  const blob = await push(client, randomBytes(8 * 1024 * 1024));
+  const chunks = client.blob(blob, { signal });
+  await chunks.next();
+  await client[Symbol.asyncDispose]();
+  await client[Symbol.asyncDispose]();
+  await t.rejects(collect(chunks), { code: 'canceled' });
 });
