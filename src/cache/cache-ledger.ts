@@ -117,8 +117,16 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
 
   async reserve(bytes: number): Promise<void> {
     if (this.budget.admit(bytes)) return;
-    await this.evictor.run();
-    if (this.budget.admit(bytes)) return;
+    this.budget.ask(bytes);
+    try {
+      // A run that is under way may have begun before it was asked.
+      for (let run = 1; run <= 2; run++) {
+        await this.evictor.run();
+        if (this.budget.admit(bytes)) return;
+      }
+    } finally {
+      this.budget.ask(-bytes);
+    }
     const { quotaBytes } = this.budget.limits;
     throw new ThinError(
       'no-space',

@@ -19,7 +19,7 @@ export interface WriterEvents {
   /** Makes room for `bytes`. @throws ThinError `no-space` if there is none */
   reserve(bytes: number): Promise<void>;
   written(bytes: number): void;
-  completed(file: FileRef, allocated: number): void;
+  completed(file: FileRef, allocated?: number): void;
 }
 
 /**
@@ -98,7 +98,8 @@ export class FileWriter {
     const bytes = Buffer.concat(this.#buffered);
     if (await this.#tier.has(file.content)) return;
     await this.#reserve(bytes.length);
-    if (await this.#tier.put(file.content, bytes)) this.#events.completed(file, bytes.length);
+    await this.#tier.place(file.content, bytes);
+    this.#events.completed(file);
   }
 
   async #commitSpill(file: FileRef, spill: { path: string; fd: number }): Promise<void> {

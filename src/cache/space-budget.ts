@@ -28,6 +28,8 @@ export class SpaceBudget {
   #unrecorded = 0;
   #free = Number.POSITIVE_INFINITY;
   #fullUntil = Number.NEGATIVE_INFINITY;
+  /** Bytes that somebody waits to be given. */
+  #asked = 0;
   /** Bytes that a full disk still wants freed. */
   #fullBytes = 0;
 
@@ -49,6 +51,11 @@ export class SpaceBudget {
     this.#inFlight += bytes;
     this.#free -= bytes;
     return true;
+  }
+
+  /** From here on eviction makes room for `bytes` more; asked back with a negative number. */
+  ask(bytes: number): void {
+    this.#asked += bytes;
   }
 
   /** What was admitted is on the disk, or was given up. */
@@ -84,12 +91,13 @@ export class SpaceBudget {
   get demand(): SpaceDemand {
     const { quotaBytes, freeSpaceFloorBytes } = this.limits;
     const used = this.usedBytes;
-    const belowFloor = Math.max(0, freeSpaceFloorBytes - this.#free);
+    const belowFloor = Math.max(0, freeSpaceFloorBytes - this.#free + this.#asked);
     const reserve = belowFloor > 0 ? quotaBytes * (1 - highWater) : 0;
-    const excess = Math.max(0, used - quotaBytes * highWater);
-    const toLowWater = excess > 0 ? used - quotaBytes * lowWater : 0;
+    const tooMuch = Math.max(0, used - quotaBytes * highWater);
+    const excess = Math.max(tooMuch, used + this.#asked - quotaBytes);
+    const toLowWater = tooMuch > 0 ? used - quotaBytes * lowWater : 0;
     return {
-      wanted: Math.max(toLowWater, belowFloor + reserve, this.#fullBytes),
+      wanted: Math.max(toLowWater, excess, belowFloor + reserve, this.#fullBytes),
       needed: Math.max(excess, belowFloor, this.#fullBytes),
     };
   }

@@ -137,12 +137,20 @@ export class TierFiles {
   }
 
   /**
-   * Keeps a file whose bytes were verified to be `content`. It gets its name by rename, whole, and
-   * no file here is ever changed; what is not synced yet is verified after an unclean stop.
+   * Keeps a file whose bytes were verified to be `content`.
    * @returns false if it was here
    */
   async put(content: Digest, bytes: Buffer): Promise<boolean> {
     if (await this.#disk.exists(this.path(content))) return false;
+    await this.place(content, bytes);
+    return true;
+  }
+
+  /**
+   * Keeps a file that is not here. It gets its name by rename, whole, and no file here is ever
+   * changed; what is not synced yet is verified after an unclean stop.
+   */
+  async place(content: Digest, bytes: Buffer): Promise<void> {
     const incoming = this.incomingPath();
     const fd = await this.#disk.open(incoming, createNew);
     try {
@@ -156,7 +164,6 @@ export class TierFiles {
       await this.#unlink(incoming).catch(() => undefined);
       throw error;
     }
-    return true;
   }
 
   /** A path for a file on its way, never used before. */
