@@ -1,22 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
-import { layoutTag, writeManifest } from '../../scripts/images/image-manifest.js';
-import { type LayerBlob, OciLayoutWriter } from '../../scripts/images/oci-layout.js';
 import type { Digest } from '../../src/digest.js';
 import { mergeLayers } from '../../src/metadata/merge.js';
-import {
-  compareTrees,
-  describeDifferences,
-  snapshotTree,
-  type TreeSnapshot,
-} from '../support/compare-trees.js';
-import { runCommand } from '../support/run-command.js';
+import { compareTrees, describeDifferences, type TreeSnapshot } from '../support/compare-trees.js';
 import { readRecord } from './read-records.js';
 import { type TortureCase, tortureLayers } from './torture-layers.js';
 import { snapshotOfTree } from './tree-snapshot.js';
+import { unpackWithUmoci } from './unpack-with-umoci.js';
 
 /** umoci reads the media type, and knows no zstd: it gets what is a plain archive. */
 function isPlain(layer: Buffer): boolean {
@@ -24,27 +16,6 @@ function isPlain(layer: Buffer): boolean {
 }
 
 const comparable = tortureLayers().filter(({ layers }) => layers.every(isPlain));
-
-/** @returns `undefined` if umoci refuses the layers */
-async function unpackWithUmoci(
-  layers: readonly Buffer[],
-  folder: string,
-): Promise<TreeSnapshot | undefined> {
-  const writer = await OciLayoutWriter.create(join(folder, 'layout'));
-  const blobs: LayerBlob[] = [];
-  for (const layer of layers)
-    blobs.push(await writer.addLayer(Readable.from(layer.length > 0 ? [layer] : []), 'none'));
-  const config = await writer.addJson('application/vnd.oci.image.config.v1+json', {
-    architecture: 'amd64',
-    os: 'linux',
-    rootfs: { type: 'layers', diff_ids: blobs.map(({ diffId }) => diffId) },
-  });
-  await writeManifest(writer, config, blobs);
-  const image = `${join(folder, 'layout')}:${layoutTag}`;
-  const args = ['raw', 'unpack', '--image', image, join(folder, 'root')];
-  const { code } = await runCommand('umoci', args, { mayFail: true });
-  return code === 0 ? snapshotTree(join(folder, 'root')) : undefined;
-}
 
 /**
  * Directories that no layer has an entry for have the time of their making there, and none in ours;
