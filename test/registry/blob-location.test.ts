@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto';
+import t, { type Test } from 'tap';
+import { digestOf } from '../../src/digest.js';
+import { RegistryClient } from '../../src/registry/registry-client.js';
+import { type Answer, type HostileServer, startHostile } from '../support/hostile-http.js';
+
+const { signal } = new AbortController();
+const bytes = randomBytes(10_000);
+const blob = { digest: digestOf(bytes), size: bytes.length };
+
+/** A registry that sends us to a store, whose URLs are good while `valid` is in them. */
+async function startPair(t: Test): Promise<{
+  registry: HostileServer;
+  store: HostileServer;
+  state: { valid: string; wrong: Answer };
+  client: RegistryClient;
+}> {
+  const state: { valid: string; wrong: Answer } = { valid: 'a', wrong: { status: 403 } };
+  const store = await startHostile(t, ({ path, headers }) => {
+    if (!path.endsWith(`sig=${state.valid}`)) return state.wrong;
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
+    if (from === undefined) return { status: 200, body: bytes };
+    const part = bytes.subarray(Number(from), Number(to) + 1);
+    return {
+      status: 206,
+      headers: { 'content-range': `bytes ${from}-${to}/${bytes.length}` },
+      body: part,
+    };
+  });
+  let issued = 'a';
+  const registry = await startHostile(t, () => {
+    const location = `${store.origin}/blob?sig=${issued}`;
+    issued = state.valid;
+    return { status: 307, headers: { location } };
+  });
+  const client = await RegistryClient.open({
+    registry: registry.host,
+    repository: 'team/app',
+    credentials: 'anonymous',
+    patience: { attemptsMax: 2, backoffMs: 1 },
+  });
+  t.teardown(() => client[Symbol.asyncDispose]());
+  return { registry, store, state, client };
+}
+
+async function read(client: RegistryClient, offset: number, length: number): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for await (const part of client.blob(blob, { offset, length, signal })) parts.push(part);
+  return Buffer.concat(parts);
+}
+
+t.test('the place behind a redirect is remembered', async (t) => {
+  const { registry, store, client } = await startPair(t);
+  for (const offset of [0, 100, 5000]) {
+    t.same(await read(client, offset, 50), bytes.subarray(offset, offset + 50));
+  }
+  t.equal(registry.received.length, 1);
+  t.equal(store.received.length, 3);
+});
+
+t.test('an expired URL is asked for anew', async (t) => {
+  for (const status of [400, 401, 403, 404, 410, 500]) {
+    const { registry, state, client } = await startPair(t);
+    t.same(await read(client, 0, 50), bytes.subarray(0, 50));
+    state.wrong = { status };
+    state.valid = 'b'; // the remembered URL is no good, and neither is the first that comes now
+    await read(client, 10, 50).catch(() => undefined);
+    t.same(await read(client, 20, 50), bytes.subarray(20, 70), String(status));
+    t.ok(registry.received.length <= 4);
+  }
+});
+
+t.test('a place that breaks is forgotten', async (t) => {
+  const { registry, state, client } = await startPair(t);
+  t.same(await read(client, 0, 50), bytes.subarray(0, 50));
+  state.wrong = { status: 200, misdeed: { kind: 'garbage', bytes: '' } };
+  state.valid = 'b';
+  t.same(await read(client, 10, 50).catch(() => read(client, 10, 50)), bytes.subarray(10, 60));
+  t.ok(registry.received.length > 1);
+});
+
+t.test('a store that always refuses is an error, soon', async (t) => {
+  const { store, state, client } = await startPair(t);
+  state.valid = 'never';
+  await t.rejects(read(client, 0, 50), { code: 'denied', message: /HTTP 403/ });
+  t.equal(store.received.length, 2);
+});
