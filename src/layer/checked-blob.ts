@@ -35,18 +35,16 @@ export class CheckedBlob {
 
   /** @throws ThinError `corrupt` as soon as there are too many bytes, and at the end */
   async *bytes(): AsyncGenerator<Buffer, void> {
+    const size = this.#size ?? Number.POSITIVE_INFINITY;
     for await (const bytes of this.#source) {
       this.#length += bytes.length;
-      if (this.#size !== undefined && this.#length > this.#size) throw this.#wrongSize('more than');
+      if (this.#length > size) throw malformedLayer(`it has more bytes than ${size}`);
       this.#check.update(bytes);
       yield bytes;
     }
-    if (this.#size !== undefined && this.#length !== this.#size) throw this.#wrongSize('only');
+    if (this.#size !== undefined && this.#length < this.#size) {
+      throw malformedLayer(`it has ${this.#length} bytes (wanted ${this.#size})`);
+    }
     this.#digest = this.#check.finish();
-  }
-
-  #wrongSize(comparison: string) {
-    const found = comparison === 'only' ? this.#length : this.#size;
-    return malformedLayer(`it has ${comparison} ${found} bytes (wanted ${this.#size})`);
   }
 }

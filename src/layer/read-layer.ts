@@ -1,3 +1,4 @@
+import { debuglog } from 'node:util';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import { limits } from '../limits.js';
@@ -10,6 +11,8 @@ import { malformedLayer } from './malformed-layer.js';
 import { readAhead } from './read-ahead.js';
 import type { TarEvent } from './tar-event.js';
 import { TarParser } from './tar-parser.js';
+
+const log = debuglog('thinfs:layer');
 
 export interface ReadLayerOptions {
   /** Of the layer's descriptor; only checked for being a layer's at all, see `codecOf`. */
@@ -38,6 +41,9 @@ export interface LayerSummary extends LayerProgress {
 }
 
 /**
+ * This folder turns the bytes of one layer into entries and content; what layers make together is
+ * metadata/merge.ts. It knows no network, no disk and no cache: bytes come in, events go out.
+ *
  * A layer as a stream: count and hash | inflate | count and hash | parse. Memory does not grow with
  * the layer. Events come before the digests are known to be right: whoever makes something of them
  * keeps it to himself until the generator has returned.
@@ -95,6 +101,7 @@ async function* readEvents(
   }
   const last = parser.end();
   if (last.length > 0) yield last;
+  if (parser.skipped !== '') log('skipped entries of type %s in %s', parser.skipped, blob.digest);
   const compressedBytes = blob.length;
   return { digest: blob.digest, diffId: plainCheck.finish(), compressedBytes, plainBytes };
 }

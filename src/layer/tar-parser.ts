@@ -67,6 +67,7 @@ export class TarParser {
   #position = 0;
   #zeroBlocks = 0;
   #entries = 0;
+  #skipped = '';
   #holeBytes = 0;
   #failure: unknown;
 
@@ -78,6 +79,11 @@ export class TarParser {
       use: (block, events) => this.#onHeader(block, events),
     };
     this.#phase = this.#betweenEntries;
+  }
+
+  /** The types of the entries that were skipped, to be told to whoever looks for them. */
+  get skipped(): string {
+    return this.#skipped;
   }
 
   /** @throws ThinError `corrupt`; after that, every call throws the same. */
@@ -174,6 +180,7 @@ export class TarParser {
       case 'E':
       case 'I':
       case 'N':
+        if (!this.#skipped.includes(header.type)) this.#skipped += header.type;
         return this.#skipData({ header, extensions: this.#pending.take() });
       default:
         return this.#onEntry(header, block, events);

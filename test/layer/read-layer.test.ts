@@ -2,8 +2,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { type Digest, digestOf } from '../../src/digest.js';
-import { ThinError } from '../../src/errors.js';
+import { isThinError, ThinError } from '../../src/errors.js';
 import { gunzipWithNode } from '../../src/layer/gunzip-with-node.js';
+import { inflate } from '../../src/layer/inflate.js';
 import { type ReadLayerOptions, readLayer } from '../../src/layer/read-layer.js';
 import type { TarEvent } from '../../src/layer/tar-event.js';
 import { archive, bytes, file } from '../support/tar-builder.js';
@@ -69,8 +70,12 @@ t.test('a layer that is not as promised is refused', async (t) => {
     message: /its digest is sha256:/,
   });
   await t.rejects(read([gzip], { diffId: other }), { code: 'corrupt', message: /its diff ID is/ });
-  await t.rejects(read([gzip], { size: gzip.length - 1 }), { message: /more than \d+ bytes/ });
-  await t.rejects(read([gzip], { size: gzip.length + 1 }), { message: /only \d+ bytes \(wanted/ });
+  await t.rejects(read([gzip], { size: gzip.length - 1 }), {
+    message: /it has more bytes than \d+/,
+  });
+  await t.rejects(read([gzip], { size: gzip.length + 1 }), {
+    message: /it has \d+ bytes \(wanted/,
+  });
   await t.rejects(read([gzip], { digest: 'sha256:short' }), { code: 'invalid' });
   await t.rejects(read([gzip], { diffId: 'md5:d41d8cd98f00b204e9800998ecf8427e' }), {
     code: 'invalid',
@@ -278,22 +283,51 @@ t.test('a zstd bomb is ended', async (t) => {
   });
 });
 
-t.test('the fallback for gzip without the addon', async (t) => {
-  const inflate = async (pieces: readonly Buffer[]) => {
+t.test('without the addon gzip is inflated by Node, and other errors are told', async (t) => {
+  const missing = new ThinError('unavailable', 'Cannot load the native addon: it was not built');
+  const open = (error: Error) => () => {
+    throw error;
+  };
+  const pieces: Buffer[] = [];
+  for await (const piece of inflate('gzip', sourceOf([gzip]), open(missing))) pieces.push(piece);
+  t.ok(Buffer.concat(pieces).equals(plain));
+  t.throws(() => inflate('gzip', sourceOf([gzip]), open(new TypeError('x'))), TypeError);
+});
+
+t.test('a byte changed anywhere is noticed, or changes nothing', async (t) => {
+  const small = archive(file('a', 'content'.repeat(40)), file('b', 'x'));
+  const isRefused = (error: unknown) => {
+    if (!isThinError(error, 'corrupt')) throw error;
+    return undefined;
+  };
+  for (const layer of [gzipSync(small), storedZstdFrame(gzipSync(small)), storedZstdFrame(small)]) {
+    for (let at = 0; at < layer.length; at += layer.length > 1000 ? 7 : 1) {
+      const changed = Buffer.from(layer);
+      changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
+      const digest = digestOf(layer);
+      t.equal(await read([changed], { digest }).catch(isRefused), undefined, `byte ${at}`);
+      const record = await read([changed], { diffId: digestOf(small) }).catch(isRefused);
+      if (record !== undefined) t.equal(record.entries.length, 2);
+    }
+  }
+});
+
+t.test('the fallback for gzip', async (t) => {
+  const inflateAll = async (pieces: readonly Buffer[]) => {
     const plainPieces: Buffer[] = [];
     for await (const piece of gunzipWithNode(sourceOf(pieces))) plainPieces.push(piece);
     return Buffer.concat(plainPieces);
   };
   const second = gzipSync(bytes('second'));
   const both = Buffer.concat([plain, bytes('second')]);
-  t.ok((await inflate(sliced(gzip, 1000))).equals(plain));
-  t.ok((await inflate([gzip, second])).equals(both), 'members, cut between them');
-  t.ok((await inflate([Buffer.concat([gzip, second])])).equals(both), 'members in one piece');
-  t.ok((await inflate([gzip, Buffer.alloc(100)])).equals(plain), 'zeros behind');
-  await t.rejects(inflate([gzip.subarray(0, -3)]), { code: 'corrupt' }, 'cut off');
-  await t.rejects(inflate([gzip, bytes('garbage')]), { code: 'corrupt' }, 'garbage behind');
-  await t.rejects(inflate([Buffer.concat([gzip, bytes('garbage')])]), { code: 'corrupt' });
-  await t.rejects(inflate([]), { code: 'corrupt' }, 'nothing at all');
+  t.ok((await inflateAll(sliced(gzip, 1000))).equals(plain));
+  t.ok((await inflateAll([gzip, second])).equals(both), 'members, cut between them');
+  t.ok((await inflateAll([Buffer.concat([gzip, second])])).equals(both), 'members in one piece');
+  t.ok((await inflateAll([gzip, Buffer.alloc(100)])).equals(plain), 'zeros behind');
+  await t.rejects(inflateAll([gzip.subarray(0, -3)]), { code: 'corrupt' }, 'cut off');
+  await t.rejects(inflateAll([gzip, bytes('garbage')]), { code: 'corrupt' }, 'garbage behind');
+  await t.rejects(inflateAll([Buffer.concat([gzip, bytes('garbage')])]), { code: 'corrupt' });
+  await t.rejects(inflateAll([]), { code: 'corrupt' }, 'nothing at all');
 
   const source = new WatchedSource(sourceOf(sliced(gzip, 1000)));
   for await (const piece of gunzipWithNode(source)) {

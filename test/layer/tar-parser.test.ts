@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { TarEvent } from '../../src/layer/tar-event.js';
 import { TarParser } from '../../src/layer/tar-parser.js';
-import { archive, base256, bytes, directory, file, header } from '../support/tar-builder.js';
+import { archive, base256, bytes, directory, entry, file, header } from '../support/tar-builder.js';
 import { oldSparse } from './torture-sparse.js';
 
 function typesOf(events: readonly TarEvent[]): string {
@@ -58,6 +58,13 @@ t.test('holes are told as such', async (t) => {
     { type: 'hole', length: size - 2 ** 32 - 3 },
     { type: 'end-of-file' },
   ]);
+});
+
+t.test('what was skipped can be asked for', async (t) => {
+  const parser = new TarParser();
+  const label = entry({ name: 'l', type: 'V' });
+  t.equal(typesOf(parser.push(archive(label, label, entry({ name: 'a', type: 'A' }, 'acl')))), '');
+  t.equal(parser.skipped, 'VA');
 });
 
 t.test('bounds on entries, on files and on holes', async (t) => {
