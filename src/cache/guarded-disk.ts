@@ -4,6 +4,8 @@ import { type Disk, errnoName } from './disk.js';
 
 /** Longest that a read or write waits for the disk; then the bytes come from the origin. */
 const operationMsMax = 3000;
+/** Longest that a sync of the whole file system takes. */
+const syncMsMax = 60_000;
 /** How often operations are looked at for that. */
 const watchMs = 250;
 /** Broken operations in a row until the disk is left alone. One that hangs is enough. */
@@ -98,9 +100,18 @@ export class GuardedDisk implements Disk {
   space(path: string): ReturnType<Disk['space']> {
     return this.#run(() => this.#disk.space(path));
   }
-  /** Without a deadline: it may rightly take long, and no read waits for it. */
-  sync(path: string): Promise<void> {
-    return this.#disk.sync(path);
+  /** May rightly take long; no read waits for it, but the end of the process does. */
+  async sync(path: string): Promise<void> {
+    if (this.down) throw unavailable('it failed a moment ago');
+    let timer: NodeJS.Timeout | undefined;
+    const tooLate = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(unavailable(`no sync in ${syncMsMax} ms`)), syncMsMax);
+    });
+    try {
+      await Promise.race([this.#disk.sync(path), tooLate]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #run<T>(start: () => Promise<T>, late?: (value: T) => void): Promise<T> {

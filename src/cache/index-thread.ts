@@ -26,7 +26,11 @@ export type IndexReply =
 interface Waiting {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: Error) => void;
+  readonly timer: NodeJS.Timeout | undefined;
 }
+
+/** Longest that a call takes, the first one aside, which may look through the whole cache. */
+const callMsMax = 30_000;
 
 /** The index in a worker thread. Calls are answered in order. */
 export class IndexThread implements CacheIndex {
@@ -62,7 +66,9 @@ export class IndexThread implements CacheIndex {
       const id = this.#nextId++;
       // The worker runs the method of that name: what it answers has that method's type.
       const settle = resolve as (result: unknown) => void;
-      this.#waiting.set(id, { resolve: settle, reject });
+      const timer =
+        method === 'start' ? undefined : setTimeout(() => this.#giveUp(id, method), callMsMax);
+      this.#waiting.set(id, { resolve: settle, reject, timer });
       this.#worker.postMessage({ id, method, args } satisfies IndexRequest);
     });
   }
@@ -75,13 +81,24 @@ export class IndexThread implements CacheIndex {
   #answer(reply: IndexReply): void {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
+    clearTimeout(waiting?.timer);
     if ('code' in reply) waiting?.reject(new ThinError(reply.code, reply.message));
     else waiting?.resolve(reply.result);
   }
 
+  /** The disk under the index hangs. */
+  #giveUp(id: number, method: string): void {
+    const error = new Error(`no answer to ${method} in ${callMsMax} ms`);
+    this.#waiting.get(id)?.reject(unavailable(error));
+    this.#waiting.delete(id);
+  }
+
   #end(error: Error): void {
     this.#ended ??= error;
-    for (const { reject } of this.#waiting.values()) reject(unavailable(error));
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(unavailable(error));
+    }
     this.#waiting.clear();
   }
 }

@@ -1,0 +1,171 @@
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { IndexChanges, IndexedFile } from '../../src/cache/index-files.js';
+import { IndexThread } from '../../src/cache/index-thread.js';
+import { cacheLayout, prepareRoot } from '../../src/cache/layout.js';
+import { readPinFiles, removePinFile, writePinFile } from '../../src/cache/pin-files.js';
+import { type Digest, digestHex, digestOf } from '../../src/digest.js';
+import { cacheOptions, openCache, scratchDirectory } from './cache-rig.js';
+import { InlineIndex } from './inline-index.js';
+
+const nothing: IndexChanges = { placed: [], removed: [], touched: [], chunks: [] };
+
+function indexed(content: Digest, allocated = 4096): IndexedFile {
+  return { kind: 'complete', name: digestHex(content), content, size: 4000, allocated };
+}
+
+const numbered = (at: number) => digestOf(Buffer.from(`file ${at}`));
+
+t.test('the thread answers, says what is wrong, and can be stopped at any time', async (t) => {
+  const layout = cacheLayout(join(scratchDirectory(t), 'root'));
+  prepareRoot(layout);
+  const index = await IndexThread.open(layout);
+  t.teardown(() => index.stop());
+  t.match(await index.call('start'), { state: 'lost', suspects: false, onDisk: true });
+  const totals = await index.call('apply', { ...nothing, placed: [indexed(numbered(1))] });
+  t.match(totals, { bytes: 4096, completeFiles: 1 });
+  const bad = { ...indexed(numbered(2)), allocated: 'many' as unknown as number };
+  t.match(await index.call('apply', { ...nothing, placed: [bad] }), { completeFiles: 2 });
+  await t.rejects(index.call('apply', {} as IndexChanges), { name: 'ThinError' });
+  const call = index.call('totals');
+  await Promise.all([index.stop(), t.rejects(call, { code: 'unavailable' })]);
+  await t.rejects(index.call('totals'), { code: 'unavailable' });
+  await index.stop();
+});
+
+t.test('a hundred thousand files: recorded, found, evicted in order', async (t) => {
+  const layout = cacheLayout(join(scratchDirectory(t), 'root'));
+  prepareRoot(layout);
+  const index = await InlineIndex.open(layout);
+  t.teardown(() => index.stop());
+  const count = 100_000;
+  const contents = Array.from({ length: count }, (_, at) => numbered(at));
+  for (let at = 0; at < count; at += 1000) {
+    const placed = contents.slice(at, at + 1000).map((content) => indexed(content));
+    await index.call('apply', { ...nothing, placed });
+    const files = placed.map(({ content, size }) => ({ content, size }));
+    await index.call('addMembers', `image ${at % 3000}`, files);
+  }
+  t.match(await index.call('totals'), { bytes: count * 4096, completeFiles: count });
+  const recent = contents.slice(0, 1000);
+  await index.call('apply', { ...nothing, touched: recent });
+  const order: Digest[] = [];
+  for (let at = { used: 0, id: 0 }; ; ) {
+    const page = await index.call('candidates', at, 500);
+    const last = page.at(-1);
+    if (last === undefined) break;
+    at = last;
+    order.push(...page.map(({ content }) => content));
+  }
+  t.same(order.slice(0, 3), contents.slice(1000, 1003));
+  t.same(order.slice(-1000), recent);
+  t.equal(new Set(order).size, count);
+  t.match(await index.call('imageUsage'), [
+    { image: 'image 0', files: 34_000, completeFiles: 34_000 },
+    { image: 'image 1000', files: 33_000 },
+    { image: 'image 2000', files: 33_000 },
+  ]);
+});
+
+t.test('chunks are found in complete files, and not in removed ones', async (t) => {
+  const layout = cacheLayout(join(scratchDirectory(t), 'root'));
+  prepareRoot(layout);
+  const index = await InlineIndex.open(layout);
+  t.teardown(() => index.stop());
+  const [file, chunkA, chunkB, small] = [1, 2, 3, 4].map(numbered) as [
+    Digest,
+    Digest,
+    Digest,
+    Digest,
+  ];
+  const chunks = [{ content: file, digests: [chunkA, chunkB], offsets: [0, 2 ** 33] }];
+  await index.call('apply', { ...nothing, placed: [indexed(file), indexed(small)], chunks });
+  t.same(await index.call('findChunks', [chunkB, small, numbered(9)]), [
+    { content: file, size: 4000, offset: 2 ** 33 },
+    { content: small, size: 4000, offset: 0 },
+    undefined,
+  ]);
+  await index.call('apply', { ...nothing, removed: [{ kind: 'complete', name: digestHex(file) }] });
+  t.same(await index.call('findChunks', [chunkA, small]), [
+    undefined,
+    { content: small, size: 4000, offset: 0 },
+  ]);
+});
+
+t.test('what is placed anew is not durable until the next sync', async (t) => {
+  const layout = cacheLayout(join(scratchDirectory(t), 'root'));
+  prepareRoot(layout);
+  const index = await InlineIndex.open(layout);
+  t.teardown(() => index.stop());
+  const content = numbered(1);
+  await index.call('apply', { ...nothing, placed: [indexed(content)] });
+  const before = await index.call('lastFileId');
+  await index.call('apply', { ...nothing, placed: [indexed(content)] });
+  t.ok((await index.call('lastFileId')) > before, 'an id is not used twice');
+});
+
+t.test('pin files: written whole, read back, damaged ones are none', (t) => {
+  const directory = scratchDirectory(t);
+  const files = Array.from({ length: 1000 }, (_, at) => ({ content: numbered(at), size: at }));
+  const image = 'registry.example/a:b\n"quoted" \u00e9';
+  writePinFile(directory, { image, files });
+  writePinFile(directory, { image: 'other', files: [] });
+  writePinFile(directory, { image, files });
+  const read = readPinFiles(directory);
+  t.same(
+    read.sort((a, b) => b.files.length - a.files.length),
+    [
+      { image, files },
+      { image: 'other', files: [] },
+    ],
+  );
+  removePinFile(directory, 'other');
+  removePinFile(directory, 'other');
+  const [name] = readdirSync(directory);
+  if (name === undefined) throw new Error('no file');
+  const text = readFileSync(join(directory, name), 'utf8');
+  for (const damage of [
+    text.slice(0, 5000),
+    text.replace('files 1', 'files 2'),
+    '',
+    text.replace(/ 7\n/, ' x\n'),
+  ]) {
+    writeFileSync(join(directory, name), damage);
+    t.same(readPinFiles(directory), []);
+    t.same(readdirSync(directory), []);
+  }
+  t.end();
+});
+
+t.test('an index that fails costs nothing but a look at the files next time', async (t) => {
+  const root = join(scratchDirectory(t), 'root');
+  const { openIndex } = cacheOptions(root);
+  let broken = false;
+  const cache = await openCache(t, root, {
+    openIndex: async (layout) => {
+      const inner = await openIndex?.(layout);
+      if (inner === undefined) throw new Error('no index');
+      return {
+        call: (method, ...args) => {
+          if (!broken || method === 'close') return inner.call(method, ...args);
+          return Promise.reject(new Error('broken'));
+        },
+        stop: () => inner.stop(),
+      };
+    },
+  });
+  broken = true;
+  using hold = cache.hold();
+  const writer = cache.fileWriter(hold);
+  const bytes = randomBytes(5000);
+  await writer.write(bytes);
+  const { content } = await writer.commit();
+  await cache[Symbol.asyncDispose]();
+  const options = cacheOptions(root);
+  const next = await openCache(t, root, { log: options.log });
+  t.ok(options.lines.length > 0, 'it was not closed in order');
+  t.ok(await next.has(content));
+  t.equal((await next.usage()).completeFiles, 1);
+});
