@@ -12,10 +12,11 @@ const blob = { digest: digestOf(bytes), size: bytes.length };
 async function startPair(t: Test): Promise<{
   registry: HostileServer;
   store: HostileServer;
-  state: { valid: string; wrong: Answer };
+  state: { valid: string; wrong: Answer; expired: boolean };
   client: RegistryClient;
 }> {
-  const state: { valid: string; wrong: Answer } = { valid: 'a', wrong: { status: 403 } };
+  const wrong: Answer = { status: 403 };
+  const state = { valid: 'a', wrong, expired: false };
   const store = await startHostile(t, ({ path, headers }) => {
     if (!path.endsWith(`sig=${state.valid}`)) return state.wrong;
     const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
@@ -30,7 +31,7 @@ async function startPair(t: Test): Promise<{
   let issued = 'a';
   const registry = await startHostile(t, () => {
     const location = `${store.origin}/blob?sig=${issued}`;
-    issued = state.valid;
+    issued = state.expired ? 'expired' : state.valid;
     return { status: 307, headers: { location } };
   });
   const client = await RegistryClient.open({
@@ -81,7 +82,8 @@ t.test('a place that breaks is forgotten', async (t) => {
 
 t.test('a store that always refuses is an error, soon', async (t) => {
   const { store, state, client } = await startPair(t);
-  state.valid = 'never';
+  state.valid = 'b';
+  state.expired = true; // each URL that the registry makes
   await t.rejects(read(client, 0, 50), { code: 'denied', message: /HTTP 403/ });
   t.equal(store.received.length, 2);
 });
