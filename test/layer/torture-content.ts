@@ -142,7 +142,7 @@ function rightsCases(): TortureCase[] {
 }
 
 /** Not too many for a generator that others run often; a test of its own merges more. */
-const manyNames = 5000;
+const manyNames = 2000;
 
 function sizeCases(): TortureCase[] {
   const numbers = Array.from({ length: manyNames }, (_, index) => `many/${index}`);
