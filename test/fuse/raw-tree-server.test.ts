@@ -1,5 +1,160 @@
+import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, open, readFile as readFileOf, statfs, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 import t from 'tap';
+import { byteStringFromText as name } from '../../src/byte-string.js';
+import { tierPath } from '../../src/cache/layout.js';
+import { type Digest, digestOf } from '../../src/digest.js';
+import { ThinError } from '../../src/errors.js';
+import { findMount } from '../../src/fuse/mount-table.js';
 import { openRawTree } from '../../src/fuse/raw-tree-server.js';
+import { HeldReads, mountTree, readFrom, temporaryFolder, until } from './mounted-tree.js';
+import { type Contents, directory, file } from './torture-tree.js';
 import { testTreeServer } from './tree-server-suite.js';
 
+const run = promisify(execFile);
+
 testTreeServer(t, openRawTree, { times: 'nanoseconds' });
+
+t.test('reads what is complete in a tier without asking', async (t) => {
+  const contents: Contents = new Map();
+  const bytes = Array.from({ length: 200 }, (_, at) => randomBytes(3000 + at * 700));
+  const tree = directory(bytes.map((body, at) => [name(`f${at}`), file(contents, body)]));
+  const tiers = [await temporaryFolder(t), await temporaryFolder(t)];
+  for (const [at, body] of bytes.entries()) await putInTier(tiers[at % 2], body);
+  const asked: Digest[] = [];
+  const readFile = (content: Digest): Promise<Buffer> => {
+    asked.push(content);
+    throw new ThinError('unavailable', 'Cannot read: nothing is to be asked for');
+  };
+  const mounted = await mountTree(t, openRawTree, tree, readFile, { tiers });
+  const readAll = () =>
+    Promise.all(bytes.map((_, at) => readFileOf(join(mounted.mountPoint, `f${at}`))));
+  t.ok((await readAll()).every((read, at) => read.equals(bytes[at] ?? Buffer.alloc(0))));
+  t.strictSame(asked, []);
+  await mounted.server.unmount();
+  t.strictSame([...new Set(mounted.firstUses)].sort(), [...contents.keys()].sort());
+});
+
+t.test('asks for what a tier has torn, or only later', async (t) => {
+  const contents: Contents = new Map();
+  const [torn, later] = [randomBytes(2_500_000), randomBytes(2_500_000)];
+  const tree = directory([
+    [name('torn'), file(contents, torn)],
+    [name('later'), file(contents, later)],
+  ]);
+  const tier = await temporaryFolder(t);
+  await putInTier(tier, torn, torn.subarray(0, 1000));
+  const options = { tiers: [tier] };
+  const { mountPoint, firstUses } = await mountTree(
+    t,
+    openRawTree,
+    tree,
+    readFrom(contents),
+    options,
+  );
+  t.ok((await readFileOf(join(mountPoint, 'torn'))).equals(torn));
+  const handle = await open(join(mountPoint, 'later'));
+  t.teardown(() => handle.close());
+  const start = await handle.read(Buffer.alloc(1000), 0, 1000, 0);
+  t.ok(start.buffer.equals(later.subarray(0, 1000)));
+  await putInTier(tier, later);
+  contents.delete(digestOf(later));
+  const end = await handle.read(Buffer.alloc(1000), 0, 1000, 2_400_000);
+  t.ok(end.buffer.equals(later.subarray(2_400_000, 2_401_000)));
+  await until('its use was told', () => firstUses.length > 0);
+  t.strictSame(firstUses, [digestOf(later)]);
+});
+
+t.test('notices that somebody else unmounts', async (t) => {
+  const tree = directory([]);
+  const { mountPoint, server } = await mountTree(t, openRawTree, tree, readFrom(new Map()));
+  await run('umount', [mountPoint]);
+  t.equal(await server.ended, undefined);
+});
+
+t.test('ends what was detached while it is used', async (t) => {
+  const contents: Contents = new Map();
+  const held = new HeldReads();
+  const tree = directory([[name('slow'), file(contents, randomBytes(5000))]]);
+  const readSlow = held.readFile(readFrom(contents));
+  const { mountPoint, server } = await mountTree(t, openRawTree, tree, readSlow);
+  const failed = t.rejects(readFileOf(join(mountPoint, 'slow')), {
+    code: /ECONNABORTED|ENOTCONN|EINTR|EIO/,
+  });
+  await until('the read arrived', () => held.calls.length > 0);
+  await run('umount', ['-l', mountPoint]);
+  await server[Symbol.asyncDispose]();
+  await failed;
+  t.equal(await server.ended, undefined);
+});
+
+t.test('ends although another mount namespace has a copy', async (t) => {
+  const contents: Contents = new Map();
+  const tree = directory([[name('file'), file(contents, randomBytes(5000))]]);
+  const { mountPoint, server } = await mountTree(t, openRawTree, tree, readFrom(contents));
+  const other = spawn('unshare', ['--mount', 'sh', '-c', 'echo copied; exec sleep 1000'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = once(other, 'exit');
+  t.teardown(async () => {
+    other.kill('SIGKILL');
+    await ended;
+  });
+  await once(other.stdout, 'data');
+  await server.unmount();
+  t.equal(await findMount(mountPoint), undefined);
+});
+
+/** Reads one page by a page fault that the kernel does not read ahead of; SIGUSR1 is handled. */
+const faultProgram = `
+import mmap, os, signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: None)
+fd = os.open(sys.argv[1], os.O_RDONLY)
+view = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+view.madvise(mmap.MADV_RANDOM)
+print('mapped', flush=True)
+print(view[8192], flush=True)
+`;
+
+t.test('a signal does not spoil a page fault, and a killed program gets out of it', async (t) => {
+  const contents: Contents = new Map();
+  const bytes = randomBytes(50_000);
+  const held = new HeldReads();
+  const tree = directory([[name('mapped'), file(contents, bytes)]]);
+  const readSlow = held.readFile(readFrom(contents));
+  const { mountPoint } = await mountTree(t, openRawTree, tree, readSlow);
+  const start = () =>
+    spawn('python3', ['-c', faultProgram, join(mountPoint, 'mapped')], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+
+  const killed = start();
+  const killedEnd = once(killed, 'exit');
+  await until('the fault arrived', () => held.calls.length === 1);
+  killed.kill('SIGUSR1');
+  killed.kill('SIGKILL');
+  t.strictSame(await killedEnd, [null, 'SIGKILL']);
+  t.ok(held.calls[0]?.signal.aborted);
+
+  const signalled = start();
+  const [end, output] = [once(signalled, 'exit'), text(signalled.stdout)];
+  await until('the fault arrived', () => held.calls.length === 2);
+  signalled.kill('SIGUSR1');
+  // The kernel tells of the signal before it sends these.
+  for (let request = 0; request < 20; request++) await statfs(mountPoint);
+  t.notOk(held.calls[1]?.signal.aborted);
+  held.release();
+  t.strictSame(await end, [0, null]);
+  t.equal(await output, `mapped\n${bytes[8192]}\n`);
+});
+
+async function putInTier(tier: string | undefined, whole: Buffer, kept = whole): Promise<void> {
+  const path = tierPath(tier ?? '', digestOf(whole));
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, kept);
+}
