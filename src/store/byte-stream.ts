@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { ThinError } from '../errors.js';
 import type { Blob, FetchOptions, OpenBytes, Store } from './store.js';
 
 /**
- * Passes bytes through and throws in place of ending if they are not those of `blob`.
+ * Passes bytes through, the last of them only once they are known to be those of `blob`: who counts
+ * bytes and takes no more than `blob.size` is told as well as who reads to the end.
  * @throws ThinError `corrupt`
  */
 export async function* verified(
@@ -13,12 +14,18 @@ export async function* verified(
   const hash = createHash('sha256');
   let size = 0;
   for await (const bytes of source) {
+    if (bytes.length === 0) continue;
     size += bytes.length;
     if (size > blob.size) throw corrupt(blob, `more than ${blob.size} bytes`);
     hash.update(bytes);
+    if (size === blob.size) checkDigest(hash, blob);
     yield bytes;
   }
   if (size !== blob.size) throw corrupt(blob, `${size} bytes (wanted ${blob.size})`);
+  if (size === 0) checkDigest(hash, blob);
+}
+
+function checkDigest(hash: Hash, blob: Blob): void {
   const digest = `sha256:${hash.digest('hex')}`;
   if (digest !== blob.digest) throw corrupt(blob, `bytes with the digest ${digest}`);
 }

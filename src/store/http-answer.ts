@@ -61,3 +61,17 @@ export function checkContentRange(
     throw new ThinError('corrupt', `${action}: the range ${shown} came (wanted ${wanted}${size})`);
   }
 }
+
+/**
+ * Checks that a whole answer is as long as the object should be, where it says how long it is.
+ * @throws ThinError `corrupt`
+ */
+export function checkContentLength(
+  header: string | string[] | undefined,
+  { size }: ObjectRange,
+  action: string,
+): void {
+  if (header !== undefined && header !== String(size)) {
+    throw new ThinError('corrupt', `${action}: ${String(header)} bytes come (wanted ${size})`);
+  }
+}

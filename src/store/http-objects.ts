@@ -1,6 +1,6 @@
 import { Agent, type Dispatcher, interceptors, request } from 'undici';
 import { ThinError } from '../errors.js';
-import { checkContentRange, httpError } from './http-answer.js';
+import { checkContentLength, checkContentRange, httpError } from './http-answer.js';
 import { progressing, sliced } from './http-body.js';
 import type { ObjectRange, ObjectReader } from './objects.js';
 import type { FetchOptions } from './store.js';
@@ -109,19 +109,19 @@ async function* bodyOfRange(
   action: string,
 ): AsyncGenerator<Buffer> {
   const encoding = answer.headers['content-encoding'] ?? 'identity';
-  if (answer.statusCode === 206 && encoding === 'identity') {
-    try {
-      checkContentRange(answer.headers['content-range'], range, action);
-    } catch (error) {
-      answer.body.destroy();
-      throw error;
-    }
-    yield* sliced(progressing(answer.body, action), 0, range.length, action);
-  } else if (answer.statusCode === 200 && encoding === 'identity') {
-    yield* sliced(progressing(answer.body, action), range.offset, range.length, action);
-  } else {
+  const partial = answer.statusCode === 206;
+  if ((!partial && answer.statusCode !== 200) || encoding !== 'identity') {
     throw await httpError(answer, action);
   }
+  try {
+    if (partial) checkContentRange(answer.headers['content-range'], range, action);
+    else checkContentLength(answer.headers['content-length'], range, action);
+  } catch (error) {
+    answer.body.destroy();
+    throw error;
+  }
+  const skipped = partial ? 0 : range.offset;
+  yield* sliced(progressing(answer.body, action), skipped, range.length, action);
 }
 
 async function readAtMost(source: AsyncIterable<Buffer>, bytesMax: number, action: string) {

@@ -220,6 +220,7 @@ function setEnvironment(
     AWS_SECRET_ACCESS_KEY: account.secretAccessKey,
     AWS_EC2_METADATA_DISABLED: 'true',
     AWS_CONFIG_FILE: '/dev/null',
+    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
     AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
   };
   for (const [name, value] of Object.entries(variables)) {

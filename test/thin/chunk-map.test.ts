@@ -52,7 +52,7 @@ t.test('every chunk of a frame has its places', async (t) => {
   const frames = new Set(files.flatMap((file) => file.chunks).map((chunk) => chunk.frame));
   const found = [...frames].flatMap((frame) => map.placementsIn(frame));
   t.equal(found.length, wanted.length);
-  const sorted = (places: unknown[]) => places.map((place) => JSON.stringify(place)).sort();
+  const sorted = (places: unknown[]) => places.map((place) => JSON.stringify(place)).sort(byText);
   t.strictSame(sorted(found), sorted(wanted));
 });
 
@@ -145,4 +145,8 @@ function millionChunks(pack: ReturnType<typeof madeUpDigest>): FileChunks[] {
     }
     return madeUpFile(`file ${file}`, chunks);
   });
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : 1;
 }
