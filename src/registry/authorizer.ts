@@ -1,14 +1,21 @@
 import { LRUCache } from 'lru-cache';
 import { ThinError } from '../errors.js';
 import { onAbort } from './abort-listener.js';
-import { type BearerToken, basicAuthorization, fetchBearerToken } from './bearer-token.js';
+import { basicAuthorization, fetchBearerToken } from './bearer-token.js';
 import { type Challenge, parseChallenges } from './challenge.js';
 import type { CredentialSource } from './credentials.js';
 import type { HttpRequest, HttpResponse } from './http-exchange.js';
 import type { Transport } from './transport.js';
 
-/** Tokens kept: one for each repository and kind of access. */
-const tokensMax = 1000;
+/** Authorizations kept: one for each repository and kind of access. */
+const keptMax = 1000;
+
+/** The value of an Authorization header, and until when it is good. */
+interface Authorization {
+  readonly header: string;
+  /** On the clock of `performance.now()`. */
+  readonly renewAt: number;
+}
 
 /**
  * Adds Authorization to a registry's requests. Learns the way from the first 401; keeps tokens for
@@ -19,10 +26,9 @@ export class Authorizer {
   readonly #credentials: CredentialSource;
   /** Ends with the session: a token that several requests wait for belongs to none of them. */
   readonly #signal: AbortSignal;
-  readonly #tokens = new LRUCache<string, BearerToken>({ max: tokensMax });
-  readonly #pending = new Map<string, Promise<BearerToken>>();
+  readonly #kept = new LRUCache<string, Authorization>({ max: keptMax });
+  readonly #pending = new Map<string, Promise<Authorization>>();
   #challenge: Challenge | undefined;
-  #basic: string | undefined;
 
   constructor(transport: Transport, credentials: CredentialSource, signal: AbortSignal) {
     this.#transport = transport;
@@ -39,84 +45,74 @@ export class Authorizer {
   async send(request: HttpRequest, scopes: readonly string[]): Promise<HttpResponse> {
     const { origin } = this.#transport.endpoint.base;
     if (request.url.origin !== origin) return this.#transport.send(request);
-    const first = this.#challenge && (await this.#authorization(this.#challenge, scopes, request));
-    const response = await this.#transport.send(request, first);
+    const { action, signal } = request;
+    const answer = (challenge: Challenge): Promise<Authorization> =>
+      unlessAborted(this.#authorization(challenge, scopes), action, signal);
+
+    const first = this.#challenge && (await answer(this.#challenge));
+    const response = await this.#transport.send(request, first?.header);
     if (response.status !== 401 || response.url.origin !== origin) return response;
     const challenge = choose(parseChallenges(response.headerValues('www-authenticate')));
     if (!challenge) return response;
     await response.discard();
     this.#challenge = challenge;
-    this.#forget(first);
-    const second = await this.#authorization(challenge, scopes, request);
-    return this.#transport.send(request, second);
+    if (first) this.#forget(first);
+    const second = await answer(challenge);
+    return this.#transport.send(request, second.header);
   }
 
   /** Drops what has just been refused; what another request has renewed meanwhile stays. */
-  #forget(authorization: string | undefined): void {
-    if (authorization === this.#basic) this.#basic = undefined;
-    for (const [key, { token }] of this.#tokens.entries()) {
-      if (authorization === `Bearer ${token}`) this.#tokens.delete(key);
+  #forget({ header }: Authorization): void {
+    for (const [key, kept] of this.#kept.entries()) {
+      if (kept.header === header) this.#kept.delete(key);
     }
   }
 
-  async #authorization(
-    challenge: Challenge,
-    scopes: readonly string[],
-    { action, signal }: HttpRequest,
-  ): Promise<string | undefined> {
-    if (challenge.scheme === 'basic') {
-      this.#basic ??= await this.#basicAuthorization(action, signal);
-      return this.#basic;
-    }
-    const token = this.#token(challenge, scopes);
-    return `Bearer ${(await unlessAborted(token, action, signal)).token}`;
-  }
-
-  async #token(challenge: Challenge, scopes: readonly string[]): Promise<BearerToken> {
+  /** From what is kept, else made once for all who want the same. */
+  async #authorization(challenge: Challenge, scopes: readonly string[]): Promise<Authorization> {
     const realm = challenge.parameters.get('realm') ?? '';
     const service = challenge.parameters.get('service');
-    const key = JSON.stringify([realm, service, scopes]);
-    const kept = this.#tokens.get(key);
+    const isBasic = challenge.scheme === 'basic';
+    const key = isBasic ? 'basic' : JSON.stringify([realm, service, scopes]);
+    const kept = this.#kept.get(key);
     if (kept && performance.now() < kept.renewAt) return kept;
     let pending = this.#pending.get(key);
     if (!pending) {
-      pending = this.#newToken(realm, service, scopes).finally(() => this.#pending.delete(key));
+      const made = isBasic ? this.#basic() : this.#bearer(realm, service, scopes);
+      pending = made.finally(() => this.#pending.delete(key));
       this.#pending.set(key, pending);
     }
-    const token = await pending;
-    this.#tokens.set(key, token);
-    return token;
+    const authorization = await pending;
+    this.#kept.set(key, authorization);
+    return authorization;
   }
 
-  async #newToken(
+  async #bearer(
     realm: string,
     service: string | undefined,
     scopes: readonly string[],
-  ): Promise<BearerToken> {
+  ): Promise<Authorization> {
     const signal = this.#signal;
     const credentials = await this.#credentials(signal);
     if (credentials && 'registryToken' in credentials) {
-      return { token: credentials.registryToken, renewAt: Number.POSITIVE_INFINITY };
+      return { header: `Bearer ${credentials.registryToken}`, renewAt: Number.POSITIVE_INFINITY };
     }
-    return fetchBearerToken(this.#transport, { realm, service, scopes, credentials, signal });
+    const request = { realm, service, scopes, credentials, signal };
+    const { token, renewAt } = await fetchBearerToken(this.#transport, request);
+    return { header: `Bearer ${token}`, renewAt };
   }
 
-  async #basicAuthorization(action: string, signal: AbortSignal): Promise<string> {
-    const credentials = await this.#credentials(signal);
+  async #basic(): Promise<Authorization> {
+    const credentials = await this.#credentials(this.#signal);
     const { registry } = this.#transport.endpoint;
-    if (!credentials) {
+    if (!credentials || !('username' in credentials)) {
+      const problem = credentials ? 'it takes no token' : 'it wants a login';
       throw new ThinError(
         'denied',
-        `${action}: ${registry} wants a login (wanted credentials: docker login ${registry}, or --username)`,
+        `Cannot log in to ${registry}: ${problem} (wanted a user name and password: docker login ${registry}, or --username)`,
       );
     }
-    if (!('username' in credentials)) {
-      throw new ThinError(
-        'denied',
-        `${action}: ${registry} wants a user name and password, docker's configuration has a token`,
-      );
-    }
-    return basicAuthorization(credentials);
+    return { header: basicAuthorization(credentials), renewAt: Number.POSITIVE_INFINITY };
   }
 }
 

@@ -86,13 +86,13 @@ t.test('a registry with htpasswd', async (t) => {
     const wrong = 'wrong-secret';
     const empty = temporaryFolder(t);
     const cases: [string, Partial<RegistryOptions>, RegExp][] = [
-      ['anonymous', { credentials: 'anonymous' }, /wants a login/],
-      ['no configuration', { dockerConfig: empty }, /wants a login/],
+      ['anonymous', { credentials: 'anonymous' }, /wants a login.*docker login/],
+      ['no configuration', { dockerConfig: empty }, /wants a login.*docker login/],
       ['wrong password', { credentials: { username, password: wrong } }, /HTTP 401/],
       [
         'another host',
         { dockerConfig: dockerConfig(t, { auths: { 'x.y': encoded(wrong) } }) },
-        /wants a login/,
+        /wants a login.*docker login/,
       ],
     ];
     for (const [name, options, message] of cases) {
@@ -164,7 +164,7 @@ t.test('credential helpers', async (t) => {
     t.equal(await client.hasBlob(digestOf(blob), signal), false, inspect(config));
   }
   const wrong: [string, RegExp][] = [
-    ['absent', /wants a login/],
+    ['absent', /wants a login.*docker login/],
     ['broken', /docker-credential-broken: it ended with 3/],
     ['babble', /answer is malformed/],
     ['endless', /SIGKILL/],

@@ -8,15 +8,16 @@ const { signal } = new AbortController();
 const bytes = randomBytes(10_000);
 const blob = { digest: digestOf(bytes), size: bytes.length };
 
-/** A registry that sends us to a store, whose URLs are good while `valid` is in them. */
-async function startPair(t: Test): Promise<{
-  registry: HostileServer;
-  store: HostileServer;
-  state: { valid: string; wrong: Answer; expired: boolean };
-  client: RegistryClient;
-}> {
-  const wrong: Answer = { status: 403 };
-  const state = { valid: 'a', wrong, expired: false };
+interface Pair {
+  readonly registry: HostileServer;
+  readonly store: HostileServer;
+  readonly state: { valid: string; wrong: Answer; issues: 'fresh' | 'expired' };
+  readonly client: RegistryClient;
+}
+
+/** A registry that sends us to a store, whose URLs are good while `state.valid` is in them. */
+async function startPair(t: Test): Promise<Pair> {
+  const state: Pair['state'] = { valid: 'a', wrong: { status: 403 }, issues: 'fresh' };
   const store = await startHostile(t, ({ path, headers }) => {
     if (!path.endsWith(`sig=${state.valid}`)) return state.wrong;
     const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
@@ -31,7 +32,7 @@ async function startPair(t: Test): Promise<{
   let issued = 'a';
   const registry = await startHostile(t, () => {
     const location = `${store.origin}/blob?sig=${issued}`;
-    issued = state.expired ? 'expired' : state.valid;
+    issued = state.issues === 'fresh' ? state.valid : 'expired';
     return { status: 307, headers: { location } };
   });
   const client = await RegistryClient.open({
@@ -83,7 +84,7 @@ t.test('a place that breaks is forgotten', async (t) => {
 t.test('a store that always refuses is an error, soon', async (t) => {
   const { store, state, client } = await startPair(t);
   state.valid = 'b';
-  state.expired = true; // each URL that the registry makes
+  state.issues = 'expired'; // each URL that the registry makes
   await t.rejects(read(client, 0, 50), { code: 'denied', message: /HTTP 403/ });
   t.equal(store.received.length, 2);
 });

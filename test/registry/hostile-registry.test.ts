@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
-import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { digestOf } from '../../src/digest.js';
-import { type ErrorCode, isThinError } from '../../src/errors.js';
+import { isThinError } from '../../src/errors.js';
 import { parseManifest } from '../../src/image/manifest.js';
 import { mediaTypes } from '../../src/image/media-type.js';
 import type { Patience } from '../../src/registry/patience.js';
@@ -11,10 +10,11 @@ import { RegistryClient } from '../../src/registry/registry-client.js';
 import {
   type Answer,
   type HostileServer,
-  type Misdeed,
   type Received,
   startHostile,
 } from '../support/hostile-http.js';
+
+import { type Column, columns, outcomeOf, type Row, rows, signature } from './misdeeds.js';
 
 /**
  * The matrix of facts/failures.md section 2.3: each row is something that a registry does wrong,
@@ -25,7 +25,6 @@ const username = 'alice';
 const password = 'pass-word-of-the-test';
 const token = 'token-of-the-test';
 const secrets = [password, token, Buffer.from(`${username}:${password}`).toString('base64')];
-const signature = 'signature-of-the-test';
 
 const layer = randomBytes(300_000);
 const config = Buffer.from('{"architecture":"amd64","os":"linux"}');
@@ -56,312 +55,6 @@ const patience: Partial<Patience> = {
   backoffMaxMs: 5,
   retryAfterMaxMs: 50,
 };
-
-const columns = ['manifest', 'config', 'blob', 'range', 'token'] as const;
-type Column = (typeof columns)[number];
-type Outcome = 'right' | ErrorCode;
-
-interface Context {
-  /** How often this has been asked for before. */
-  readonly nth: number;
-  readonly request: Received;
-  readonly column: Column;
-  /** `http://host:port` of the registry, and of another server that has the same blobs. */
-  readonly origin: string;
-  readonly elsewhere: string;
-}
-
-/** Makes the wrong answer of the right one. */
-type Change = (right: Answer, context: Context) => Answer;
-
-interface Row {
-  readonly name: string;
-  readonly change: Change;
-  /** For all columns, or for each that differs from `others`. */
-  readonly outcome: Outcome | (Partial<Record<Column, Outcome>> & { readonly others: Outcome });
-}
-
-const flipped = (body: Answer['body'] = ''): Buffer => {
-  const bytes = Buffer.from(body);
-  bytes.writeUInt8((bytes[1] ?? 0) ^ 0xff, 1);
-  return bytes;
-};
-const status =
-  (status: number, headers: Record<string, string> = {}): Change =>
-  () => ({ status, headers });
-const header =
-  (name: string, value: string): Change =>
-  (right) => ({ ...right, headers: { ...right.headers, [name]: value } });
-const misdeed =
-  (misdeed: Misdeed): Change =>
-  (right) => ({ ...right, misdeed });
-const first =
-  (change: Change, times = 1): Change =>
-  (right, context) =>
-    context.nth < times ? change(right, context) : right;
-const partial =
-  (contentRange: string): Change =>
-  (right) => ({ ...right, status: 206, headers: { 'content-range': contentRange } });
-const redirect =
-  (to: (context: Context) => string, code = 307): Change =>
-  (_, context) => ({ status: code, headers: { location: to(context) } });
-const toElsewhere = redirect(
-  ({ elsewhere, request }) => `${elsewhere}${request.path}?sig=${signature}`,
-);
-const challenge = 'Bearer realm="TOKEN-SERVER",service="test"';
-
-/** What a 206 is to those who never ask for a part. */
-const noPart = { manifest: 'invalid', token: 'invalid', others: 'corrupt' } as const;
-/** A token server is not followed elsewhere. */
-const notForTokens = { token: 'invalid', others: 'right' } as const;
-
-const rows: readonly Row[] = [
-  { name: 'nothing wrong', change: (right) => right, outcome: 'right' },
-
-  // status
-  {
-    name: '200 to a range request',
-    change: (right, { column }) => (column === 'range' ? { status: 200, body: layer } : right),
-    outcome: 'right',
-  },
-  { name: '206 of another part', change: partial('bytes 0-4999/300000'), outcome: noPart },
-  {
-    name: '206 shifted by one byte',
-    change: partial('bytes 100001-105000/300000'),
-    outcome: noPart,
-  },
-  { name: '206 of another size', change: partial('bytes 100000-104999/300001'), outcome: noPart },
-  {
-    name: '206 without Content-Range',
-    change: (right) => ({ ...right, status: 206, headers: {} }),
-    outcome: noPart,
-  },
-  {
-    name: '206 in several parts',
-    change: (right) => ({
-      ...right,
-      status: 206,
-      headers: { ...right.headers, 'content-type': 'multipart/byteranges; boundary=x' },
-    }),
-    outcome: noPart,
-  },
-  { name: '416', change: status(416), outcome: 'corrupt' },
-  { name: '501 always', change: status(501), outcome: { range: 'right', others: 'invalid' } },
-  {
-    name: '401 once',
-    change: first(status(401, { 'www-authenticate': challenge })),
-    outcome: 'denied', // the token was fresh: another would be no better
-  },
-  {
-    name: '401 for ever',
-    change: status(401, { 'www-authenticate': challenge }),
-    outcome: 'denied',
-  },
-  { name: '403', change: status(403), outcome: 'denied' },
-  { name: '404', change: status(404), outcome: 'not-found' },
-  { name: '429 once', change: first(status(429)), outcome: 'right' },
-  { name: '429, wait 0 s', change: first(status(429, { 'retry-after': '0' })), outcome: 'right' },
-  {
-    name: '429, wait until a date gone by',
-    change: first(status(429, { 'retry-after': 'Wed, 21 Oct 2015 07:28:00 GMT' })),
-    outcome: 'right',
-  },
-  {
-    name: '429, wait 10^9 s',
-    change: first(status(429, { 'retry-after': '1000000000' })),
-    outcome: 'unavailable',
-  },
-  {
-    name: '429, wait nonsense',
-    change: first(status(429, { 'retry-after': '-1e400' })),
-    outcome: 'right',
-  },
-  { name: '429 for ever', change: status(429), outcome: 'unavailable' },
-  { name: '500 twice', change: first(status(500), 2), outcome: 'right' },
-  { name: '500 for ever', change: status(500), outcome: 'unavailable' },
-  {
-    name: '503 with a long page',
-    change: () => ({ status: 503, body: Buffer.alloc(1_000_000, 'x') }),
-    outcome: 'unavailable',
-  },
-  { name: '204', change: status(204), outcome: 'invalid' },
-  { name: '999', change: status(999), outcome: 'unavailable' },
-
-  // redirects
-  ...[301, 302, 303, 307, 308].map((code) => ({
-    name: `${code} to itself, once`,
-    change: first(redirect(({ request }) => request.path, code)),
-    outcome: notForTokens,
-  })),
-  { name: '307 to another server', change: toElsewhere, outcome: notForTokens },
-  {
-    name: '307 in a loop',
-    change: redirect(({ request }) => request.path),
-    outcome: { token: 'invalid', others: 'denied' },
-  },
-  {
-    name: '307 to file:',
-    change: redirect(() => 'file:///etc/passwd'),
-    outcome: { token: 'invalid', others: 'denied' },
-  },
-  {
-    name: '307 with a user name',
-    change: redirect(({ elsewhere }) => elsewhere.replace('//', '//a:b@')),
-    outcome: { token: 'invalid', others: 'denied' },
-  },
-  {
-    name: '307 without Location',
-    change: status(307),
-    outcome: { token: 'invalid', others: 'denied' },
-  },
-  {
-    name: '307 to nonsense',
-    change: status(307, { location: 'http://[' }),
-    outcome: { token: 'invalid', others: 'denied' },
-  },
-
-  // body
-  {
-    name: 'longer than it should be',
-    change: (right) => ({
-      ...right,
-      body: Buffer.concat([Buffer.from(right.body ?? ''), Buffer.from(' ')]),
-    }),
-    outcome: { manifest: 'corrupt', token: 'right', others: 'corrupt' },
-  },
-  {
-    name: 'longer, without Content-Length',
-    change: (right) => ({
-      ...right,
-      chunked: true,
-      body: Buffer.concat([Buffer.from(right.body ?? ''), Buffer.from(' ')]),
-    }),
-    outcome: { token: 'right', others: 'corrupt' },
-  },
-  {
-    name: 'shorter, and says so',
-    change: (right) => ({ ...right, body: Buffer.from(right.body ?? '').subarray(0, -1) }),
-    outcome: 'corrupt',
-  },
-  {
-    name: 'shorter, without Content-Length, once',
-    change: first((right) => ({
-      ...right,
-      chunked: true,
-      body: Buffer.from(right.body ?? '').subarray(0, -1),
-    })),
-    outcome: { manifest: 'corrupt', token: 'corrupt', others: 'right' },
-  },
-  {
-    name: 'cut in the middle, once',
-    change: first(misdeed({ kind: 'reset', after: 20 })),
-    outcome: 'right',
-  },
-  {
-    name: 'cut before the first byte, for ever',
-    change: misdeed({ kind: 'reset', after: 0 }),
-    outcome: 'unavailable',
-  },
-  {
-    name: 'cut in the middle, for ever, without advancing',
-    change: misdeed({ kind: 'reset', after: 10 }),
-    outcome: { blob: 'right', others: 'unavailable' }, // its rest comes by range, which works
-  },
-  {
-    name: 'Content-Encoding gzip',
-    change: (right) => ({
-      ...right,
-      headers: { ...right.headers, 'content-encoding': 'gzip' },
-      body: gzipSync(Buffer.from(right.body ?? '')),
-    }),
-    outcome: 'corrupt',
-  },
-  {
-    name: 'Content-Encoding identity',
-    change: header('content-encoding', 'identity'),
-    outcome: 'right',
-  },
-  {
-    name: 'right length, wrong bytes',
-    change: (right) => ({ ...right, body: flipped(right.body) }),
-    outcome: { range: 'right', others: 'corrupt' },
-  },
-  {
-    name: 'endless',
-    change: (right) => ({ ...right, chunked: true, misdeed: { kind: 'endless' } }),
-    outcome: 'corrupt',
-  },
-  {
-    name: 'garbage in place of HTTP',
-    change: misdeed({ kind: 'garbage', bytes: 'SSH-2.0-OpenSSH_9.2\r\n' }),
-    outcome: 'unavailable',
-  },
-  {
-    name: 'headers without end',
-    change: misdeed({
-      kind: 'garbage',
-      bytes: `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`,
-    }),
-    outcome: 'corrupt',
-  },
-
-  // timing
-  { name: 'no answer, once', change: first(misdeed({ kind: 'silent' })), outcome: 'right' },
-  { name: 'no answer, for ever', change: misdeed({ kind: 'silent' }), outcome: 'unavailable' },
-  {
-    name: 'headers that drip',
-    change: misdeed({ kind: 'slow-headers', ms: 20 }),
-    outcome: 'unavailable',
-  },
-  {
-    name: 'a body that drips',
-    change: misdeed({ kind: 'drip', ms: 20 }),
-    outcome: { config: 'right', blob: 'right', others: 'unavailable' }, // small enough to be resumed
-  },
-  {
-    name: 'a body that stalls, once',
-    change: first(misdeed({ kind: 'stall', after: 30 })),
-    outcome: 'right',
-  },
-
-  // identity
-  {
-    name: 'a digest header that lies',
-    change: header('docker-content-digest', digestOf(Buffer.from('lie'))),
-    outcome: { manifest: 'corrupt', others: 'right' },
-  },
-  {
-    name: 'a digest header that is none',
-    change: header('docker-content-digest', 'sha256:../../etc'),
-    outcome: { manifest: 'corrupt', others: 'right' },
-  },
-  {
-    name: 'a Content-Type that lies',
-    change: header('content-type', mediaTypes.ociIndex),
-    outcome: { manifest: 'corrupt', others: 'right' },
-  },
-  {
-    name: 'a Content-Type of a web page',
-    change: header('content-type', 'text/html'),
-    outcome: { manifest: 'corrupt', others: 'right' },
-  },
-  {
-    name: 'no Content-Type',
-    change: (right) => ({ ...right, headers: { ...right.headers, 'content-type': '' } }),
-    outcome: 'right',
-  },
-  {
-    name: 'ETags that change',
-    change: (right, { nth }) => ({ ...right, headers: { ...right.headers, etag: `"${nth}"` } }),
-    outcome: 'right',
-  },
-];
-
-function outcomeOf(row: Row, column: Column): Outcome {
-  return typeof row.outcome === 'string'
-    ? row.outcome
-    : (row.outcome[column] ?? row.outcome.others);
-}
 
 function rightAnswer(request: Received, origin: string): Answer {
   if (request.path.startsWith('/token?')) {
@@ -408,7 +101,7 @@ async function startRegistryOf(
     const right = rightAnswer(request, server.origin);
     const isColumn = columnOf(request) === column && (column === 'token' || right.status < 300);
     if (!isColumn) return right;
-    const context = { nth: asked, request, column, origin: server.origin, elsewhere };
+    const context = { nth: asked, request, column, elsewhere, whole: layer };
     asked += 1;
     const wrong = row.change(right, context);
     const headers = Object.entries(wrong.headers ?? {}).map(([name, value]) => [
