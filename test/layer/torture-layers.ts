@@ -2,6 +2,8 @@ import { contentCases } from './torture-content.js';
 import { formatCases } from './torture-formats.js';
 import { hardlinkCases } from './torture-hardlinks.js';
 import { headerCases } from './torture-headers.js';
+import { numberCases } from './torture-numbers.js';
+import { paxCases } from './torture-pax.js';
 import { replacementCases } from './torture-replacements.js';
 import { sparseCases } from './torture-sparse.js';
 import { whiteoutCases } from './torture-whiteouts.js';
@@ -47,6 +49,8 @@ export function tortureLayers(): TortureCase[] {
     ...whiteoutCases(),
     ...replacementCases(),
     ...hardlinkCases(),
+    ...paxCases(),
+    ...numberCases(),
     ...headerCases(),
     ...contentCases(),
     ...sparseCases(),
