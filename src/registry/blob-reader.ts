@@ -17,6 +17,8 @@ export interface BlobRange {
 
 /** Bytes by which a download must advance before its failures are counted anew. */
 const resumeProgressMin = 256 * 1024;
+/** Milliseconds for which a registry is believed that it knows no ranges: whole blobs are dear. */
+const noRangesMs = 10 * 60_000;
 
 /**
  * A blob, or a part of it, as it comes. A download that breaks goes on where it was. A whole blob is
@@ -72,10 +74,10 @@ export async function* readBlob(
   }
 }
 
-/** True once for a registry that knows no ranges: from now on it is asked for whole blobs. */
+/** True if the registry knows no ranges: for a while it is asked for whole blobs. */
 function isRangeRefusal({ session }: Repository, ranged: boolean, error: unknown): boolean {
   if (!ranged || statusOf(error) !== 501) return false;
-  session.rangesRefused = true;
+  session.noRangesUntil = performance.now() + noRangesMs;
   return true;
 }
 
@@ -91,7 +93,7 @@ function partRequest(
   digest: string,
   part: BlobPart,
 ): Omit<PartRequest, 'action' | 'signal'> {
-  const ranged = !isWhole(part) && !repository.session.rangesRefused;
+  const ranged = !isWhole(part) && performance.now() >= repository.session.noRangesUntil;
   return {
     method: 'GET',
     url: repositoryUrl(repository, `blobs/${digest}`),

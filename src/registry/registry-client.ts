@@ -21,6 +21,9 @@ export interface RegistryOptions extends SessionOptions {
 }
 
 /**
+ * The face of this folder, which knows HTTP, credentials and the distribution API, and nothing of
+ * layers' contents or thin images.
+ *
  * One repository of an OCI registry (distribution specification 1.1, or docker-registry 2): reads and
  * pushes manifests and blobs. Requests are retried within limits; what is read whole is verified.
  * Errors are ThinErrors: `not-found`, `denied`, `unavailable` (after retries), `corrupt`, `invalid`.

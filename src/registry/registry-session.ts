@@ -43,8 +43,8 @@ export class RegistrySession implements AsyncDisposable {
   readonly transport: Transport;
   /** By repository and digest: where the registry has sent us for a blob. */
   readonly locations = new LRUCache<string, URL>({ max: locationsMax, ttl: locationLifeMs });
-  /** It has answered 501 to a range request: ask for whole blobs and skip. */
-  rangesRefused = false;
+  /** It has answered 501 to a range request: until then (`performance.now()`) skip in whole blobs. */
+  noRangesUntil = 0;
   /** It has refused an upload in pieces: send whole blobs. */
   piecesRefused = false;
   readonly #authorizer: Authorizer;

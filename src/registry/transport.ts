@@ -13,8 +13,8 @@ import { isRedirect, resolveLocation } from './redirect.js';
 
 /** Redirects of one request: registry, load balancer, object store, its region; one to spare. */
 const redirectsMax = 5;
-/** Connections to one host: more only queue at the other end. */
-const connectionsMax = 32;
+/** Connections to one host; further requests wait for one, within the deadline for their answer. */
+const connectionsMax = 64;
 /** Milliseconds that an idle connection is kept; load balancers drop theirs after 60 s. */
 const keepAliveMs = 30_000;
 
