@@ -13,13 +13,14 @@ export interface OwnedLease extends MountLease {
 }
 
 /** Which images are known here, mounted or pinned: what eviction goes by. */
-export class CachedImages {
+export class CachedImages implements AsyncDisposable {
   readonly #index: CacheIndex;
   readonly #makeDurable: () => Promise<boolean>;
   readonly #failed: (error: unknown) => void;
   readonly #start: number;
 
   #listing: Promise<void> = Promise.resolve();
+  #closing: boolean;
 
   /**
    * @param makeDurable syncs what was placed; false if that failed
@@ -33,6 +34,7 @@ export class CachedImages {
     this.#index = index;
     this.#makeDurable = makeDurable;
     this.#failed = failed;
+    this.#closing = false;
     this.#start = processStart(process.pid) ?? 0;
   }
 
@@ -52,6 +54,12 @@ export class CachedImages {
 
   /** Ends when the files of all images mounted so far are listed. */
   async listed(): Promise<void> {
+    await this.#listing;
+  }
+
+  /** A list that is not done is begun again by the next mount. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
     await this.#listing;
   }
 
@@ -92,6 +100,8 @@ export class CachedImages {
     if (await this.#index.call('hasMembers', image)) return;
     let batch: FileRef[] = [];
     for (const { content, size } of files) {
+      if (this.#closing) return;
+      if (size === 0) continue; // an empty file needs no file here
       batch.push({ content, size });
       if (batch.length < batchFiles) continue;
       await this.#index.call('addMembers', image, batch);

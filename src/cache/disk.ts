@@ -35,8 +35,10 @@ export interface Disk {
   sync(path: string): Promise<void>;
 }
 
-/** Opens for reading and writing, created if missing, and never through a symbolic link. */
-export const openOrCreate = fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW;
+/** Opens for reading and writing, never through a symbolic link. */
+export const openToWrite = fs.constants.O_RDWR | fs.constants.O_NOFOLLOW;
+/** The same, and makes the file if it is missing. */
+export const openOrCreate = openToWrite | fs.constants.O_CREAT;
 /** Creates a file that must not exist. */
 export const createNew = openOrCreate | fs.constants.O_EXCL;
 export const openToRead = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW;

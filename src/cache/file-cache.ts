@@ -63,6 +63,7 @@ export class FileCache implements AsyncDisposable {
   readonly #tier: TierFiles;
   readonly #partials: PartialFiles;
   readonly #ledger: CacheLedger;
+  readonly #keeper: FrameKeeper;
   readonly #flights: FrameFlights;
   readonly #reader: FileReader;
   readonly #images: CachedImages;
@@ -103,9 +104,15 @@ export class FileCache implements AsyncDisposable {
     );
     this.#partials = new PartialFiles(this.#disk, layout.partial);
     this.#ledger = this.#openLedger(options, layout, start);
-    const keeper = new FrameKeeper(this.#tier, this.#partials, this.#ledger);
-    this.#flights = new FrameFlights(keeper.keepFrame);
-    this.#reader = new FileReader(this.#tier, this.#partials, this.#flights, keeper, this.#ledger);
+    this.#keeper = new FrameKeeper(this.#tier, this.#partials, this.#ledger);
+    this.#flights = new FrameFlights(this.#keeper.keepFrame);
+    this.#reader = new FileReader(
+      this.#tier,
+      this.#partials,
+      this.#flights,
+      this.#keeper,
+      this.#ledger,
+    );
     const failed = (error: unknown) => this.#ledger.failed(error);
     this.#images = new CachedImages(index, () => this.#ledger.sync(), failed);
     this.#upkeep = new CacheUpkeep({
@@ -260,8 +267,9 @@ export class FileCache implements AsyncDisposable {
   async #dispose(): Promise<void> {
     this.#flights.abortAll(closed());
     await this.#flights.settled();
+    await this.#keeper.settled();
     await this.#upkeep[Symbol.asyncDispose]();
-    await this.#images.listed();
+    await this.#images[Symbol.asyncDispose]();
     await this.#partials.close();
     await this.#ledger[Symbol.asyncDispose]();
     this.#tier.close();

@@ -2,11 +2,11 @@ import type { Digest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import { mapBounded } from './bounded.js';
 import { isChunk } from './chunk-table.js';
-import type { FileOrigin, FileRef } from './file-origin.js';
+import type { FileOrigin, FileRef, Placement } from './file-origin.js';
 import type { FrameFlights } from './frame-flights.js';
 import type { FrameKeeper } from './frame-keeper.js';
-import type { ChunkBytes, PartialFile } from './partial-file.js';
-import type { ChunkedFile, PartialFiles } from './partial-files.js';
+import type { ChunkBytes, ChunkedFile, PartialFile } from './partial-file.js';
+import type { PartialFiles } from './partial-files.js';
 import type { TierFiles } from './tier-files.js';
 
 /** Chunks of one read that are fetched at the same time; a read of the kernel has at most 16. */
@@ -70,7 +70,7 @@ export class FileReader {
     }
     const chunked = this.#partials.describe(file, origin);
     if (chunked === undefined) throw notHere(file);
-    partial ??= await this.#openPartial(chunked);
+    partial ??= await this.#findPartial(chunked);
     const bytes = await partial?.read(offset, end).catch((error: unknown) => this.#miss(error));
     return bytes ?? this.#readMissing(chunked, partial, offset, end, origin, signal);
   }
@@ -86,11 +86,10 @@ export class FileReader {
       try {
         const open = this.#tier.opened(file.content) ?? (await this.#tier.open(file.content));
         if (open === undefined) return undefined;
-        if (open.file.size !== file.size && (await open.verify())) {
-          this.#tier.checkSize(file, open);
-        }
-        const bytes = await open.read(offset, end, () => origin.chunksOf(file.content));
-        if (bytes !== 'wrong') return bytes;
+        if (open.file.size === file.size) {
+          const bytes = await open.read(offset, end, () => origin.chunksOf(file.content));
+          if (bytes !== 'wrong') return bytes;
+        } else if (await open.verify()) throw otherSize(file, open.file.size);
         await this.#events.wrong(file.content);
       } catch (error) {
         if (isThinError(error, 'corrupt')) throw error;
@@ -100,11 +99,13 @@ export class FileReader {
     return undefined;
   }
 
-  /** Undefined for a small file, which is never kept in part, and where the disk fails. */
-  async #openPartial(chunked: ChunkedFile): Promise<PartialFile | undefined> {
+  /** Undefined where there is none, or the disk fails; a small file is never kept in part. */
+  async #findPartial(chunked: ChunkedFile): Promise<PartialFile | undefined> {
     if (chunked.table.chunks.length === 1) return undefined;
     try {
-      return await this.#partials.open(chunked);
+      const partial = await this.#partials.find(chunked);
+      if (partial?.ready === true) this.#keeper.promoteFound(chunked, partial);
+      return partial;
     } catch (error) {
       return this.#miss(error);
     }
@@ -119,7 +120,7 @@ export class FileReader {
     origin: FileOrigin,
     signal: AbortSignal,
   ): Promise<Buffer> {
-    const { file, table } = chunked;
+    const { table } = chunked;
     const first = table.indexAt(offset);
     const last = table.indexAt(end - 1);
     const indexes = Array.from({ length: last - first + 1 }, (_, at) => first + at);
@@ -129,7 +130,7 @@ export class FileReader {
       const here = partial?.has(index) === true ? partial.readChunk(index) : undefined;
       const bytes = await here?.catch((error: unknown) => this.#miss(error));
       const known = bytes ?? copies.get(index);
-      return known ?? this.#flights.chunk(origin, file.content, table.chunk(index), signal);
+      return known ?? this.#flights.chunk(origin, placementOf(chunked, index), signal);
     });
     const from = offset - table.start(first);
     const [only] = pieces;
@@ -169,6 +170,17 @@ export class FileReader {
     this.#events.failed(error);
     return undefined;
   }
+}
+
+function placementOf({ file, table }: ChunkedFile, index: number): Placement {
+  return { ...file, offsetInFile: table.start(index), chunk: table.chunk(index) };
+}
+
+function otherSize({ content, size }: FileRef, found: number): ThinError {
+  return new ThinError(
+    'corrupt',
+    `Cannot read file ${content}: the image says ${size} bytes, it has ${found}`,
+  );
 }
 
 function notHere(file: FileRef): ThinError {

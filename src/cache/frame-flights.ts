@@ -1,43 +1,14 @@
 import { setMaxListeners } from 'node:events';
 import { LRUCache } from 'lru-cache';
-import type { Chunk, Frame } from '../chunk/frame.js';
-import type { Digest } from '../digest.js';
+import type { Frame } from '../chunk/frame.js';
 import { ThinError } from '../errors.js';
-import { isChunk } from './chunk-table.js';
 import type { FileOrigin, Placement } from './file-origin.js';
+import { type StoreFrame, VerifiedFrame } from './verified-frame.js';
 
 /** Times that a frame is fetched when what arrives is wrong: the second may come from elsewhere. */
 const attemptsMax = 2;
 /** Bytes of decoded frames remembered: what keeps reads going while the disk takes nothing. */
 const rememberedBytesMax = 32 * 1024 * 1024;
-
-/** A decoded frame, with the placements whose chunks were verified. */
-export class VerifiedFrame {
-  readonly bytes: Buffer;
-  readonly placements: readonly Placement[];
-  /** Chunks by digest and offset: a digest alone could stand at a second, wrong, place. */
-  readonly #good = new Map<string, Buffer>();
-  /** True if every chunk that the image places is what it should be. */
-  readonly sound: boolean;
-
-  constructor(bytes: Buffer, placements: readonly Placement[]) {
-    this.bytes = bytes;
-    this.placements = placements.filter(({ chunk }) => this.chunk(chunk) !== undefined);
-    this.sound = this.placements.length === placements.length;
-  }
-
-  /** The chunk's bytes, verified once; undefined if they are wrong. */
-  chunk(chunk: Chunk): Buffer | undefined {
-    const name = `${chunk.offsetInFrame} ${chunk.digest}`;
-    const known = this.#good.get(name);
-    if (known?.length === chunk.length) return known;
-    const end = chunk.offsetInFrame + chunk.length;
-    const bytes = this.bytes.subarray(chunk.offsetInFrame, end);
-    if (!isChunk(chunk, bytes)) return undefined;
-    this.#good.set(name, bytes);
-    return bytes;
-  }
-}
 
 /** A fetch that several reads wait for; it is given up when the last of them gives up. */
 interface Flight {
@@ -46,21 +17,11 @@ interface Flight {
   /** False once the frame has arrived: then there is nothing left to abort. */
   flying: boolean;
   waiting: number;
-  /** Files that the waiting reads are of: kept before all else that the frame is good for. */
-  readonly wanted: Set<Digest>;
+  /** What the waiting reads want of it, by place. */
+  readonly wanted: Map<string, Placement>;
   /** Ends, and never fails, when what arrived is stored. */
   landed: Promise<void>;
 }
-
-/**
- * Keeps what a frame is good for, first of all the files of `wanted`. Never fails; true if all of it
- * is on the disk afterwards, and the frame need not be remembered.
- */
-export type StoreFrame = (
-  origin: FileOrigin,
-  frame: VerifiedFrame,
-  wanted: ReadonlySet<Digest>,
-) => Promise<boolean>;
 
 /**
  * Frames on their way from the origin, or just arrived: each is fetched, verified and stored once,
@@ -85,16 +46,12 @@ export class FrameFlights {
   }
 
   /**
-   * The bytes of one chunk of file `content`, verified.
+   * The bytes of one chunk, verified; it is kept at its place in the file too.
    * @throws ThinError `corrupt` if the origin has other bytes; whatever the origin throws
    */
-  async chunk(
-    origin: FileOrigin,
-    content: Digest,
-    chunk: Chunk,
-    signal: AbortSignal,
-  ): Promise<Buffer> {
-    const frame = await this.#frame(origin, content, chunk.frame, signal);
+  async chunk(origin: FileOrigin, placement: Placement, signal: AbortSignal): Promise<Buffer> {
+    const { chunk } = placement;
+    const frame = await this.#frame(origin, placement, signal);
     const bytes = frame.chunk(chunk);
     if (bytes !== undefined) return bytes;
     const { pack, offset, length } = chunk.frame;
@@ -104,18 +61,14 @@ export class FrameFlights {
     );
   }
 
-  #frame(
-    origin: FileOrigin,
-    content: Digest,
-    frame: Frame,
-    signal: AbortSignal,
-  ): Promise<VerifiedFrame> {
-    const key = `${origin.id} ${frame.pack} ${frame.offset}`;
+  #frame(origin: FileOrigin, placement: Placement, signal: AbortSignal): Promise<VerifiedFrame> {
+    const { content, offsetInFile, chunk } = placement;
+    const key = `${origin.id} ${chunk.frame.pack} ${chunk.frame.offset}`;
     let flight = this.#flights.get(key);
     if (flight === undefined || flight.abort.signal.aborted) {
-      flight = this.#start(key, origin, frame);
+      flight = this.#start(key, origin, chunk.frame);
     }
-    flight.wanted.add(content);
+    flight.wanted.set(`${content} ${offsetInFile}`, placement);
     return join(flight, signal);
   }
 
@@ -131,7 +84,7 @@ export class FrameFlights {
       abort,
       flying: true,
       waiting: 0,
-      wanted: new Set(),
+      wanted: new Map(),
       landed: Promise.resolve(),
     };
     this.#flights.set(key, flight);
@@ -145,7 +98,7 @@ export class FrameFlights {
       flight.flying = false;
       // A later read fetches a frame anew that had something wrong in it.
       if (!frame.sound) this.#flights.delete(key);
-      const stored = await this.#store(origin, frame, flight.wanted);
+      const stored = await this.#store(origin, frame, [...flight.wanted.values()]);
       if (stored) this.#remembered.delete(key);
       else if (frame.sound) this.#remembered.set(key, frame);
     } catch {

@@ -2,10 +2,10 @@ import type { Digest } from '../digest.js';
 import { mapBounded } from './bounded.js';
 import type { ChunkTable } from './chunk-table.js';
 import type { FileOrigin, FileRef, Placement } from './file-origin.js';
-import type { StoreFrame, VerifiedFrame } from './frame-flights.js';
-import type { ChunkBytes, PartialFile } from './partial-file.js';
-import type { ChunkedFile, PartialFiles } from './partial-files.js';
+import type { ChunkBytes, ChunkedFile, PartialFile } from './partial-file.js';
+import type { PartialFiles } from './partial-files.js';
 import type { TierFiles } from './tier-files.js';
+import type { StoreFrame, VerifiedFrame } from './verified-frame.js';
 
 /** Bytes of frames on their way to the disk; beyond it frames are served and not kept. */
 const bytesInFlightMax = 64 * 1024 * 1024;
@@ -46,7 +46,7 @@ export class FrameKeeper {
   }
 
   readonly keepFrame: StoreFrame = async (origin, frame, wanted) => {
-    const { kept, all } = worthKeeping(frame, wanted);
+    const { kept, bytes, all } = worthKeeping(frame, wanted);
     const works: (() => Promise<void>)[] = [];
     const large = new Map<Digest, Placement[]>();
     for (const placement of kept) {
@@ -59,7 +59,7 @@ export class FrameKeeper {
       }
     }
     for (const of of large.values()) works.push(() => this.#keepLarge(origin, of, frame));
-    const done = await this.#guarded(frame.bytes.length, () =>
+    const done = await this.#guarded(bytes, () =>
       mapBounded(works, filesInFlight, (work) => work()),
     );
     return done && all;
@@ -116,19 +116,37 @@ export class FrameKeeper {
 
   async #fill(chunked: ChunkedFile, chunks: readonly ChunkBytes[]): Promise<void> {
     const partial = await this.#partials.open(chunked);
-    await partial.write(chunks);
+    try {
+      await partial.write(chunks);
+    } catch (error) {
+      if (partial.empty) await this.#partials.remove(chunked.key);
+      throw error;
+    }
     this.#events.filled(partial);
-    if (partial.ready) await this.#promoteOnce(chunked, partial);
+    await this.#promoteReady(chunked, partial);
   }
 
-  /** Several frames may find a file ready at once. */
-  #promoteOnce(chunked: ChunkedFile, partial: PartialFile): Promise<void> {
+  /** Tries a partial file that was found with all its chunks. Ends behind that; see `settled`. */
+  promoteFound(chunked: ChunkedFile, partial: PartialFile): void {
+    this.#promoteReady(chunked, partial).catch((error: unknown) => this.#events.failed(error));
+  }
+
+  /** Ends when no promotion is under way. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#promoting.values());
+  }
+
+  /** Several frames may find a file ready at once; a chunk may turn out wrong and come again. */
+  async #promoteReady(chunked: ChunkedFile, partial: PartialFile): Promise<void> {
     const { key } = chunked;
-    const running = this.#promoting.get(key);
-    if (running !== undefined) return running;
-    const promotion = this.#promote(chunked, partial).finally(() => this.#promoting.delete(key));
-    this.#promoting.set(key, promotion);
-    return promotion;
+    while (partial.ready) {
+      let promotion = this.#promoting.get(key);
+      if (promotion === undefined) {
+        promotion = this.#promote(chunked, partial).finally(() => this.#promoting.delete(key));
+        this.#promoting.set(key, promotion);
+      }
+      await promotion;
+    }
   }
 
   /** A partial file that has become complete gets its final name. */
@@ -140,19 +158,17 @@ export class FrameKeeper {
   }
 }
 
-/** The placements to write, those of `wanted` files first; `all` tells whether that is all of them. */
+/** The placements to write, `wanted` first; `all` tells whether that is all of them. */
 function worthKeeping(
   frame: VerifiedFrame,
-  wanted: ReadonlySet<Digest>,
-): { kept: Placement[]; all: boolean } {
-  const first = frame.placements.filter(({ content }) => wanted.has(content));
-  const others = frame.placements.filter(({ content }) => !wanted.has(content));
+  wanted: readonly Placement[],
+): { kept: Placement[]; bytes: number; all: boolean } {
   const kept: Placement[] = [];
-  let total = 0;
-  for (const placement of [...first, ...others]) {
-    total += placement.chunk.length;
-    if (total > bytesPerFrameMax) return { kept, all: false };
+  let bytes = 0;
+  for (const placement of [...wanted, ...frame.placements]) {
+    if (bytes + placement.chunk.length > bytesPerFrameMax) return { kept, bytes, all: false };
+    bytes += placement.chunk.length;
     kept.push(placement);
   }
-  return { kept, all: true };
+  return { kept, bytes, all: true };
 }

@@ -96,5 +96,7 @@ function checkRoot(action: string, root: string): void {
 
 /** Removes what an earlier process had on its way to a name. Only with the root locked. */
 export function removeIncoming(layout: CacheLayout): void {
-  for (const name of readdirSync(layout.incoming)) rmSync(join(layout.incoming, name));
+  for (const name of readdirSync(layout.incoming)) {
+    rmSync(join(layout.incoming, name), { recursive: true });
+  }
 }

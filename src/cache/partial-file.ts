@@ -1,10 +1,18 @@
 import { Bitmap } from './bitmap.js';
 import type { ChunkTable } from './chunk-table.js';
 import { Descriptor } from './descriptor.js';
-import { type Disk, openOrCreate } from './disk.js';
+import type { Disk } from './disk.js';
 import type { FileRef } from './file-origin.js';
 import { bitmapAt, encodeTrailer, parseTrailer, trailerSize } from './partial-trailer.js';
 import { hashFile, readVerified } from './verified-read.js';
+
+/** A file as one image has it: its chunks, and the name of its partial file. */
+export interface ChunkedFile {
+  readonly file: FileRef;
+  readonly table: ChunkTable;
+  /** 64 hex digits. */
+  readonly key: string;
+}
 
 /** Plain bytes of one chunk that were verified. */
 export interface ChunkBytes {
@@ -32,14 +40,14 @@ export class PartialFile {
   #trailer: Promise<void> = Promise.resolve();
   #writers = 0;
 
+  /** @param flags `openOrCreate`, or `openToWrite` for a file that must be there */
   static async open(
     disk: Disk,
     path: string,
-    file: FileRef,
-    table: ChunkTable,
-    key: string,
+    flags: number,
+    { file, table, key }: ChunkedFile,
   ): Promise<PartialFile> {
-    const descriptor = new Descriptor(disk, await disk.open(path, openOrCreate));
+    const descriptor = new Descriptor(disk, await disk.open(path, flags));
     try {
       const count = table.chunks.length;
       const { size, allocated } = await descriptor.use((on, fd) => on.stat(fd));
@@ -83,6 +91,11 @@ export class PartialFile {
     return this.#writers > 0 || this.#descriptor.busy;
   }
 
+  /** True where no chunk is here. */
+  get empty(): boolean {
+    return this.#present.count === 0;
+  }
+
   get allocated(): number {
     return this.#allocated;
   }
@@ -105,8 +118,8 @@ export class PartialFile {
     const { table } = this;
     if (!this.#present.hasAll(table.indexAt(offset), table.indexAt(end - 1))) return undefined;
     return readVerified(this.#descriptor, table, this.#verified, offset, end, (index) => {
-      this.#present.clear(index);
-      this.#verified.clear(index);
+      // What was written while it was read is good.
+      if (!this.#verified.has(index)) this.#present.clear(index);
     });
   }
 
@@ -167,11 +180,7 @@ export class PartialFile {
   async finish(): Promise<boolean> {
     this.#writers++;
     try {
-      if (!this.ready) return false;
-      if ((await hashFile(this.#descriptor, this.file.size)) !== this.file.content) {
-        await this.#findWrong();
-        return false;
-      }
+      if (!(await this.#isWhole())) return false;
       // Behind every trailer that is being written: one that came later would make the file longer.
       await this.#inOrder(async (disk, fd) => {
         this.#finished = true;
@@ -183,12 +192,23 @@ export class PartialFile {
     }
   }
 
-  async #findWrong(): Promise<void> {
-    for (let index = 0; index < this.table.chunks.length; index++) {
-      if (this.#present.has(index)) await this.readChunk(index);
+  async #isWhole(): Promise<boolean> {
+    while (this.ready) {
+      const allVerified = this.#verified.full;
+      const { content, size } = this.file;
+      if ((await hashFile(this.#descriptor, size)) === content) return true;
+      if (allVerified) {
+        this.#mismatched = true;
+        await this.#writeTrailer();
+      } else {
+        for (let index = 0; index < this.table.chunks.length; index++) await this.#check(index);
+      }
     }
-    this.#mismatched = this.#present.full;
-    await this.#writeTrailer();
+    return false;
+  }
+
+  async #check(index: number): Promise<void> {
+    if (this.#present.has(index)) await this.readChunk(index);
   }
 
   async close(): Promise<void> {

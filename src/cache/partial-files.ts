@@ -1,27 +1,23 @@
 import { LRUCache } from 'lru-cache';
 import { ThinError } from '../errors.js';
 import { ChunkTable } from './chunk-table.js';
-import { type Disk, errnoName } from './disk.js';
+import { type Disk, errnoName, openOrCreate, openToWrite } from './disk.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
-import { PartialFile } from './partial-file.js';
+import { type ChunkedFile, PartialFile } from './partial-file.js';
 
 /** Partial files held open. */
 const openFilesMax = 256;
-/** Chunk lists remembered with their keys, so that not every read builds them. */
-const tablesMax = 2048;
-
-/** A file as one image has it: its chunks, and the name of its partial file. */
-export interface ChunkedFile {
-  readonly file: FileRef;
-  readonly table: ChunkTable;
-  readonly key: string;
-}
+/** Chunks of the lists that are remembered, so that not every read builds them: about 60 MiB. */
+const chunksMax = 400_000;
 
 /** The open partial files, one object for each file whatever number of images share it. */
 export class PartialFiles {
   readonly #disk: Disk;
   readonly #directory: string;
-  readonly #tables = new LRUCache<string, ChunkedFile>({ max: tablesMax });
+  readonly #tables = new LRUCache<string, ChunkedFile>({
+    maxSize: chunksMax,
+    sizeCalculation: ({ table }) => table.chunks.length + 1,
+  });
   /** In order of use. Not an LRU cache: a file that is being filled must stay the only one. */
   readonly #open = new Map<string, PartialFile>();
   /** Openings and removals under way; whoever wants the same file waits. */
@@ -65,7 +61,22 @@ export class PartialFiles {
   }
 
   /** Opens the partial file, made if it is missing. */
-  async open({ file, table, key }: ChunkedFile): Promise<PartialFile> {
+  open(chunked: ChunkedFile): Promise<PartialFile> {
+    return this.#openWith(chunked, openOrCreate);
+  }
+
+  /** Opens the partial file; undefined if there is none. */
+  async find(chunked: ChunkedFile): Promise<PartialFile | undefined> {
+    try {
+      return await this.#openWith(chunked, openToWrite);
+    } catch (error) {
+      if (errnoName(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  async #openWith(chunked: ChunkedFile, flags: number): Promise<PartialFile> {
+    const { key } = chunked;
     for (;;) {
       const open = this.#open.get(key);
       if (open !== undefined) {
@@ -79,7 +90,7 @@ export class PartialFiles {
         continue;
       }
       await this.#change(key, async () => {
-        this.#open.set(key, await PartialFile.open(this.#disk, this.path(key), file, table, key));
+        this.#open.set(key, await PartialFile.open(this.#disk, this.path(key), flags, chunked));
         this.#closeIdle(key);
       });
     }

@@ -1,6 +1,5 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../digest.js';
-import { ThinError } from '../errors.js';
 import { CompleteFile } from './complete-file.js';
 import { createNew, type Disk, errnoName } from './disk.js';
 import type { FileRef } from './file-origin.js';
@@ -190,15 +189,6 @@ export class TierFiles {
     } catch (error) {
       if (errnoName(error) !== 'ENOENT') throw error;
     }
-  }
-
-  /** @throws ThinError `corrupt` if the image gives a file another size than it has */
-  checkSize(file: FileRef, found: CompleteFile): void {
-    if (found.file.size === file.size) return;
-    throw new ThinError(
-      'corrupt',
-      `Cannot read file ${file.content}: the image says ${file.size} bytes, it has ${found.file.size}`,
-    );
   }
 
   close(): void {

@@ -142,21 +142,21 @@ t.test('pin files: written whole, read back, damaged ones are none', (t) => {
 t.test('an index that fails costs nothing but a look at the files next time', async (t) => {
   const root = join(scratchDirectory(t), 'root');
   const { openIndex } = cacheOptions(root);
-  let broken = false;
+  const state: { broken: boolean } = { broken: false };
   const cache = await openCache(t, root, {
     openIndex: async (layout) => {
       const inner = await openIndex?.(layout);
       if (inner === undefined) throw new Error('no index');
       return {
         call: (method, ...args) => {
-          if (!broken || method === 'close') return inner.call(method, ...args);
+          if (!state.broken || method === 'close') return inner.call(method, ...args);
           return Promise.reject(new Error('broken'));
         },
         stop: () => inner.stop(),
       };
     },
   });
-  broken = true;
+  state.broken = true;
   using hold = cache.hold();
   const writer = cache.fileWriter(hold);
   const bytes = randomBytes(5000);

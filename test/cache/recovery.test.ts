@@ -12,6 +12,7 @@ import t from 'tap';
 import { FileCache } from '../../src/cache/file-cache.js';
 import { cacheLayout, tierPath } from '../../src/cache/layout.js';
 import { cacheOptions, openCache, scratchDirectory, signal, until } from './cache-rig.js';
+import { FaultyDisk } from './faulty-disk.js';
 import { MemoryOrigin } from './memory-origin.js';
 import { partialFiles, tierFiles, wrongTierFiles } from './tier-listing.js';
 
@@ -107,6 +108,46 @@ t.test('a large file is verified chunk by chunk as it is read, and healed', asyn
   const all = await cache.read(file, 0, file.size, origin, signal);
   t.ok(all.equals(origin.bytesOf(file)));
   t.equal((await cache.usage()).wrongFiles, 1);
+});
+
+t.test('a large file that was cut, or has grown, is fetched again', async (t) => {
+  for (const change of ['cut', 'grown']) {
+    const root = join(scratchDirectory(t), 'root');
+    const origin = new MemoryOrigin('a', [randomBytes(2_000_000)], 65_536, 262_144);
+    const [file] = origin.refs();
+    if (file === undefined) throw new Error('no file');
+    const first = await FileCache.open(cacheOptions(root));
+    await first.read(file, 0, file.size, origin, signal);
+    await first[Symbol.asyncDispose]();
+    const path = tierPath(cacheLayout(root).tier, file.content);
+    if (change === 'cut') truncateSync(path, 1_500_000);
+    else appendFileSync(path, 'more');
+    const cache = await openCache(t, root);
+    const bytes = await cache.read(file, 1000, 10_000, origin, signal);
+    t.ok(bytes.equals(origin.bytesOf(file).subarray(1000, 11_000)));
+    const all = await cache.read(file, 0, file.size, origin, signal);
+    t.ok(all.equals(origin.bytesOf(file)));
+  }
+});
+
+t.test('a partial file with all its chunks is promoted when it is found', async (t) => {
+  const root = join(scratchDirectory(t), 'root');
+  const disk = new FaultyDisk();
+  const origin = new MemoryOrigin('a', [randomBytes(200_000)], 4096, 16_384);
+  const [file] = origin.refs();
+  if (file === undefined) throw new Error('no file');
+  const first = await FileCache.open(cacheOptions(root, { disk }));
+  disk.faults.set('rename', 'EIO');
+  await first.read(file, 0, file.size, origin, signal);
+  await first[Symbol.asyncDispose]();
+  t.same(tierFiles(root), []);
+  disk.faults.clear();
+  const cache = await openCache(t, root, { disk });
+  origin.fetched.length = 0;
+  const bytes = await cache.read(file, 70_000, 10, origin, signal);
+  t.ok(bytes.equals(origin.bytesOf(file).subarray(70_000, 70_010)));
+  await until(async () => (await cache.usage()).completeFiles === 1);
+  t.equal(origin.fetched.length, 0);
 });
 
 t.test('chunks of a partial file outlive the process, and are verified before use', async (t) => {
