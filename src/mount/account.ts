@@ -45,13 +45,15 @@ export async function findAccount(user: string, readImageFile: ReadImageFile): P
   const groups = parseGroup(await readImageFile('/etc/group', accountFileBytesMax));
   const found = findUser(passwd, userText === '' ? '0' : userText);
   const home = found.home || '/';
-  if (groupText !== '') {
-    return { uid: found.uid, gid: findGroup(groups, groupText), additionalGids: [], home };
-  }
-  const additionalGids = groups
-    .filter(({ gid, members }) => gid !== found.gid && members.includes(found.name))
-    .map(({ gid }) => gid);
-  return { uid: found.uid, gid: found.gid, additionalGids: [...new Set(additionalGids)], home };
+  const gid = groupText === '' ? found.gid : findGroup(groups, groupText);
+  const others = groupText === '' ? groups.filter(hasMember(found.name)) : [];
+  // The first one too, or a program could leave it and get around what it is denied by it.
+  const additionalGids = [...new Set([gid, ...others.map((group) => group.gid)])];
+  return { uid: found.uid, gid, additionalGids, home };
+}
+
+function hasMember(name: string): (group: GroupLine) => boolean {
+  return ({ members }) => members.includes(name);
 }
 
 function findUser(passwd: readonly PasswdLine[], text: string): PasswdLine {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { constants as access, accessSync, rmSync } from 'node:fs';
+import { constants as access, accessSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -65,11 +65,11 @@ function isExecutable(path: string): boolean {
 /**
  * Runs a container in the foreground, with our standard streams. The runtime is in a session of
  * its own: what is typed at the terminal reaches it once, by {@link RunningContainer.signal}.
- * @throws ThinError `not-found` if there is no runtime
+ * @throws ThinError `not-found` if there is no runtime or no bundle
  */
 export function runContainer(run: ContainerRun): RunningContainer {
   const log = join(run.bundle, 'runtime.log');
-  rmSync(log, { force: true }); // an error of an earlier run would be taken for this one's
+  emptyLog(log);
   const args = [...globalOptions(run, log), 'run', '--bundle', run.bundle, run.id];
   const child = spawn(findRuntime(), args, {
     stdio: [run.stdin ? 'inherit' : 'ignore', 'inherit', 'inherit'],
@@ -85,6 +85,15 @@ export function runContainer(run: ContainerRun): RunningContainer {
     signal: (name) => void child.kill(name),
     exitCode: ended.then((code) => (code === 0 ? 0 : explainExit(code, run.id, log))),
   };
+}
+
+/** An error of an earlier run would be taken for this one's. */
+function emptyLog(log: string): void {
+  try {
+    writeFileSync(log, '', { mode: 0o600 });
+  } catch (error) {
+    throw fromSystemError('Cannot run the container', error);
+  }
 }
 
 function globalOptions({ root }: ContainerKey, log: string): string[] {
