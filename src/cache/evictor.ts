@@ -10,7 +10,7 @@ const pageFiles = 256;
 /** Files removed at the same time. */
 const removalsInFlight = 4;
 /** Milliseconds until a request is heard again after a run that freed nothing. */
-const idleMs = 1000;
+const idleMs = 2000;
 /** Milliseconds between looks at the budget without a request. */
 const lookMs = 5000;
 
@@ -28,7 +28,7 @@ export class Evictor implements AsyncDisposable {
   readonly #budget: SpaceBudget;
   readonly #index: CacheIndex;
   readonly #target: EvictionTarget;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #stopped: boolean;
   #idleUntil = 0;
@@ -38,7 +38,12 @@ export class Evictor implements AsyncDisposable {
     this.#index = index;
     this.#target = target;
     this.#stopped = false;
+  }
+
+  /** Runs now, and from now on by itself. */
+  start(): void {
     this.#timer = setInterval(() => void this.run(), lookMs).unref();
+    void this.run();
   }
 
   /** Runs unless a run a moment ago found nothing that may go. */

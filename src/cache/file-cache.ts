@@ -1,3 +1,9 @@
+/*
+ * src/cache: the files of images on this node's disk. It knows chunks, frames and digests; it never
+ * learns of registries, FUSE or mounts: who needs its files tells it so, and FileOrigin is all it
+ * knows of where bytes come from. layout.ts shows the directory; one read is followed in
+ * file-reader.ts; what survives a power cut, and why, is told in syncer.ts and index-recovery.ts.
+ */
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import { type CacheCounters, CacheLedger, type CacheLog } from './cache-ledger.js';
@@ -83,7 +89,9 @@ export class FileCache implements AsyncDisposable {
       removeIncoming(layout);
       index = await (options.openIndex ?? IndexThread.open)(layout);
       const start = await index.call('start');
-      return new FileCache(options, { layout, lock, index, start });
+      const cache = new FileCache(options, { layout, lock, index, start });
+      cache.#begin(start, options.log);
+      return cache;
     } catch (error) {
       await index?.stop();
       lock[Symbol.dispose]();
@@ -124,6 +132,11 @@ export class FileCache implements AsyncDisposable {
       wrong: (content) => this.#ledger.wrong(content),
       failed,
     });
+  }
+
+  /** Begins the work in the background. */
+  #begin(start: IndexStart, log: CacheLog): void {
+    this.#ledger.evictor.start();
     if (!start.suspects) return;
     log.info({ state: start.state }, 'cache was not closed in order, verifying what may be torn');
     this.#upkeep.settleSuspects();
@@ -131,7 +144,7 @@ export class FileCache implements AsyncDisposable {
 
   #openLedger(options: CacheOptions, layout: CacheLayout, start: IndexStart): CacheLedger {
     const { quotaBytes, freeSpaceFloorBytes, log } = options;
-    const ledger = new CacheLedger({
+    return new CacheLedger({
       root: layout.root,
       limits: { quotaBytes, freeSpaceFloorBytes },
       disk: this.#disk,
@@ -145,8 +158,6 @@ export class FileCache implements AsyncDisposable {
           kind === 'partial' ? this.#partials.remove(name) : this.#tier.remove(content),
       },
     });
-    ledger.evictor.request();
-    return ledger;
   }
 
   /**

@@ -145,6 +145,7 @@ export class FileReader {
   ): Promise<Map<number, Buffer>> {
     const copied = new Map<number, Buffer>();
     const { table } = chunked;
+    if (table.chunks.length === 1) return copied; // the whole file: it would have been found
     const digests = missing.map((index) => table.chunk(index).digest);
     const copies = await this.#events.findCopies(digests);
     for (const [at, index] of missing.entries()) {

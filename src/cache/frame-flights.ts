@@ -19,8 +19,6 @@ interface Flight {
   waiting: number;
   /** What the waiting reads want of it, by place. */
   readonly wanted: Map<string, Placement>;
-  /** Ends, and never fails, when what arrived is stored. */
-  landed: Promise<void>;
 }
 
 /**
@@ -29,6 +27,8 @@ interface Flight {
  */
 export class FrameFlights {
   readonly #flights = new Map<string, Flight>();
+  /** Each ends, and never fails, when what its flight brought is stored. */
+  readonly #landings = new Set<Promise<void>>();
   readonly #remembered = new LRUCache<string, VerifiedFrame>({
     maxSize: rememberedBytesMax,
     sizeCalculation: (frame) => frame.bytes.length + 1,
@@ -51,6 +51,7 @@ export class FrameFlights {
    */
   async chunk(origin: FileOrigin, placement: Placement, signal: AbortSignal): Promise<Buffer> {
     const { chunk } = placement;
+    if (signal.aborted) throw canceled(signal);
     const frame = await this.#frame(origin, placement, signal);
     const bytes = frame.chunk(chunk);
     if (bytes !== undefined) return bytes;
@@ -85,10 +86,10 @@ export class FrameFlights {
       flying: true,
       waiting: 0,
       wanted: new Map(),
-      landed: Promise.resolve(),
     };
     this.#flights.set(key, flight);
-    flight.landed = this.#land(key, origin, flight);
+    const landing = this.#land(key, origin, flight).finally(() => this.#landings.delete(landing));
+    this.#landings.add(landing);
     return flight;
   }
 
@@ -97,15 +98,20 @@ export class FrameFlights {
       const frame = await flight.frame;
       flight.flying = false;
       // A later read fetches a frame anew that had something wrong in it.
-      if (!frame.sound) this.#flights.delete(key);
+      if (!frame.sound) this.#forget(key, flight);
       const stored = await this.#store(origin, frame, [...flight.wanted.values()]);
       if (stored) this.#remembered.delete(key);
       else if (frame.sound) this.#remembered.set(key, frame);
     } catch {
       // Told to those who wait for the frame.
     } finally {
-      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+      this.#forget(key, flight);
     }
+  }
+
+  /** Another may have taken its place already. */
+  #forget(key: string, flight: Flight): void {
+    if (this.#flights.get(key) === flight) this.#flights.delete(key);
   }
 
   async #fetch(origin: FileOrigin, frame: Frame, signal: AbortSignal): Promise<VerifiedFrame> {
@@ -120,9 +126,7 @@ export class FrameFlights {
 
   /** Ends when what has arrived is stored. */
   async settled(): Promise<void> {
-    while (this.#flights.size > 0) {
-      await Promise.all([...this.#flights.values()].map((flight) => flight.landed));
-    }
+    while (this.#landings.size > 0) await Promise.all(this.#landings);
   }
 
   abortAll(reason: Error): void {
@@ -132,7 +136,6 @@ export class FrameFlights {
 
 /** Waits for a flight; `AbortSignal.any` is not used, as it leaks on long-lived signals in Node 20. */
 function join(flight: Flight, signal: AbortSignal): Promise<VerifiedFrame> {
-  if (signal.aborted) return Promise.reject(canceled(signal));
   flight.waiting++;
   setMaxListeners(0, signal); // a mount's one signal is that of all its reads
   return new Promise((resolve, reject) => {

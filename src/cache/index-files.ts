@@ -1,7 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import { type Digest, digestBytes, digestFromBytes } from '../digest.js';
 import type { FileRef } from './file-origin.js';
-import { getState, setState } from './index-schema.js';
+import { durably, getState, setState } from './index-schema.js';
 
 export type FileKind = 'complete' | 'partial';
 
@@ -142,7 +142,9 @@ export function fileCalls(database: Database) {
     },
 
     markDurable: (lastId: number): void => {
-      database.prepare('UPDATE files SET durable = 1 WHERE durable = 0 AND id <= ?').run(lastId);
+      durably(database, () => {
+        database.prepare('UPDATE files SET durable = 1 WHERE durable = 0 AND id <= ?').run(lastId);
+      });
     },
 
     /** Complete files by name, a page at a time. */

@@ -88,11 +88,9 @@ export function openIndex(path: string): OpenIndex {
       database.pragma('foreign_keys = ON');
       const state = prepareTables(database);
       if (state === 'unclean') checkPages(database);
-      // That we are no longer clean must not be lost in a power cut.
-      database.pragma('synchronous = FULL');
-      if (state === 'clean') setState(database, 'clean', 0);
-      // Of what follows the last transactions may be lost, and nothing is damaged.
-      database.pragma('synchronous = NORMAL');
+      durably(database, () => {
+        if (state === 'clean') setState(database, 'clean', 0);
+      });
       return { database, state };
     } catch (error) {
       database.close();
@@ -130,6 +128,19 @@ export function getState(database: Database.Database, name: StateName): number {
 
 export function setState(database: Database.Database, name: StateName, value: number): void {
   database.prepare('INSERT OR REPLACE INTO state VALUES (?, ?)').run(name, value);
+}
+
+/**
+ * Runs a change that a power cut must not take back, with all before it. Of other changes the last
+ * ones may be lost, and nothing is damaged.
+ */
+export function durably(database: Database.Database, work: () => void): void {
+  database.pragma('synchronous = FULL');
+  try {
+    work();
+  } finally {
+    database.pragma('synchronous = NORMAL');
+  }
 }
 
 /** Runs database work; SQLite's errors become ours. */
