@@ -2,9 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { mkdtemp, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fromSystemError, ThinError } from '../errors.js';
+import { mount, unmount } from '../../native-bindings/mount-calls.js';
+import { fromSystemError } from '../errors.js';
 import { mayMount } from './kernel-mount.js';
-import { runProgram } from './run-program.js';
 
 /** Where systemd mounts the control file system of FUSE; its files belong to who mounted. */
 const controlDirectory = '/sys/fs/fuse/connections';
@@ -20,14 +20,14 @@ export async function abortConnection(device: string): Promise<boolean> {
   if (!mayMount()) return false;
   const directory = await mkdtemp(join(tmpdir(), 'thinfs-fusectl-'));
   try {
-    await check(runProgram('mount', ['-i', '-c', '-t', 'fusectl', 'fusectl', directory]));
+    await mount({ source: 'fusectl', target: directory, type: 'fusectl' });
     try {
       await writeFile(abortFile(directory, device), '1');
     } catch (error) {
       const failure = fromSystemError('Cannot abort a FUSE connection', error);
       if (failure.code !== 'not-found') throw failure;
     } finally {
-      await check(runProgram('umount', ['-i', '-c', directory]));
+      await unmount(directory);
     }
     return true;
   } finally {
@@ -48,9 +48,4 @@ export function abortNow(device: string): boolean {
 /** Connections are named by the minor number: FUSE mounts have the major number 0. */
 function abortFile(directory: string, device: string): string {
   return join(directory, device.slice(device.indexOf(':') + 1), 'abort');
-}
-
-async function check(running: ReturnType<typeof runProgram>): Promise<void> {
-  const { code, stderr } = await running;
-  if (code !== 0) throw new ThinError('unavailable', `Cannot abort a FUSE connection: ${stderr}`);
 }

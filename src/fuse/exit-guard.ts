@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { abortNow } from './connection.js';
-import { detachArguments, fusermountPrograms, mayMount } from './kernel-mount.js';
+import { fusermountPrograms, mayMount } from './kernel-mount.js';
 
 /** Milliseconds for each of the programs run while this process exits. */
 const stepTimeoutMs = 5_000;
@@ -35,7 +35,7 @@ function releaseMounts(): void {
     stop();
     const aborted = abortNow(device);
     if (mayMount()) {
-      run('umount', detachArguments(mountPoint));
+      run('umount', ['-i', '-c', '-f', '-l', mountPoint]);
       continue;
     }
     // One request wakes one thread, which then ends; statistics are never cached by the kernel.

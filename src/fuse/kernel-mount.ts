@@ -1,5 +1,7 @@
 import { closeSync } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
+import { addon } from '../../native-bindings/addon.js';
+import { mount, mountFlags, unmount, unmountFlags } from '../../native-bindings/mount-calls.js';
 import { receiveFd, socketPair } from '../../native-bindings/socket.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
 import { openDevice } from './device.js';
@@ -17,9 +19,18 @@ export interface KernelMountOptions {
   readonly setuid: boolean;
 }
 
-/** True if this process mounts by mount(2), false if it needs fusermount, which is setuid root. */
+/**
+ * True if this process mounts by mount(2): root, with the addon. Otherwise fusermount does it, which
+ * is setuid root.
+ */
 export function mayMount(): boolean {
-  return process.geteuid?.() === 0;
+  if (process.geteuid?.() !== 0) return false;
+  try {
+    addon();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -32,22 +43,24 @@ export function mountFuse(options: KernelMountOptions): Promise<number> {
   return mayMount() ? mountAsRoot(options) : mountAsUser(options);
 }
 
-/** mount(8) inherits the descriptor as 3, so that no addon is needed. */
 async function mountAsRoot(options: KernelMountOptions): Promise<number> {
+  const { mountPoint, allowOther, setuid } = options;
   const device = openDevice();
   const settings = [
-    ...['ro', 'nodev', options.setuid ? 'suid' : 'nosuid'],
-    'fd=3,rootmode=40000,user_id=0,group_id=0,default_permissions',
+    `fd=${device},rootmode=40000,user_id=0,group_id=0,default_permissions`,
     `max_read=${readBytesMax}`,
-    ...(options.allowOther ? ['allow_other'] : []),
+    ...(allowOther ? ['allow_other'] : []),
   ];
-  const args = ['-i', '-c', '-t', mountType, '-o', settings.join(','), mountSource];
+  const { readOnly, noDevices, noSuid } = mountFlags;
   try {
-    const { code, stderr } = await runProgram('mount', [...args, options.mountPoint], {
-      descriptors: [device],
+    await mount({
+      source: mountSource,
+      target: mountPoint,
+      type: mountType,
+      flags: readOnly | noDevices | (setuid ? 0 : noSuid),
+      data: settings.join(','),
     });
-    if (code === 0) return device;
-    throw new ThinError('unavailable', `Cannot mount at ${options.mountPoint}: ${stderr}`);
+    return device;
   } catch (error) {
     closeSync(device);
     throw error;
@@ -98,39 +111,51 @@ export async function resolveMountPoint(path: string): Promise<string> {
  * @throws ThinError `busy`
  */
 export async function unmountPath(mountPoint: string): Promise<void> {
-  const { code, stderr } = mayMount()
-    ? await runProgram('umount', ['-i', '-c', mountPoint])
-    : await runFusermount(['-u', '--', mountPoint]);
-  if (code === 0 || isNotMounted(stderr)) return;
-  if (!/busy/i.test(stderr)) {
-    throw new ThinError('unavailable', `Cannot unmount ${mountPoint}: ${stderr}`);
+  if (!mayMount()) return unmountAsUser(mountPoint, []);
+  try {
+    await unmount(mountPoint, unmountFlags.noFollow);
+  } catch (error) {
+    if (isThinError(error, 'busy')) throw inUse(mountPoint);
+    if (!isGone(error)) throw error;
   }
-  throw new ThinError(
+}
+
+/**
+ * Takes a mount out of the directory tree although it is in use. As root a FUSE connection is ended
+ * as well, so that programs that wait for an answer get an error.
+ */
+export async function detachPath(mountPoint: string): Promise<void> {
+  if (!mayMount()) return unmountAsUser(mountPoint, ['-z']);
+  const { force, detach, noFollow } = unmountFlags;
+  try {
+    await unmount(mountPoint, force | detach | noFollow);
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+/** umount2(2) of what is no mount point is EINVAL. */
+function isGone(error: unknown): boolean {
+  return isThinError(error, 'invalid', 'not-found');
+}
+
+async function unmountAsUser(mountPoint: string, flags: readonly string[]): Promise<void> {
+  const { code, stderr } = await runFusermount(['-u', ...flags, '--', mountPoint]);
+  if (code === 0 || isNotMounted(stderr)) return;
+  if (/busy/i.test(stderr)) throw inUse(mountPoint);
+  throw new ThinError('unavailable', `Cannot unmount ${mountPoint}: ${stderr}`);
+}
+
+function inUse(mountPoint: string): ThinError {
+  return new ThinError(
     'busy',
     `Cannot unmount ${mountPoint}: something uses it (wanted no open file, working directory or ` +
       `mount below it; see: fuser -vm ${mountPoint})`,
   );
 }
 
-/**
- * Takes a mount out of the directory tree although it is in use. As root its connection is ended
- * as well, so that programs that wait for an answer get an error.
- */
-export async function detachPath(mountPoint: string): Promise<void> {
-  const { code, stderr } = mayMount()
-    ? await runProgram('umount', detachArguments(mountPoint))
-    : await runFusermount(['-u', '-z', '--', mountPoint]);
-  if (code === 0 || isNotMounted(stderr)) return;
-  throw new ThinError('unavailable', `Cannot detach ${mountPoint}: ${stderr}`);
-}
-
-/** As {@link detachPath}, of umount(8) for root: `-f` ends a FUSE connection. */
-export function detachArguments(mountPoint: string): string[] {
-  return ['-i', '-c', '-f', '-l', mountPoint];
-}
-
 function isNotMounted(stderr: string): boolean {
-  return /not mounted|no mount point|not found in|invalid argument/i.test(stderr);
+  return /not found in|invalid argument|no such file/i.test(stderr);
 }
 
 /** Names of the program that mounts for users: of libfuse 3, and of 2. */

@@ -16,8 +16,11 @@ import { startWorker } from './worker-module.js';
 
 const debug = debuglog('thinfs:fuse');
 
-/** A second thread halves the latency of reads while the first waits for a disk; more add nothing. */
-const workerThreads = 2;
+/**
+ * A second thread halves the latency of reads while the first waits for a disk; more add nothing. It
+ * starts when the first serves, so that mounting waits for one only.
+ */
+const threads = 2;
 
 /** Milliseconds in which the threads notice that the mount is gone, if it is. */
 const namespaceGraceMs = 200;
@@ -31,15 +34,10 @@ export async function openRawTree(options: TreeServerOptions): Promise<TreeServe
   const mountPoint = await resolveMountPoint(options.mountPoint);
   const { allowOther, setuid = false } = options;
   const descriptor = await mountFuse({ mountPoint, allowOther, setuid });
-  const device = (await findMount(mountPoint))?.device;
-  if (device === undefined) {
-    closeSync(descriptor);
-    throw new ThinError('unavailable', `Cannot find the mount at ${mountPoint}: it is gone`);
-  }
-  const server = startServer({ mountPoint, device, descriptor }, options);
+  const server = await startServer(mountPoint, descriptor, options);
   try {
     await server.initialized;
-    raiseReadAhead(device);
+    raiseReadAhead(server.device);
     return server;
   } catch (error) {
     await server[Symbol.asyncDispose]();
@@ -47,60 +45,85 @@ export async function openRawTree(options: TreeServerOptions): Promise<TreeServe
   }
 }
 
-/** A mounted connection. `device` is its `major:minor`. */
 interface Connection {
   readonly mountPoint: string;
   readonly device: string;
   readonly descriptor: number;
 }
 
-function startServer(connection: Connection, options: TreeServerOptions): RawTreeServer {
-  const stop = new Int32Array(new SharedArrayBuffer(4));
-  const data: TreeWorkerData = {
-    device: connection.descriptor,
-    stop,
-    metadata: sharedBytes(options.metadata),
-    form: options.form,
-    tiers: options.tiers,
-  };
-  const workers = Array.from({ length: workerThreads }, () =>
-    startWorker('tree-worker', import.meta.url, data),
-  );
-  return new RawTreeServer(connection, stop, workers, options);
+/** The server of a new mount, or no mount. */
+async function startServer(
+  mountPoint: string,
+  descriptor: number,
+  options: TreeServerOptions,
+): Promise<RawTreeServer> {
+  try {
+    const device = (await findMount(mountPoint))?.device;
+    if (device === undefined) {
+      throw new ThinError('unavailable', `Cannot serve ${mountPoint}: its mount is gone`);
+    }
+    const data: TreeWorkerData = {
+      device: descriptor,
+      stop: new Int32Array(new SharedArrayBuffer(4)),
+      metadata: sharedBytes(options.metadata),
+      form: options.form,
+      tiers: options.tiers,
+    };
+    const start = () => startWorker('tree-worker', import.meta.url, data);
+    return new RawTreeServer(
+      { mountPoint, device, descriptor },
+      data.stop,
+      start(),
+      start,
+      options,
+    );
+  } catch (error) {
+    closeSync(descriptor);
+    await detachPath(mountPoint);
+    throw error;
+  }
 }
 
 class RawTreeServer implements TreeServer {
   readonly implementation = 'raw';
   readonly mountPoint: string;
+  /** `major:minor` of the mount. */
+  readonly device: string;
   readonly ended: Promise<Error | undefined>;
-  /** Resolves when a thread has answered INIT; rejects if none will. */
+  /** Resolves when a thread has answered INIT; rejects if it will not. */
   readonly initialized: Promise<void>;
-  readonly #connection: Connection;
+  readonly #descriptor: number;
   readonly #stop: Int32Array;
+  readonly #options: TreeServerOptions;
   readonly #forwarder: ReadForwarder;
   #failure: Error | undefined;
 
   constructor(
     connection: Connection,
     stop: Int32Array,
-    workers: readonly Worker[],
+    first: Worker,
+    startNext: () => Worker,
     options: TreeServerOptions,
   ) {
     const { mountPoint, device, descriptor } = connection;
     this.mountPoint = mountPoint;
-    this.#connection = connection;
+    this.device = device;
+    this.#descriptor = descriptor;
     this.#stop = stop;
+    this.#options = options;
     this.#forwarder = new ReadForwarder(descriptor, options.readFile, options.onReadError);
     const unguard = guardExit({
       mountPoint,
       device,
-      threads: workers.length,
+      threads,
       stop: () => Atomics.store(stop, 0, 1),
     });
-    this.initialized = untilInitialized(workers, mountPoint);
-    this.ended = Promise.all(workers.map((worker) => this.#follow(worker, options))).then(() =>
-      this.#release(unguard),
+    this.initialized = untilInitialized(first, mountPoint);
+    const second = this.initialized.then(
+      () => this.#follow(startNext()),
+      () => {},
     );
+    this.ended = Promise.all([this.#follow(first), second]).then(() => this.#release(unguard));
   }
 
   async unmount(): Promise<void> {
@@ -125,18 +148,17 @@ class RawTreeServer implements TreeServer {
   /** Ends the threads. Users where the connection cannot be aborted wake them one by one. */
   async #stopThreads(): Promise<void> {
     Atomics.store(this.#stop, 0, 1);
-    const { mountPoint, device } = this.#connection;
-    if (await abortConnection(device)) return;
-    while ((await findMount(mountPoint))?.device === device) {
-      const woken = statfs(mountPoint).catch(() => undefined);
+    if (await abortConnection(this.device)) return;
+    while ((await findMount(this.mountPoint))?.device === this.device) {
+      const woken = statfs(this.mountPoint).catch(() => undefined);
       await Promise.race([woken, this.ended]);
       if (await settlesWithin(this.ended, 0)) return;
     }
   }
 
   /** Settles when the thread has ended. */
-  #follow(worker: Worker, options: TreeServerOptions): Promise<void> {
-    worker.on('message', (report: TreeWorkerReport) => this.#hear(report, options));
+  #follow(worker: Worker): Promise<void> {
+    worker.on('message', (report: TreeWorkerReport) => this.#hear(report));
     return new Promise((resolve) => {
       let broken: Promise<void> | undefined;
       worker.once('error', (error) => {
@@ -150,40 +172,37 @@ class RawTreeServer implements TreeServer {
   /** What a broken thread was asked for can only be ended with the whole mount. */
   async #breakOff(): Promise<void> {
     try {
-      await abortConnection(this.#connection.device);
+      await abortConnection(this.device);
     } catch (error) {
       debug('%s', describeError(error));
     }
   }
 
-  #hear(report: TreeWorkerReport, options: TreeServerOptions): void {
+  #hear(report: TreeWorkerReport): void {
     if (report.type === 'read') this.#forwarder.forward(report.read);
     else if (report.type === 'interrupt') this.#forwarder.interrupt(report.unique);
-    else if (report.type === 'used') options.onFirstUse(report.contents);
+    else if (report.type === 'used') this.#options.onFirstUse(report.contents);
   }
 
   async #release(unguard: () => void): Promise<Error | undefined> {
     await this.#forwarder.close();
-    closeSync(this.#connection.descriptor);
+    closeSync(this.#descriptor);
     unguard();
     return this.#failure;
   }
 }
 
-/** Resolves when a thread has answered INIT; rejects if one refused it or ended before. */
-function untilInitialized(workers: readonly Worker[], mountPoint: string): Promise<void> {
+function untilInitialized(worker: Worker, mountPoint: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (reason: string) =>
       reject(new ThinError('unavailable', `Cannot serve ${mountPoint}: ${reason}`));
-    for (const worker of workers) {
-      worker.once('error', (error) => fail(String(error)));
-      worker.once('exit', () => fail('its threads ended at once'));
-      worker.on('message', (report: TreeWorkerReport) => {
-        if (report.type !== 'initialized') return;
-        if (report.accepted) resolve();
-        else fail('this kernel has an older FUSE protocol (wanted Linux 5.1)');
-      });
-    }
+    worker.once('error', (error) => fail(String(error)));
+    worker.once('exit', () => fail('its thread ended at once'));
+    worker.on('message', (report: TreeWorkerReport) => {
+      if (report.type !== 'initialized') return;
+      if (report.accepted) resolve();
+      else fail('this kernel has an older FUSE protocol (wanted Linux 5.1)');
+    });
   });
 }
 

@@ -1,8 +1,9 @@
 import { closeSync, constants, openSync } from 'node:fs';
-import { chmod, chown, mkdir, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { mount } from '../../native-bindings/mount-calls.js';
 import { getXattr, listXattrs, setXattr } from '../../native-bindings/xattr.js';
-import { fromSystemError, ThinError } from '../errors.js';
+import { fromSystemError, isThinError, ThinError } from '../errors.js';
 import { detachPath, mountSource, unmountPath } from '../fuse/kernel-mount.js';
 import { runProgram } from '../fuse/run-program.js';
 
@@ -30,7 +31,7 @@ export interface Overlay extends AsyncDisposable {
  */
 const settings = 'xino=on,metacopy=off,redirect_dir=off,index=off';
 
-/** Paths that mean the same in the options of mount(8) and of the kernel, without escapes. */
+/** Paths that mean the same in the mount options of the kernel, without escapes. */
 const plainPath = /^\/[\w\-./@+ ]*$/;
 
 /**
@@ -71,8 +72,15 @@ async function copyAttributes(lower: string, upper: string): Promise<void> {
     const value = await getXattr(from, name);
     if (value) await setXattr(to, name, value);
   }
-  // Node's utimes() has microseconds only.
-  await runProgram('touch', ['-r', lower, upper]);
+  await copyTime(lower, upper);
+}
+
+async function copyTime(from: string, to: string): Promise<void> {
+  const { mtimeNs } = await stat(from, { bigint: true });
+  const seconds = Number(mtimeNs) / 1e9;
+  await utimes(to, seconds, seconds);
+  if ((await stat(to, { bigint: true })).mtimeNs === mtimeNs) return;
+  await runProgram('touch', ['-r', from, to]); // Node's times are no more exact than microseconds
 }
 
 async function mountLayers(
@@ -84,26 +92,34 @@ async function mountLayers(
     const named = Object.entries(layers).map(
       ([option, path]) => `${option}=${optionValue(path, descriptors)}`,
     );
-    const args = ['-i', '-c', '-t', 'overlay', '-o', [...named, settings].join(','), mountSource];
-    const { code, stderr } = await runProgram('mount', [...args, merged], { descriptors });
-    if (code === 0) return;
-    throw new ThinError(
-      'unavailable',
-      `Cannot mount a writable layer at ${merged}: ${stderr} (wanted root, overlayfs in this ` +
-        `kernel, and a file system with trusted.* attributes at ${layers.upperdir})`,
-    );
+    const data = [...named, settings].join(',');
+    await mount({ source: mountSource, target: merged, type: 'overlay', data });
+  } catch (error) {
+    throw explain(error, merged, layers.upperdir);
   } finally {
     for (const descriptor of descriptors) closeSync(descriptor);
   }
+}
+
+/** The kernel says EINVAL, and the rest only in its log. */
+function explain(error: unknown, merged: string, upper: string): unknown {
+  if (!isThinError(error, 'invalid')) return error;
+  return new ThinError(
+    'unavailable',
+    `Cannot mount a writable layer at ${merged}: the kernel refuses (wanted overlayfs, and a file ` +
+      `system with trusted.* attributes at ${upper})`,
+    { cause: error },
+  );
 }
 
 /** A path, or the name of a descriptor for one that would need escapes: `,` `:` `\` and quotes. */
 function optionValue(path: string, descriptors: number[]): string {
   if (plainPath.test(path)) return path;
   try {
-    descriptors.push(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY));
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    descriptors.push(descriptor);
+    return `/proc/self/fd/${descriptor}`;
   } catch (error) {
     throw fromSystemError(`Cannot use ${path} in a writable layer`, error);
   }
-  return `/proc/self/fd/${2 + descriptors.length}`;
 }

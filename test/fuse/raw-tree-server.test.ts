@@ -12,6 +12,7 @@ import { type Digest, digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
 import { findMount } from '../../src/fuse/mount-table.js';
 import { openRawTree } from '../../src/fuse/raw-tree-server.js';
+import { snapshotTree } from '../support/compare-trees.js';
 import { HeldReads, mountTree, readFrom, temporaryFolder, until } from './mounted-tree.js';
 import { type Contents, directory, file } from './torture-tree.js';
 import { testTreeServer } from './tree-server-suite.js';
@@ -108,6 +109,36 @@ t.test('ends although another mount namespace has a copy', async (t) => {
   await once(other.stdout, 'data');
   await server.unmount();
   t.equal(await findMount(mountPoint), undefined);
+});
+
+t.test('access control lists of the image are shown and enforced', async (t) => {
+  const entries = [
+    [0x01, 6, 0xffff_ffff],
+    [0x02, 4, 1234],
+    [0x04, 0, 0xffff_ffff],
+    [0x10, 4, 0xffff_ffff],
+    [0x20, 0, 0xffff_ffff],
+  ];
+  const list = Buffer.alloc(4 + 8 * entries.length);
+  list.writeUInt32LE(2, 0);
+  for (const [at, [tag = 0, permissions = 0, id = 0]] of entries.entries()) {
+    list.writeUInt16LE(tag, 4 + at * 8);
+    list.writeUInt16LE(permissions, 6 + at * 8);
+    list.writeUInt32LE(id, 8 + at * 8);
+  }
+  const contents: Contents = new Map();
+  const xattrs = new Map([[name('system.posix_acl_access'), list]]);
+  const listed = file(contents, Buffer.from('for 1234\n'), { mode: 0o640, xattrs });
+  const tree = directory([[name('listed'), listed]]);
+  const options = { allowOther: true };
+  const mounted = await mountTree(t, openRawTree, tree, readFrom(contents), options);
+  const path = join(mounted.mountPoint, 'listed');
+  const readAs = (user: number) =>
+    run('setpriv', [`--reuid=${user}`, '--regid=99', '--clear-groups', 'cat', path]);
+  t.equal((await readAs(1234)).stdout, 'for 1234\n');
+  await t.rejects(readAs(1235), /Permission denied/);
+  const seen = await snapshotTree(mounted.mountPoint);
+  t.equal(seen.get(name('listed'))?.xattrs['system.posix_acl_access'], list.toString('hex'));
 });
 
 /** Reads one page by a page fault that the kernel does not read ahead of; SIGUSR1 is handled. */
