@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, open, readFile as readFileOf, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile as readFileOf, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
@@ -140,6 +140,28 @@ t.test('access control lists of the image are shown and enforced', async (t) => 
   const seen = await snapshotTree(mounted.mountPoint);
   t.equal(seen.get(name('listed'))?.xattrs['system.posix_acl_access'], list.toString('hex'));
 });
+
+t.test(
+  'devices are seen and not opened; setuid counts only where that was asked for',
+  async (t) => {
+    const contents: Contents = new Map();
+    const id = file(contents, await readFileOf('/usr/bin/id'), { mode: 0o4755 });
+    const device = { type: 'character' as const, device: { major: 1, minor: 3 } };
+    const none = { ...file(contents, Buffer.alloc(0)), ...device };
+    const tree = directory([
+      [name('id'), id],
+      [name('null'), none],
+    ]);
+    for (const setuid of [false, true]) {
+      const options = { allowOther: true, setuid };
+      const { mountPoint } = await mountTree(t, openRawTree, tree, readFrom(contents), options);
+      t.ok((await stat(join(mountPoint, 'null'))).isCharacterDevice());
+      await t.rejects(readFileOf(join(mountPoint, 'null')), { code: 'EACCES' });
+      const args = ['--reuid=1234', '--clear-groups', join(mountPoint, 'id'), '-u'];
+      t.equal((await run('setpriv', args)).stdout.trim(), setuid ? '0' : '1234');
+    }
+  },
+);
 
 /** Reads one page by a page fault that the kernel does not read ahead of; SIGUSR1 is handled. */
 const faultProgram = `
