@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers';
 import { fromSystemError, ThinError } from '../errors.js';
 
 export interface ProgramResult {
-  /** Exit code; 128 and the signal's number is not used: a signal is reported as `undefined`. */
+  /** Exit code; `undefined` if a signal ended it. */
   readonly code: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
