@@ -6,9 +6,9 @@ import type { ObjectRange, ObjectReader } from './objects.js';
 import type { FetchOptions } from './store.js';
 import { storeError } from './store-error.js';
 
-/** Milliseconds to connect, and to the first byte and between bytes of an answer. */
+/** Milliseconds to connect. */
 const connectTimeoutMs = 10_000;
-const silenceMaxMs = 30_000;
+const defaultSilenceMaxMs = 30_000;
 /** Redirects of one request: a static host needs one or two. */
 const redirectsMax = 5;
 /** Connections to one host. */
@@ -17,6 +17,8 @@ const connectionsMax = 32;
 export interface HttpOptions {
   /** PEM of the authorities to trust in place of the system's. */
   readonly ca?: string | undefined;
+  /** Milliseconds to the first byte and between bytes of an answer. Default: 30 s */
+  readonly silenceMaxMs?: number | undefined;
 }
 
 /** Files of any web server: read only, by ranges where it can, else by skipping through the whole. */
@@ -37,6 +39,7 @@ export class HttpObjects implements ObjectReader {
     base.hash = '';
     if (!base.pathname.endsWith('/')) base.pathname += '/';
     this.#base = base;
+    const { silenceMaxMs = defaultSilenceMaxMs } = options;
     this.#agent = new Agent({
       connect: { timeout: connectTimeoutMs, ...(options.ca ? { ca: options.ca } : {}) },
       connections: connectionsMax,

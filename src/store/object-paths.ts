@@ -18,7 +18,7 @@ const partLengthMax = 250;
 /** Begins with no dot, so that no part is `.` or `..`. */
 const partGrammar = /^[A-Za-z0-9_][A-Za-z0-9._:-]*$/;
 /** A registry by its IPv6 address, which can only be the first part. */
-const addressGrammar = /^\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?$/;
+const addressGrammar = /^\[[0-9A-Fa-f:]{2,39}\](:[0-9]{1,5})?$/;
 const tagGrammar = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 
 /** @throws ThinError `invalid` for a name that could leave `refs/` or hide another name. */

@@ -2,6 +2,7 @@ import type { Frame } from '../chunk/frame.js';
 import { isThinError } from '../errors.js';
 import type { Clock } from './clock.js';
 import type { FrameFetchOptions, FrameSource } from './frame-source.js';
+import { RetryAfter } from './http-answer.js';
 import { type Backoff, backoffDelay } from './retry.js';
 import { storeError } from './store-error.js';
 
@@ -15,8 +16,8 @@ export class PatientFrames implements FrameSource {
   readonly #inner: FrameSource;
   readonly #deadlineMs: number;
   readonly #clock: Clock;
-  /** Ends the waits of those that sleep now; another one takes its place then. */
-  #recovered = new AbortController();
+  /** Ends the waits of those that sleep now. */
+  readonly #wakers = new Set<() => void>();
 
   constructor(inner: FrameSource, deadlineMs: number, clock: Clock) {
     this.#inner = inner;
@@ -34,35 +35,29 @@ export class PatientFrames implements FrameSource {
       } catch (error) {
         const left = deadline - this.#clock.now();
         if (!isThinError(error, 'unavailable') || left <= 0) throw error;
-        await this.#sleep(Math.min(left, backoffDelay(backoff, failed, error)), signal);
+        const delay = Math.min(left, backoffDelay(backoff, failed, error));
+        await this.#sleep(delay, signal, !(error.cause instanceof RetryAfter));
       }
     }
   }
 
   #wake(): void {
-    const { signal } = this.#recovered;
-    if (this.#sleepers === 0 || signal.aborted) return;
-    this.#recovered.abort();
-    this.#recovered = new AbortController();
+    for (const wake of this.#wakers) wake();
   }
 
-  #sleepers = 0;
-
-  async #sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  /** @param wakes whether a frame that comes ends it: not if the server said when to come back */
+  async #sleep(milliseconds: number, signal: AbortSignal, wakes: boolean): Promise<void> {
     const awake = new AbortController();
     const wake = () => awake.abort();
-    const recovered = this.#recovered.signal;
     signal.addEventListener('abort', wake, { once: true });
-    recovered.addEventListener('abort', wake, { once: true });
-    this.#sleepers += 1;
+    if (wakes) this.#wakers.add(wake);
     try {
       if (!signal.aborted) await this.#clock.sleep(milliseconds, awake.signal);
     } catch (error) {
       if (!awake.signal.aborted) throw error;
     } finally {
-      this.#sleepers -= 1;
+      this.#wakers.delete(wake);
       signal.removeEventListener('abort', wake);
-      recovered.removeEventListener('abort', wake);
     }
     if (signal.aborted) throw storeError(`Cannot fetch from ${this}`, signal.reason, signal);
   }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Test } from 'tap';
 import { digestOf } from '../../src/digest.js';
 import { type ErrorCode, isThinError } from '../../src/errors.js';
@@ -215,7 +216,9 @@ const tests: Readonly<Record<string, (t: Test, store: StoreUnderTest) => Promise
   },
 };
 
+/** Of a caller who does not give up; any number may listen. */
 export const never = new AbortController().signal;
+setMaxListeners(0, never);
 
 export async function putRandom(store: WritableStore, size: number) {
   const bytes = randomBytes(size);
