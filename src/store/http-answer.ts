@@ -42,8 +42,9 @@ export async function httpError(
 /** Milliseconds that a `Retry-After` header names, as seconds or as a date (RFC 9110, 10.2.3). */
 export function retryDelay(header: string | string[] | undefined, now: number): number | undefined {
   if (typeof header !== 'string') return undefined;
-  const seconds = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now;
-  return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
+  if (/^\d{1,9}$/.test(header)) return Number(header) * 1000;
+  const date = /^[A-Z][a-z]{2}, /.test(header) ? Date.parse(header) : Number.NaN;
+  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
 /**

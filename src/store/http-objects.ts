@@ -120,11 +120,17 @@ async function* bodyOfRange(
     if (partial) checkContentRange(answer.headers['content-range'], range, action);
     else checkContentLength(answer.headers['content-length'], range, action);
   } catch (error) {
-    answer.body.destroy();
+    drop(answer.body);
     throw error;
   }
   const skipped = partial ? 0 : range.offset;
   yield* sliced(progressing(answer.body, action), skipped, range.length, action);
+}
+
+/** Ends an answer that is not read; undici tells of that by an error event. */
+function drop(body: Dispatcher.ResponseData['body']): void {
+  body.on('error', () => {});
+  body.destroy();
 }
 
 async function readAtMost(source: AsyncIterable<Buffer>, bytesMax: number, action: string) {
