@@ -140,7 +140,7 @@ function corrupt(what: string): ThinError {
 
 /**
  * JSON that is exactly what `JSON.stringify` writes. That leaves one reading of it: no key twice, no
- * number beyond what a double holds, no lone surrogates, no bytes that are not UTF-8.
+ * number beyond what a double holds, no bytes that are not UTF-8.
  */
 function parseCanonicalJson(bytes: Buffer): unknown {
   try {
