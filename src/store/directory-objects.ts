@@ -81,6 +81,7 @@ export class DirectoryObjects implements ObjectWriter {
     const temporary = join(this.#root, temporaryFolder, randomUUID());
     const target = join(this.#root, path);
     try {
+      signal.throwIfAborted();
       await makeFolder(dirname(temporary));
       await writeFile(temporary, exactly(source, size, path), signal);
       await makeFolder(dirname(target));

@@ -1,17 +1,17 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { DirectoryObjects } from '../../src/store/directory-objects.js';
-import { writableLayoutStore } from '../../src/store/layout-store.js';
 import { blobPath } from '../../src/store/object-paths.js';
-import { storeSuite } from './store-suite.js';
+import { openStore, openWritableStore } from '../../src/store/open-store.js';
+import { never, storeSuite } from './store-suite.js';
 
 await storeSuite(t, async (t) => {
   const root = t.testdir({});
-  const store = writableLayoutStore(new DirectoryObjects(root));
+  const writer = await openWritableStore(`dir:${root}`, {}, never);
+  const reader = await openStore(`dir:${root}`, {}, never);
   return {
-    writer: store,
-    reader: store,
+    writer: writer.store,
+    reader: reader.store,
     repository: 'localhost:5000/team/app',
     async damage({ digest }, bytes) {
       const path = join(root, blobPath(digest));

@@ -1,12 +1,10 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { DirectoryObjects } from '../../src/store/directory-objects.js';
-import { HttpObjects } from '../../src/store/http-objects.js';
-import { layoutStore, writableLayoutStore } from '../../src/store/layout-store.js';
 import { blobPath } from '../../src/store/object-paths.js';
+import { openStore, openWritableStore } from '../../src/store/open-store.js';
 import { type StaticHttp, startNginx, startPythonHttp } from '../support/static-http.js';
-import { type StoreUnderTest, storeSuite } from './store-suite.js';
+import { never, type StoreUnderTest, storeSuite } from './store-suite.js';
 
 type StartServer = (t: Test, root: string) => Promise<StaticHttp>;
 
@@ -16,11 +14,12 @@ const servedBy =
   async (t: Test): Promise<StoreUnderTest> => {
     const root = t.testdir({});
     const { url } = await start(t, root);
-    const http = new HttpObjects(url, {});
-    t.teardown(() => http[Symbol.asyncDispose]());
+    const writer = await openWritableStore(`dir:${root}`, {}, never);
+    const reader = await openStore(url, {}, never);
+    t.teardown(() => reader[Symbol.asyncDispose]());
     return {
-      writer: writableLayoutStore(new DirectoryObjects(root)),
-      reader: layoutStore(http),
+      writer: writer.store,
+      reader: reader.store,
       repository: 'localhost:5000/team/app',
       async damage({ digest }, bytes) {
         const path = join(root, blobPath(digest));

@@ -2,20 +2,20 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { digestHex } from '../../src/digest.js';
-import { RegistryClient } from '../../src/registry/registry-client.js';
-import { RegistryStore } from '../../src/store/registry-store.js';
+import { openStore, openWritableStore } from '../../src/store/open-store.js';
 import { startRegistry } from '../support/docker-registry.js';
-import { storeSuite } from './store-suite.js';
+import { never, storeSuite } from './store-suite.js';
 
 await storeSuite(t, async (t) => {
   const { host, root } = await startRegistry(t);
-  const patience = { backoffMs: 5, backoffMaxMs: 20 };
-  const client = await RegistryClient.open({ registry: host, repository: 'team/app', patience });
-  t.teardown(() => client[Symbol.asyncDispose]());
-  const store = new RegistryStore(client);
+  const options = { registry: { patience: { backoffMs: 5, backoffMaxMs: 20 } } };
+  const writer = await openWritableStore(`${host}/team/app`, options, never);
+  t.teardown(() => writer[Symbol.asyncDispose]());
+  const reader = await openStore(`${host}/team/app`, options, never);
+  t.teardown(() => reader[Symbol.asyncDispose]());
   return {
-    writer: store,
-    reader: store,
+    writer: writer.store,
+    reader: reader.store,
     repository: `${host}/team/app`,
     async damage({ digest }, bytes) {
       const hex = digestHex(digest);

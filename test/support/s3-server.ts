@@ -13,6 +13,8 @@ import { runCommand } from './run-command.js';
 const stepTimeoutMs = 120_000;
 /** Milliseconds between two tries to reach the server. */
 const pollMs = 50;
+/** Starts of the storage daemon. */
+const storageTriesMax = 5;
 /** Bytes that the store in memory may hold. */
 const deviceBytes = 1024 * 1024 * 1024;
 
@@ -34,8 +36,18 @@ export interface TestS3 {
  */
 export async function startS3(t: Test): Promise<TestS3> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-test-s3-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  const cluster = new Cluster(t, folder);
+  const cluster = new Cluster(folder);
+  t.teardown(() => cluster.stop());
+  try {
+    return await start(t, cluster);
+  } catch (error) {
+    // An error at the top level of a test file ends it before its teardown.
+    await cluster.stop();
+    throw error;
+  }
+}
+
+async function start(t: Test, cluster: Cluster): Promise<TestS3> {
   const port = await freePort();
   await cluster.startMonitor(await freePort(), port);
   await cluster.startStorage();
@@ -50,12 +62,11 @@ export async function startS3(t: Test): Promise<TestS3> {
 
 /** A cluster of one of each, without authentication between its parts. */
 class Cluster {
-  readonly #t: Test;
   readonly #folder: string;
   readonly #fsid = randomUUID();
+  readonly #stops: (() => Promise<void>)[] = [];
 
-  constructor(t: Test, folder: string) {
-    this.#t = t;
+  constructor(folder: string) {
     this.#folder = folder;
     for (const name of ['mon', 'osd', 'rgw']) mkdirSync(join(folder, name));
   }
@@ -74,11 +85,19 @@ class Cluster {
     const id = randomUUID();
     await this.#run('ceph', ['--connect-timeout', '60', 'osd', 'new', id, '0']);
     await this.#run('ceph-osd', ['-i', '0', '--mkfs', '--osd-uuid', id, '--no-mon-config']);
-    const { child, log } = this.#start('ceph-osd', ['-i', '0']);
-    await until('ceph-osd', child, log, async () => {
+    const isUp = async () => {
       const { stdout } = await this.#run('ceph', ['osd', 'dump', '--format=json']);
       return /"osd":0,[^}]*"up":1/.test(stdout);
-    });
+    };
+    for (let tries = 1; ; tries++) {
+      const { child, log } = this.#start('ceph-osd', ['-i', '0']);
+      try {
+        return await until('ceph-osd', child, log, isUp);
+      } catch (error) {
+        // It sometimes asks the monitor for something before it has learnt the cluster's name.
+        if (tries === storageTriesMax || child.exitCode === null) throw error;
+      }
+    }
   }
 
   /** The account is kept in the storage, and the pools for it are made now. */
@@ -130,6 +149,7 @@ mon data = ${this.#folder}/mon
 osd objectstore = memstore
 memstore device bytes = ${deviceBytes}
 osd data = ${this.#folder}/osd
+osd class update on start = false
 public addr = 127.0.0.1
 cluster addr = 127.0.0.1
 [client.rgw]
@@ -159,8 +179,13 @@ rgw run sync thread = false
       stdio: ['ignore', output, output],
     });
     const stop = stopper(child);
-    this.#t.teardown(stop);
+    this.#stops.push(stop);
     return { child, stop, log };
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#stops.map((stop) => stop()));
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 

@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import type { Chunk, FileChunks } from '../../src/chunk/frame.js';
+import { type Digest, digestFromBytes } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
 import { ChunkMap, placementsPerChunkMax } from '../../src/thin/chunk-map.js';
 import { encodeChunkMap } from '../../src/thin/chunk-map-encoder.js';
@@ -135,14 +137,15 @@ t.test('a million chunks fit', async (t) => {
   t.strictSame(map.chunksOf(file?.content ?? madeUpDigest('')), file?.chunks);
 });
 
-function millionChunks(pack: ReturnType<typeof madeUpDigest>): FileChunks[] {
+function millionChunks(pack: Digest): FileChunks[] {
+  const digests = randomBytes(32 * 1_000_000);
   return Array.from({ length: 1000 }, (_, file) => {
-    const chunks: Chunk[] = [];
-    for (let at = 0; at < 250; at++) {
-      const frame = madeUpFrame(pack, { offset: (file * 250 + at) * 1000 });
-      for (let n = 0; n < 4; n++)
-        chunks.push(madeUpChunk(`${file} ${at} ${n}`, frame, n * 250, 250));
-    }
+    const chunks = Array.from({ length: 1000 }, (_, at): Chunk => {
+      const row = file * 1000 + at;
+      const frame = madeUpFrame(pack, { offset: Math.floor(row / 4) * 1000 });
+      const digest = digestFromBytes(digests, row * 32);
+      return { digest, length: 250, frame, offsetInFrame: (row % 4) * 250 };
+    });
     return madeUpFile(`file ${file}`, chunks);
   });
 }
