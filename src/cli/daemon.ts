@@ -35,7 +35,7 @@ const reportDescriptor = 3;
 async function runDaemon(flags: NodeFlags, run: Run): Promise<void> {
   const { Daemon } = await import('../daemon/daemon.js');
   try {
-    await using daemon = await Daemon.open(configOf(flags), packageVersion(), run.signal);
+    await using daemon = await Daemon.open(configOf(flags), packageVersion());
     report({ ready: true });
     await daemon.stopped(run.signal);
   } catch (error) {

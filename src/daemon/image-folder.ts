@@ -27,15 +27,12 @@ const pathNames: Readonly<Record<ImageFileName, string>> = {
 };
 
 /** Where a thin image's packs are: enough to go on fetching after a restart, never a secret. */
-const imageSource = z.discriminatedUnion('kind', [
-  z.object({
-    kind: z.literal('registry'),
-    repository: z.string(),
-    plainHttp: z.boolean().optional(),
-    caFile: z.string().optional(),
-  }),
-  z.object({ kind: z.literal('store'), location: z.string() }),
-]);
+const imageSource = z.object({
+  /** `registry/repository`, or a store as `thin run --store` takes it. */
+  location: z.string(),
+  plainHttp: z.boolean().optional(),
+  caFile: z.string().optional(),
+});
 
 const imageRecord = z.object({
   version: z.literal(recordVersion),

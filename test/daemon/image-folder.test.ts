@@ -17,7 +17,7 @@ function image(seed: string, references: string[]): NewImage {
     kind: 'thin',
     platform: 'linux/amd64',
     references,
-    sources: [{ kind: 'store', location: 'dir:/nowhere' }],
+    sources: [{ location: 'dir:/nowhere' }],
     fileBytes: 3,
     files: 1,
     lastUsed: 1,

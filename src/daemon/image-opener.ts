@@ -1,0 +1,294 @@
+import type { FileCache } from '../cache/file-cache.js';
+import { type Digest, digestOf, isDigest, parseDigest } from '../digest.js';
+import { isThinError, ThinError } from '../errors.js';
+import type { Descriptor, Platform } from '../image/descriptor.js';
+import { imageLayers, parseImageConfig } from '../image/image-config.js';
+import { listManifests } from '../image/image-list.js';
+import { type Manifest, parseManifest } from '../image/manifest.js';
+import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../image/platform.js';
+import {
+  formatReference,
+  type ImageReference,
+  parseReference,
+  referenceTarget,
+} from '../image/reference.js';
+import { limits } from '../limits.js';
+import { writeErofs } from '../metadata/erofs-writer.js';
+import { pullImage } from '../pull/pull-image.js';
+import { RegistryClient } from '../registry/registry-client.js';
+import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
+import { loadThinImage } from '../thin/load-thin-image.js';
+import { formatSize } from '../units.js';
+import type { ImageRequest } from './control-api.js';
+import type { CallContext } from './control-server.js';
+import type { ImageFolder, ImageRecord, ImageSource } from './image-folder.js';
+import type { Stores } from './stores.js';
+
+/** The original image of one platform, as its registry has it. */
+interface Original {
+  readonly digest: Digest;
+  readonly manifest: Manifest;
+  /** The manifests beside it in its index. */
+  readonly siblings: readonly Descriptor[];
+}
+
+/** What a request means, worked out once. */
+interface Wanted {
+  readonly reference: ImageReference;
+  readonly name: string;
+  readonly platform: Platform;
+  readonly source: ImageSource;
+}
+
+/** Brings images to this node: the thin form if somebody published one, else all of it. */
+export class ImageOpener {
+  readonly #images: ImageFolder;
+  readonly #stores: Stores;
+  readonly #cache: FileCache;
+  /** By manifest digest: two commands for one new image make it once. */
+  readonly #coming = new Map<string, Promise<ImageRecord>>();
+
+  constructor(images: ImageFolder, stores: Stores, cache: FileCache) {
+    this.#images = images;
+    this.#stores = stores;
+    this.#cache = cache;
+  }
+
+  /** @throws ThinError `not-found`, `denied`, `unavailable`, `corrupt`, `invalid` */
+  async open(request: ImageRequest, context: CallContext): Promise<ImageRecord> {
+    const wanted = readRequest(request);
+    if (request.username !== undefined && request.password !== undefined) {
+      const { username, password } = request;
+      this.#stores.logIn(wanted.source, { username, password });
+    }
+    const here = this.#images.find(wanted.name, formatPlatform(wanted.platform));
+    if (here && request.pull !== 'always') return this.#used(here, wanted);
+    if (request.pull === 'never') {
+      throw new ThinError('not-found', `Cannot use ${wanted.name}: it is not on this node`);
+    }
+    const record =
+      request.store === undefined
+        ? await this.#fromRegistry(wanted, context)
+        : await this.#fromStore(wanted, context);
+    return this.#used(record, wanted);
+  }
+
+  async #used(record: ImageRecord, wanted: Wanted): Promise<ImageRecord> {
+    const manifest = parseDigest(record.manifest);
+    await this.#images.name(wanted.name, manifest);
+    return this.#images.get(manifest) ?? record;
+  }
+
+  async #fromStore(wanted: Wanted, context: CallContext): Promise<ImageRecord> {
+    const { reference, platform, source } = wanted;
+    const store = await this.#stores.open(source, context.signal);
+    const repository = `${reference.registry}/${reference.repository}`;
+    const { digest, tag } = reference;
+    const manifest = digest !== undefined && isDigest(digest) ? digest : undefined;
+    const found = await findThinImage(
+      store,
+      { repository, tag, manifest, platform },
+      context.signal,
+    );
+    if (found)
+      return this.#once(found.descriptor.image.manifest.digest, () =>
+        this.#keepThin(found, wanted, context),
+      );
+    throw new ThinError(
+      'not-found',
+      `Cannot use ${wanted.name}: ${store} has no thin image of it for ${formatPlatform(platform)}`,
+    );
+  }
+
+  async #fromRegistry(wanted: Wanted, context: CallContext): Promise<ImageRecord> {
+    const { reference, source } = wanted;
+    await using client = await RegistryClient.open({
+      ...reference,
+      credentials: this.#stores.credentials(source),
+      plainHttp: source.plainHttp,
+      ca: source.caFile,
+    });
+    const original = await readOriginal(client, wanted, context.signal);
+    const here = this.#images.get(original.digest);
+    if (here) return here;
+    return this.#once(original.digest, async () => {
+      const found = await this.#findThin(original, wanted, context);
+      if (found) return this.#keepThin(found, wanted, context);
+      return this.#pull(client, original, wanted, context);
+    });
+  }
+
+  /** A broken thin form is told and passed over: the original is still there. */
+  async #findThin(
+    original: Original,
+    wanted: Wanted,
+    context: CallContext,
+  ): Promise<FoundThinImage | undefined> {
+    const { reference, platform, source } = wanted;
+    const store = await this.#stores.open(source, context.signal);
+    const repository = `${reference.registry}/${reference.repository}`;
+    const { digest: manifest, siblings } = original;
+    try {
+      const image = { repository, tag: reference.tag, manifest, platform, siblings };
+      return await findThinImage(store, image, context.signal);
+    } catch (error) {
+      if (!isThinError(error, 'corrupt', 'invalid')) throw error;
+      context.note(`the thin form of ${wanted.name} cannot be used: ${error.message}`);
+      return undefined;
+    }
+  }
+
+  #once(manifest: string, bring: () => Promise<ImageRecord>): Promise<ImageRecord> {
+    const under = this.#coming.get(manifest);
+    if (under) return under;
+    const coming = bring().finally(() => this.#coming.delete(manifest));
+    this.#coming.set(manifest, coming);
+    return coming;
+  }
+
+  async #keepThin(
+    found: FoundThinImage,
+    wanted: Wanted,
+    context: CallContext,
+  ): Promise<ImageRecord> {
+    const { descriptor, descriptorBytes } = found;
+    const { manifest, config, platform } = descriptor.image;
+    const here = this.#images.get(manifest.digest);
+    if (here) return here;
+    const store = await this.#stores.open(wanted.source, context.signal);
+    const loaded = await loadThinImage(store, descriptor, context.signal);
+    const totals = { files: 0, fileBytes: 0 };
+    for (const { size } of loaded.chunkMap.files()) {
+      totals.files += 1;
+      totals.fileBytes += size;
+    }
+    await this.#images.add(
+      {
+        manifest: manifest.digest,
+        kind: 'thin',
+        platform: formatPlatform(platform),
+        references: [wanted.name],
+        sources: [wanted.source],
+        ...totals,
+        lastUsed: Date.now(),
+      },
+      {
+        config: Buffer.from(config.text),
+        metadata: loaded.metadata,
+        descriptor: descriptorBytes,
+        chunkMap: loaded.chunkMapBytes,
+      },
+    );
+    const wire = descriptor.metadata.size + descriptor.chunkMap.size + descriptorBytes.length;
+    context.note(
+      `${wanted.name}: thin, ${totals.files} files of ${formatSize(totals.fileBytes)} in all, ` +
+        `${formatSize(wire)} of metadata fetched from ${store}`,
+    );
+    return this.#kept(manifest.digest);
+  }
+
+  async #pull(
+    client: RegistryClient,
+    original: Original,
+    wanted: Wanted,
+    context: CallContext,
+  ): Promise<ImageRecord> {
+    const { signal } = context;
+    const configBytes = await readBlob(client, original.manifest.config, signal);
+    const layers = imageLayers(original.manifest, parseImageConfig(configBytes));
+    const total = layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+    context.note(
+      `${wanted.name} has no thin form: pulling ${layers.length} layers, ${formatSize(total)}, in full`,
+    );
+    const done = layers.map(() => 0);
+    const pulled = await pullImage({
+      image: original.digest,
+      layers: layers.map(({ descriptor, diffId }) => ({
+        descriptor,
+        diffId,
+        open: (layerSignal: AbortSignal) => client.blob(descriptor, { signal: layerSignal }),
+      })),
+      cache: this.#cache,
+      signal,
+      onProgress: ({ layer, compressedBytes }) => {
+        done[layer] = compressedBytes;
+        context.progress(
+          'layers',
+          done.reduce((sum, bytes) => sum + bytes, 0),
+          total,
+        );
+      },
+    });
+    await this.#images.add(
+      {
+        manifest: original.digest,
+        kind: 'pulled',
+        platform: formatPlatform(wanted.platform),
+        references: [wanted.name],
+        sources: [wanted.source],
+        files: pulled.files,
+        fileBytes: pulled.plainBytes,
+        lastUsed: Date.now(),
+      },
+      { config: configBytes, metadata: writeErofs(pulled.root) },
+    );
+    return this.#kept(original.digest);
+  }
+
+  #kept(manifest: Digest): ImageRecord {
+    const record = this.#images.get(manifest);
+    if (record) return record;
+    throw new ThinError('unavailable', `Cannot use image ${manifest}: it was removed again`);
+  }
+}
+
+function readRequest(request: ImageRequest): Wanted {
+  const reference = parseReference(request.reference);
+  const { store, plainHttp, caFile } = request;
+  return {
+    reference,
+    name: formatReference(reference),
+    platform: request.platform === undefined ? hostPlatform() : parsePlatform(request.platform),
+    source: {
+      location: store ?? `${reference.registry}/${reference.repository}`,
+      ...(plainHttp !== undefined && { plainHttp }),
+      ...(caFile !== undefined && { caFile }),
+    },
+  };
+}
+
+/** From a reference to one platform's manifest, by way of its index if it has one. */
+async function readOriginal(
+  client: RegistryClient,
+  { reference, platform }: Wanted,
+  signal: AbortSignal,
+): Promise<Original> {
+  const read = async (target: string | Descriptor) => {
+    const { bytes, mediaType } = await client.manifest(target, signal);
+    return { digest: digestOf(bytes), parsed: parseManifest(bytes, mediaType) };
+  };
+  const top = await read(referenceTarget(reference));
+  if (top.parsed.kind === 'manifest') {
+    return { digest: top.digest, manifest: top.parsed, siblings: [] };
+  }
+  const siblings = await listManifests(top.parsed, async (index) => (await read(index)).parsed);
+  const chosen = await read(selectPlatform(siblings, platform));
+  if (chosen.parsed.kind === 'manifest') {
+    return { digest: chosen.digest, manifest: chosen.parsed, siblings };
+  }
+  throw new ThinError('corrupt', `Cannot use ${client}: an index stands where a manifest should`);
+}
+
+/** A config, whole and verified. */
+async function readBlob(
+  client: RegistryClient,
+  blob: Descriptor,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  if (blob.size > limits.manifestBytesMax) {
+    throw new ThinError('corrupt', `Cannot use image config ${blob.digest}: ${blob.size} bytes`);
+  }
+  const pieces: Buffer[] = [];
+  for await (const piece of client.blob(blob, { signal })) pieces.push(piece);
+  return Buffer.concat(pieces);
+}

@@ -1,0 +1,178 @@
+import { byteStringFromText } from '../byte-string.js';
+import type { FileCache } from '../cache/file-cache.js';
+import type { FileOrigin, FileRef } from '../cache/file-origin.js';
+import { type Digest, parseDigest } from '../digest.js';
+import { isThinError, ThinError } from '../errors.js';
+import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
+import { ErofsImage } from '../metadata/erofs-image.js';
+import { resolvePath } from '../metadata/resolve-path.js';
+import { frameSource } from '../store/frame-source.js';
+import type { Store } from '../store/store.js';
+import { ChunkMap } from '../thin/chunk-map.js';
+import type { FetchCounters } from './control-api.js';
+import type { ImageFolder, ImageRecord } from './image-folder.js';
+
+/** Milliseconds for which a read waits for a store that does not answer; then the program sees EIO. */
+const readDeadlineMs = 5 * 60_000;
+/** Bytes of one read of a file for ourselves. */
+const pieceBytes = 1024 * 1024;
+
+/** An image of this node, opened: its tree, and its files through the cache. */
+export class LiveImage {
+  readonly record: ImageRecord;
+  readonly manifest: Digest;
+  readonly config: ImageConfig;
+  /** In shared memory, so that the threads that answer mounts need no copy. */
+  readonly metadata: Buffer;
+  readonly tree: ErofsImage;
+  readonly #cache: FileCache;
+  readonly #origin: FileOrigin;
+  readonly #fetched: () => FetchCounters;
+
+  private constructor(
+    record: ImageRecord,
+    files: { config: Buffer; metadata: Buffer },
+    cache: FileCache,
+    source: { origin: FileOrigin; fetched: () => FetchCounters },
+  ) {
+    this.record = record;
+    this.manifest = parseDigest(record.manifest);
+    this.config = parseImageConfig(files.config);
+    this.metadata = Buffer.from(new SharedArrayBuffer(files.metadata.length));
+    files.metadata.copy(this.metadata);
+    this.tree = ErofsImage.parse(this.metadata);
+    this.#cache = cache;
+    this.#origin = source.origin;
+    this.#fetched = source.fetched;
+  }
+
+  /** @param openStore opens the store of a source when the first byte is needed */
+  static async open(
+    images: ImageFolder,
+    manifest: Digest,
+    cache: FileCache,
+    openStores: () => Promise<Store[]>,
+  ): Promise<LiveImage> {
+    const record = images.get(manifest);
+    if (!record) throw new ThinError('not-found', `Cannot open image ${manifest}: it is not here`);
+    const config = await images.read(manifest, 'config');
+    const metadata = await images.read(manifest, 'metadata');
+    const source =
+      record.kind === 'thin'
+        ? thinSource(
+            record,
+            ChunkMap.parse(await images.read(manifest, 'chunkMap')),
+            await openStores(),
+          )
+        : pulledSource(record);
+    return new LiveImage(record, { config, metadata }, cache, source);
+  }
+
+  get fetched(): FetchCounters {
+    return this.#fetched();
+  }
+
+  readonly readFile = (
+    content: Digest,
+    size: number,
+    offset: number,
+    length: number,
+    signal: AbortSignal,
+  ): Promise<Buffer> => this.#cache.read({ content, size }, offset, length, this.#origin, signal);
+
+  /** The regular file at a path, following symlinks inside the image. */
+  openPath(path: string, signal: AbortSignal): { size: number; bytes: AsyncIterable<Buffer> } {
+    const nid = resolvePath(this.tree, path as ReturnType<typeof byteStringFromText>, {
+      followLast: true,
+    });
+    const inode = this.tree.inode(nid);
+    if (inode.type !== 'file') {
+      throw new ThinError('invalid', `Cannot read ${path}: it is a ${inode.type} (wanted a file)`);
+    }
+    const { content, size } = inode;
+    return { size, bytes: content && size > 0 ? this.#pieces(content, size, signal) : nothing() };
+  }
+
+  /** As `writeBundle` wants it. */
+  async readSmallFile(
+    path: string,
+    bytesMax: number,
+    signal: AbortSignal,
+  ): Promise<Buffer | undefined> {
+    try {
+      const { size, bytes } = this.openPath(byteStringFromText(path), signal);
+      if (size > bytesMax) {
+        throw new ThinError('corrupt', `Cannot use the image's ${path}: it has ${size} bytes`);
+      }
+      const pieces: Buffer[] = [];
+      for await (const piece of bytes) pieces.push(piece);
+      return Buffer.concat(pieces);
+    } catch (error) {
+      if (isThinError(error, 'not-found', 'invalid')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Every distinct content of the tree that has bytes. */
+  *files(): Generator<FileRef> {
+    const seen = new Set<Digest>();
+    const folders = [this.tree.rootNid];
+    for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
+      for (const { name, nid, type } of this.tree.readdir(at)) {
+        if (name === '.' || name === '..') continue;
+        if (type === 'directory') folders.push(nid);
+        if (type !== 'file') continue;
+        const { content, size } = this.tree.inode(nid);
+        if (content === undefined || size === 0 || seen.has(content)) continue;
+        seen.add(content);
+        yield { content, size };
+      }
+    }
+  }
+
+  async *#pieces(content: Digest, size: number, signal: AbortSignal): AsyncGenerator<Buffer> {
+    for (let offset = 0; offset < size; offset += pieceBytes) {
+      yield await this.readFile(content, size, offset, Math.min(pieceBytes, size - offset), signal);
+    }
+  }
+}
+
+async function* nothing(): AsyncGenerator<Buffer> {}
+
+function thinSource(record: ImageRecord, map: ChunkMap, stores: Store[]) {
+  const sizes = new Map(map.packs.map((pack) => [pack.digest, pack.size]));
+  const frames = frameSource({
+    stores,
+    packSize: (pack) => sizes.get(pack),
+    deadlineMs: readDeadlineMs,
+  });
+  const origin: FileOrigin = {
+    id: record.digests.chunkMap ?? record.manifest,
+    chunksOf: (content) => map.chunksOf(content),
+    placementsIn: (frame) => map.placementsIn(frame),
+    fetchFrame: (frame, signal) => frames.fetchFrame(frame, signal),
+  };
+  const fetched = (): FetchCounters => {
+    const total = { requests: 0, bytes: 0, failures: 0 };
+    for (const count of frames.counts()) {
+      total.requests += count.requests;
+      total.bytes += count.bytes;
+      total.failures += count.failures;
+    }
+    return total;
+  };
+  return { origin, fetched };
+}
+
+/** Everything is in the cache, pinned; what is gone nevertheless needs another pull. */
+function pulledSource(record: ImageRecord) {
+  const origin: FileOrigin = {
+    id: record.manifest,
+    chunksOf: () => undefined,
+    placementsIn: () => [],
+    fetchFrame: () => {
+      throw new ThinError('not-found', 'Cannot fetch a frame of an image that has none');
+    },
+  };
+  return { origin, fetched: (): FetchCounters => ({ requests: 0, bytes: 0, failures: 0 }) };
+}
