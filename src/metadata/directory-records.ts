@@ -2,6 +2,7 @@ import type { ByteString } from '../byte-string.js';
 import { blockSize, directoryRecord, slotSize } from './erofs-layout.js';
 import { recordType } from './erofs-node-type.js';
 import { type DirectoryPlan, storedType } from './inode-plan.js';
+import { writeLatin1 } from './write-latin1.js';
 
 /**
  * Cuts a directory's sorted names into blocks; no name crosses a block.
@@ -40,7 +41,7 @@ export function writeRecords(
     out.writeUInt32LE(inode.offset / slotSize, record + directoryRecord.nid);
     out.writeUInt16LE(nameOffset, record + directoryRecord.nameOffset);
     out.writeUInt8(recordType(storedType(inode.node)), record + directoryRecord.type);
-    out.write(name, at + nameOffset, 'latin1');
+    writeLatin1(out, name, at + nameOffset);
     record += directoryRecord.size;
     nameOffset += name.length;
   }

@@ -29,6 +29,10 @@ import {
   writeSharedXattrs,
   writeXattrArea,
 } from './shared-xattrs.js';
+import { writeLatin1 } from './write-latin1.js';
+
+/** Bytes of one call of node:crypto, which takes fewer than 2 GiB. */
+const hashedBytesMax = 2 ** 30;
 
 /**
  * The metadata image of a tree, as FORMAT.md has it: every inode, no file data. The same tree gives
@@ -104,7 +108,7 @@ function writeBody(out: Buffer, plan: InodePlan): void {
   if (layout === dataLayout.chunked) out.writeUInt32LE(noBlock, inlineAt);
   if (node.type === 'symlink') {
     const at = layout === dataLayout.inlineTail ? inlineAt : plan.block * blockSize;
-    out.write(node.target, at, 'latin1');
+    writeLatin1(out, node.target, at);
   }
   if (directory === undefined) return;
   let first = 0;
@@ -142,7 +146,11 @@ function writeSuperblock(out: Buffer, image: ImagePlan, plans: readonly InodePla
  * remember which file a changed one came from.
  */
 function uuidOf(image: Buffer): Buffer {
-  const uuid = createHash('sha256').update(image).digest().subarray(0, uuidSize);
+  const hash = createHash('sha256');
+  for (let at = 0; at < image.length; at += hashedBytesMax) {
+    hash.update(image.subarray(at, at + hashedBytesMax));
+  }
+  const uuid = hash.digest().subarray(0, uuidSize);
   uuid.writeUInt8((uuid.readUInt8(6) & 0x0f) | 0x80, 6);
   uuid.writeUInt8((uuid.readUInt8(8) & 0x3f) | 0x80, 8);
   return uuid;

@@ -1,5 +1,8 @@
 import { ThinError } from '../errors.js';
 
+/** Node 20 cuts the offsets of `toString` to 32 bits with a sign. */
+const plainOffsetMax = 2 ** 31 - 1;
+
 /** The bytes of an image. Every access is checked, whatever the image claims. */
 export class ImageBytes {
   readonly size: number;
@@ -45,6 +48,7 @@ export class ImageBytes {
 
   latin1(at: number, length: number): string {
     this.check(at, length);
+    if (at + length > plainOffsetMax) return this.slice(at, length).toString('latin1');
     return this.#bytes.toString('latin1', at, at + length);
   }
 

@@ -2,6 +2,9 @@ import { sharedXattrsMax, xattrAreaMax, xattrHeader, xattrUnit } from './erofs-l
 import { type InodePlan, refusal } from './inode-plan.js';
 import { entryBytes, type StoredXattr, storedXattrs, writeEntry } from './stored-xattrs.js';
 
+/** Bytes of a value that is looked for in other inodes: labels, ACLs and capabilities have fewer. */
+const sharedValueBytesMax = 256;
+
 /**
  * The xattrs that several inodes have with the same value (SELinux labels, default ACLs), kept once
  * for all of them.
@@ -22,6 +25,7 @@ export function shareXattrs(plans: readonly InodePlan[]): SharedXattrs {
   for (const plan of plans) {
     if (!mayShare(plan)) continue;
     for (const xattr of storedXattrs(plan)) {
+      if (xattr.value.length > sharedValueBytesMax) continue;
       const key = keyOf(xattr);
       const before = seen.get(key);
       if (before === undefined) seen.set(key, xattr);
@@ -32,7 +36,11 @@ export function shareXattrs(plans: readonly InodePlan[]): SharedXattrs {
       bytes += entryBytes(xattr);
     }
   }
-  return { bytes, entries, idOf: (xattr) => ids.get(keyOf(xattr)) };
+  return { bytes, entries, idOf };
+
+  function idOf(xattr: StoredXattr): number | undefined {
+    return xattr.value.length > sharedValueBytesMax ? undefined : ids.get(keyOf(xattr));
+  }
 }
 
 /** Most files have the two overlay xattrs only, whose values are as many as there are contents. */

@@ -12,6 +12,7 @@ import {
   whiteoutDirectoryStandIns,
   whiteoutFileStandIns,
 } from './overlay-xattrs.js';
+import { writeLatin1 } from './write-latin1.js';
 import { splitXattrName, type XattrName } from './xattr-name.js';
 
 /** An xattr as an image has it. */
@@ -68,7 +69,7 @@ export function writeEntry(out: Buffer, at: number, xattr: StoredXattr): number 
   out.writeUInt8(xattr.prefix, at + xattrEntry.prefix);
   out.writeUInt16LE(xattr.value.length, at + xattrEntry.valueLength);
   const nameAt = at + xattrEntry.headerSize;
-  out.write(xattr.name, nameAt, 'latin1');
-  out.write(xattr.value, nameAt + xattr.name.length, 'latin1');
+  writeLatin1(out, xattr.name, nameAt);
+  writeLatin1(out, xattr.value, nameAt + xattr.name.length);
   return at + entryBytes(xattr);
 }

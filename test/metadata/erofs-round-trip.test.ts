@@ -68,13 +68,13 @@ t.test('a tree of any depth is written and read', async (t) => {
 
 t.test('xattrs that many inodes share are written once', async (t) => {
   const label = {
-    'security.selinux': 'system_u:object_r:container_file_t:s0:c123,c456'.repeat(20),
+    'security.selinux': 'system_u:object_r:container_file_t:s0:c123,c456'.repeat(5),
   };
   const children = Object.fromEntries(
     Array.from({ length: 200 }, (_, i) => [`${i}`, file('', { xattrs: label })]),
   );
   const image = writeErofs(directory(children));
-  t.ok(image.length < 200 * 200, `${image.length} bytes`);
+  t.ok(image.length < 200 * 150, `${image.length} bytes`);
   const read = ErofsImage.parse(image);
   const nid = read.lookup(read.rootNid, bytes('17')) ?? 0;
   t.equal(read.xattrs(nid).get(bytes('security.selinux'))?.toString(), label['security.selinux']);

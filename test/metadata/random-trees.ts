@@ -121,8 +121,8 @@ export function flatten(root: DirectoryNode): unknown[] {
   }
   return places.map(([path, node]) => {
     const { xattrs, ...rest } = node;
-    const values = [...xattrs].map(([key, value]) => [key, value.toString('hex')]);
+    const values = [...xattrs].map(([key, value]) => `${key}=${value.toString('hex')}`);
     const plain = { ...rest, ...(node.type === 'directory' && { children: node.children.size }) };
-    return [path, first.get(node), plain, values.sort()];
+    return [path, first.get(node), plain, values.sort((a, b) => (a < b ? -1 : 1))];
   });
 }
