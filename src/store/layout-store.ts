@@ -24,8 +24,9 @@ export function layoutStore(objects: ObjectReader): Store {
       const source = objects.openRange(blobPath(manifest.digest), range, signal);
       return await collect(verified(source, manifest), manifest.size, `manifest from ${objects}`);
     },
-    async referrers(repository, subject, signal) {
-      return await list(subjectPath(repository, subject), signal);
+    async referrers(repository, subject, artifactType, signal) {
+      const listed = await list(subjectPath(repository, subject), signal);
+      return listed.filter((manifest) => manifest.artifactType === artifactType);
     },
     async tagged(repository, tag, signal) {
       return await list(tagPath(repository, tag), signal);

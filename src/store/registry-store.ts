@@ -8,9 +8,6 @@ import { isListed, parseManifestList } from './manifest-list.js';
 import type { Blob, ListedManifest, MountingStore, NewManifest, OpenBytes } from './store.js';
 import { storeError } from './store-error.js';
 
-/** What a thin image's manifest is in a list of referrers. */
-const artifactType = 'application/vnd.thinfs.image.v1';
-
 /**
  * One repository of an OCI registry as a store. The `repository` of its methods is not looked at: thin
  * images lie in the repository that the client was opened for. The client retries by itself.
@@ -45,7 +42,12 @@ export class RegistryStore implements MountingStore {
     );
   }
 
-  async referrers(_: string, subject: Digest, signal: AbortSignal): Promise<ListedManifest[]> {
+  async referrers(
+    _: string,
+    subject: Digest,
+    artifactType: string,
+    signal: AbortSignal,
+  ): Promise<ListedManifest[]> {
     return (await this.#client.referrers(subject, artifactType, signal)).filter(isListed);
   }
 

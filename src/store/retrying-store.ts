@@ -52,9 +52,11 @@ export class RetryingStore implements Store {
   }
 
   referrers(
-    ...[repository, subject, signal]: Parameters<Store['referrers']>
+    ...[repository, subject, artifactType, signal]: Parameters<Store['referrers']>
   ): Promise<ListedManifest[]> {
-    return this.#retry(signal, () => this.#store.referrers(repository, subject, signal));
+    return this.#retry(signal, () =>
+      this.#store.referrers(repository, subject, artifactType, signal),
+    );
   }
 
   tagged(...[repository, tag, signal]: Parameters<Store['tagged']>): Promise<ListedManifest[]> {

@@ -36,8 +36,13 @@ export interface Store {
   /** A whole manifest, verified. */
   readManifest(manifest: Blob, signal: AbortSignal): Promise<Buffer>;
 
-  /** Thin manifests whose subject is the manifest `subject` of an image of `repository`. */
-  referrers(repository: string, subject: Digest, signal: AbortSignal): Promise<ListedManifest[]>;
+  /** Manifests of a type whose subject is the manifest `subject` of an image of `repository`. */
+  referrers(
+    repository: string,
+    subject: Digest,
+    artifactType: string,
+    signal: AbortSignal,
+  ): Promise<ListedManifest[]>;
 
   /** Thin manifests published for a tag, one for each platform; empty if there are none. */
   tagged(repository: string, tag: string, signal: AbortSignal): Promise<ListedManifest[]>;

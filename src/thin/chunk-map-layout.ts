@@ -40,7 +40,7 @@ export interface Counts {
 }
 
 /** Bytes of every section behind the header, in the order of the file. */
-export function sectionSizes(counts: Counts) {
+function sectionSizes(counts: Counts) {
   return {
     packs: counts.packs * packRowSize,
     frameGaps: counts.frames * 8,

@@ -12,7 +12,7 @@ import { type OriginalImage, readOriginalImage } from './original-image.js';
  * so that a node needs nothing more of the original image, and can check that they are what the
  * manifest digest it asked for names.
  */
-export const thinDescriptorVersion = 1;
+const thinDescriptorVersion = 1;
 
 /** Plain bytes per byte on the wire, beyond the first MiB: metadata compresses 10 to 200 times. */
 const wireRatioMax = 1000;

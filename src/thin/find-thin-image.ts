@@ -68,7 +68,7 @@ async function* candidates(
 ): AsyncGenerator<ListedManifest> {
   yield* ofPlatform(siblings.filter(isThin), platform);
   if (manifest !== undefined) {
-    yield* (await store.referrers(repository, manifest, signal)).filter(isThin);
+    yield* (await store.referrers(repository, manifest, thinArtifactType, signal)).filter(isThin);
   }
   if (tag !== undefined) {
     yield* ofPlatform((await store.tagged(repository, tag, signal)).filter(isThin), platform);

@@ -18,7 +18,12 @@ export type ListedManifest = Descriptor & { readonly digest: Digest };
 export interface ThinImageSource {
   openRange(blob: Blob, offset: number, length: number, signal: AbortSignal): AsyncIterable<Buffer>;
   readManifest(manifest: Blob, signal: AbortSignal): Promise<Buffer>;
-  referrers(repository: string, subject: Digest, signal: AbortSignal): Promise<ListedManifest[]>;
+  referrers(
+    repository: string,
+    subject: Digest,
+    artifactType: string,
+    signal: AbortSignal,
+  ): Promise<ListedManifest[]>;
   tagged(repository: string, tag: string, signal: AbortSignal): Promise<ListedManifest[]>;
   toString(): string;
 }

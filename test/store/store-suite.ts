@@ -9,6 +9,7 @@ import type { Blob, Store, WritableStore } from '../../src/store/store.js';
 import { findThinImage } from '../../src/thin/find-thin-image.js';
 import { loadThinImage } from '../../src/thin/load-thin-image.js';
 import { publishThinImage, publishThinTag } from '../../src/thin/publish-thin-image.js';
+import { thinArtifactType } from '../../src/thin/thin-manifest.js';
 import { amd64, bytesFrom, smallImage } from '../thin/small-image.js';
 
 /** One store, as its tests see it. */
@@ -169,13 +170,15 @@ const tests: Readonly<Record<string, (t: Test, store: StoreUnderTest) => Promise
     for (const { content, chunks } of image.files) {
       t.strictSame(loaded.chunkMap.chunksOf(content), chunks);
     }
+    const others = await reader.referrers(repository, image.subject, 'application/other', never);
+    t.strictSame(others, [], 'what is of another type is not listed');
     const again = await publishThinImage(writer, image, never);
     t.strictSame(again, { listed, newBytes: 0 }, 'publishing it again sends nothing');
   },
 
   'an image that nobody published is not found': async (t, { reader, repository }) => {
     const { subject } = await smallImage('never published');
-    t.strictSame(await reader.referrers(repository, subject, never), []);
+    t.strictSame(await reader.referrers(repository, subject, thinArtifactType, never), []);
     t.strictSame(await reader.tagged(repository, 'never', never), []);
     const wanted = { repository, tag: 'never', manifest: subject, platform: amd64 };
     t.equal(await findThinImage(reader, wanted, never), undefined);
