@@ -111,7 +111,8 @@ export class ImageOpener {
     const original = await readOriginal(client, wanted, context.signal);
     const here = this.#images.get(original.digest);
     if (here) return here;
-    return this.#once(original.digest, async () => {
+    // Awaited here: the client must live until the last byte is read.
+    return await this.#once(original.digest, async () => {
       const found = await this.#findThin(original, wanted, context);
       if (found) return this.#keepThin(found, wanted, context);
       return this.#pull(client, original, wanted, context);
