@@ -1,4 +1,5 @@
 import { closeSync, writeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { ControlClient } from '../daemon/control-client.js';
 import { isListening, type StartReport } from '../daemon/start-daemon.js';
@@ -25,8 +26,27 @@ export function addDaemonCommands(program: Command, run: Run): void {
       const { socket } = configOf(flags);
       if (!(await isListening(socket))) return;
       const client = new ControlClient(socket);
+      const { pid } = await client.call('status', {}, { signal: run.signal });
       await client.call('stop', { force: flags.force }, { signal: run.signal });
+      await processEnd(pid, run.signal);
     });
+}
+
+/** Milliseconds between two looks at a process that is not our child, and for it to end. */
+const endPollMs = 20;
+const endDeadlineMs = 60_000;
+
+/** When this returns, another daemon can take the root over. */
+async function processEnd(pid: number, signal: AbortSignal): Promise<void> {
+  for (let waited = 0; waited < endDeadlineMs; waited += endPollMs) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await delay(endPollMs, undefined, { signal });
+  }
+  throw new ThinError('busy', `Cannot stop the daemon: process ${pid} has not ended yet`);
 }
 
 /** Standard descriptor 3: where the command that started us waits for a {@link StartReport}. */

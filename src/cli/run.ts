@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ContainerStart } from '../daemon/control-api.js';
 import type { Held } from '../daemon/control-client.js';
@@ -156,10 +157,17 @@ async function containerRequest(image: string, command: string[], flags: RunFlag
     command,
     remove: flags.rm,
     env: flags.env.flatMap(inheritedVariable),
-    volumes: flags.volume,
+    volumes: flags.volume.map(absoluteVolume),
     readOnly: flags.readOnly,
     terminal: flags.tty === true,
   };
+}
+
+/** The daemon's working directory is not ours. */
+function absoluteVolume(text: string): string {
+  return text.startsWith('.')
+    ? resolve(text.replace(/:.*$/s, '')) + text.replace(/^[^:]*/, '')
+    : text;
 }
 
 /** `NAME` alone takes our value, or is left out when we have none, as docker does. */

@@ -10,6 +10,9 @@ import { fromSystemError, ThinError } from '../errors.js';
 /** Milliseconds for a new daemon to open its cache and listen; rebuilding a lost index takes longest. */
 const startDeadlineMs = 60_000;
 
+/** Threads for disk, decoding and hashing: a hanging disk may hold several, reads go on beside it. */
+const poolSize = '16';
+
 /** What the daemon writes to file descriptor 3 of its parent before it goes on alone. */
 export type StartReport =
   | { readonly ready: true }
@@ -58,7 +61,7 @@ async function spawnDaemon(
       detached: true,
       stdio: ['ignore', log, log, 'pipe'],
       cwd: '/',
-      env: { ...process.env, THINFS_START_REPORT: '1' },
+      env: { UV_THREADPOOL_SIZE: poolSize, ...process.env, THINFS_START_REPORT: '1' },
     },
   );
   closeSync(log);
