@@ -26,6 +26,13 @@ export interface FileOrigin {
   chunksOf(content: Digest): readonly Chunk[] | undefined;
   /** All that a frame's chunks are good for in this image. */
   placementsIn(frame: Frame): readonly Placement[];
-  /** The decoded frame, `plainLength` bytes, not verified. */
-  fetchFrame(frame: Frame, signal: AbortSignal): Promise<Buffer>;
+  /**
+   * The decoded frame, `plainLength` bytes, not verified.
+   * @param options `fresh`: what came before was wrong; past HTTP caches, from elsewhere if it can be
+   */
+  fetchFrame(
+    frame: Frame,
+    signal: AbortSignal,
+    options?: { readonly fresh: boolean },
+  ): Promise<Buffer>;
 }

@@ -117,7 +117,10 @@ export class FrameFlights {
   async #fetch(origin: FileOrigin, frame: Frame, signal: AbortSignal): Promise<VerifiedFrame> {
     const placements = origin.placementsIn(frame);
     for (let attempt = 1; ; attempt++) {
-      const verified = new VerifiedFrame(await origin.fetchFrame(frame, signal), placements);
+      const verified = new VerifiedFrame(
+        await origin.fetchFrame(frame, signal, { fresh: attempt > 1 }),
+        placements,
+      );
       if (verified.sound) return verified;
       this.#wrong++;
       if (attempt === attemptsMax) return verified;

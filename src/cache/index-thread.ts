@@ -1,5 +1,6 @@
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { type ErrorCode, ThinError } from '../errors.js';
+import { startWorker } from '../worker-module.js';
 import type { IndexCalls, IndexMethod } from './index-calls.js';
 import type { CacheLayout } from './layout.js';
 
@@ -51,7 +52,7 @@ export class IndexThread implements CacheIndex {
   }
 
   private constructor(layout: CacheLayout) {
-    this.#worker = startWorker(layout);
+    this.#worker = startWorker('index-worker', import.meta.url, layout);
     this.#worker.on('message', (reply: IndexReply) => this.#answer(reply));
     this.#worker.on('error', (error) => this.#end(error));
     this.#worker.on('exit', (code) => this.#end(new Error(`its thread ended with code ${code}`)));
@@ -105,15 +106,4 @@ export class IndexThread implements CacheIndex {
 
 function unavailable(cause: Error): ThinError {
   return new ThinError('unavailable', `Cannot use cache index: ${cause.message}`, { cause });
-}
-
-/** From TypeScript source (in tests) the loader is registered first: on Node 20 threads lack it. */
-function startWorker(workerData: CacheLayout): Worker {
-  const base = import.meta.url;
-  if (!base.endsWith('.ts')) {
-    return new Worker(new URL('./index-worker.js', base), { workerData });
-  }
-  const module = JSON.stringify(new URL('./index-worker.ts', base).href);
-  const start = `import('tsx/esm/api').then(({ register }) => { register(); return import(${module}); })`;
-  return new Worker(start, { eval: true, execArgv: [], workerData });
 }

@@ -150,7 +150,7 @@ function thinSource(record: ImageRecord, map: ChunkMap, stores: Store[]) {
     id: record.digests.chunkMap ?? record.manifest,
     chunksOf: (content) => map.chunksOf(content),
     placementsIn: (frame) => map.placementsIn(frame),
-    fetchFrame: (frame, signal) => frames.fetchFrame(frame, signal),
+    fetchFrame: (frame, signal, options) => frames.fetchFrame(frame, signal, options),
   };
   const fetched = (): FetchCounters => {
     const total = { requests: 0, bytes: 0, failures: 0 };

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { debuglog } from 'node:util';
 import type { Worker } from 'node:worker_threads';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
+import { startWorker } from '../worker-module.js';
 import { abortConnection } from './connection.js';
 import { guardExit } from './exit-guard.js';
 import { detachPath, mayMount, mountFuse, resolveMountPoint, unmountPath } from './kernel-mount.js';
@@ -12,7 +13,6 @@ import { readBytesMax } from './protocol.js';
 import { ReadForwarder } from './read-forwarder.js';
 import type { TreeServer, TreeServerOptions } from './tree-server.js';
 import type { TreeWorkerData, TreeWorkerReport } from './tree-worker-messages.js';
-import { startWorker } from './worker-module.js';
 
 const debug = debuglog('thinfs:fuse');
 
