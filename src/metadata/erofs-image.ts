@@ -77,7 +77,7 @@ export class ErofsImage {
     this.inodeCount = superblock.inodeCount;
   }
 
-  /** @throws ThinError `corrupt` if this is no image, a damaged one, or one of a newer version. */
+  /** @throws ThinError `corrupt` if this is no image or a damaged one; `invalid` for a newer version. */
   static parse(bytes: Buffer): ErofsImage {
     const checked = new ImageBytes(bytes);
     const image = new ErofsImage(checked, readSuperblock(checked));

@@ -1,3 +1,4 @@
+import { ThinError } from '../errors.js';
 import { crc32c } from './crc32c.js';
 import {
   blockBits,
@@ -19,7 +20,7 @@ export interface Superblock {
   readonly sharedXattrsAt: number;
 }
 
-/** @throws ThinError `corrupt` if this is no image, a damaged one, or one of a newer version */
+/** @throws ThinError `corrupt` if this is no image or a damaged one; `invalid` for a newer version */
 export function readSuperblock(bytes: ImageBytes): Superblock {
   if (bytes.size < blockSize) throw corrupt(`it has ${bytes.size} bytes (wanted ${blockSize})`);
   const at = superblock.at;
@@ -48,12 +49,17 @@ function checkVersion(bytes: ImageBytes): void {
     throw corrupt(`its volume name is ${shown} (wanted ${volumeNamePrefix} and a version)`);
   }
   if (Number(digits) > metadataVersion) {
-    throw corrupt(`its version is ${digits} (wanted at most ${metadataVersion}; update thinfs)`);
+    throw newer(`its version is ${digits} (wanted at most ${metadataVersion})`);
   }
   const features = bytes.u32(superblock.at + superblock.featureIncompat);
   if ((features & ~featureIncompat.chunkedFile) === 0) return;
   const known = hex(featureIncompat.chunkedFile);
-  throw corrupt(`it needs features ${hex(features)} (wanted at most ${known}; update thinfs)`);
+  throw newer(`it needs features ${hex(features)} (wanted at most ${known})`);
+}
+
+/** Not `corrupt`: there is nothing wrong with the bytes, and fetching them again would not help. */
+function newer(what: string): ThinError {
+  return new ThinError('invalid', `Cannot read metadata image: ${what}; a newer thinfs reads it`);
 }
 
 function checksumOf(bytes: ImageBytes): number {
