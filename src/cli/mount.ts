@@ -43,10 +43,13 @@ export function addMountCommands(program: Command, run: Run): void {
     .option('-f, --force', 'detach it although it is busy', false)
     .action(async (folder: string, flags: NodeFlags & { force: boolean }) => {
       const client = await connectDaemon(flags, run.signal);
-      const target = folder.includes('/') || folder.startsWith('.') ? resolve(folder) : folder;
+      const target = mountId.test(folder) ? folder : resolve(folder);
       await client.call('unmount', { target, force: flags.force }, { signal: run.signal });
     });
 }
+
+/** As `thin status` shows them. */
+const mountId = /^[0-9a-f]{12}$/;
 
 interface MountFlags extends ImageFlags {
   readOnly: boolean;
