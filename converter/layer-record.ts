@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { zstdCompress, zstdDecompress } from '../native-bindings/addon.js';
+import { zstdCompress, zstdDecompress } from '../native-bindings/zstd.js';
 import type { ByteString } from '../src/byte-string.js';
 import type { Chunk, FileChunks, Frame } from '../src/chunk/frame.js';
 import { type Digest, isDigest } from '../src/digest.js';

@@ -1,0 +1,93 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import type { Run } from '../src/cli/program.js';
+import { openProgress, progressStyle } from '../src/cli/progress.js';
+import { ThinError } from '../src/errors.js';
+import { baseOf } from './destination.js';
+import { describeResult, jsonResult } from './result-text.js';
+import { addStoreFlags, type StoreFlags, storeOptions } from './store-flags.js';
+import { thinify } from './thinify-image.js';
+
+interface ConvertFlags extends StoreFlags {
+  name?: string;
+  platform?: string;
+  base?: string;
+  force?: boolean;
+  level?: string;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+const examples = `
+Examples:
+  thinify localhost:5000/python:1                        # beside the original
+  thinify localhost:5000/python:1 --to dir:/srv/images
+  thinify oci:./layout:latest --name example/app:1 --to s3://bucket/images
+  thinify docker-archive:app.tar --name localhost:5000/app:1   # pushes the original too
+  thinify verify localhost:5000/python:1`;
+
+export function addConvertCommand(program: Command, run: Run): void {
+  const command = program
+    .command('convert', { isDefault: true })
+    .description('Convert an image and publish its thin form')
+    .argument(
+      '<image>',
+      'registry reference, oci:<layout>[:tag], docker-archive:<tar> or dir:<rootfs>',
+    );
+  addStoreFlags(command)
+    .option('--name <reference>', 'name of the image in the store (default: its own)')
+    .option('--platform <os/arch>', 'one platform of an index (default: all)')
+    .option('--base <reference>', 'refer to chunks of this thin image of the same store')
+    .option('--force', 'convert and publish again what is published')
+    .option('--level <number>', 'zstd level, 1 to 19 (default: 4)')
+    .option('--json', 'events and the result as lines of JSON on standard output')
+    .option('-q, --quiet', 'no progress')
+    .action(async (image: string, flags: ConvertFlags) => {
+      await convert(image, flags, run.signal);
+    });
+  program.addHelpText('after', examples);
+}
+
+/** Where packs wait and the conversion index lies; safe to delete when no converter runs. */
+function cacheFolder(environment: NodeJS.ProcessEnv): string {
+  const { THINFS_CACHE_HOME: own, XDG_CACHE_HOME: user } = environment;
+  return own || join(user || join(homedir(), '.cache'), 'thinfs');
+}
+
+async function convert(image: string, flags: ConvertFlags, signal: AbortSignal): Promise<void> {
+  const { to, name, platform, force } = flags;
+  const level = flags.level === undefined ? undefined : parseLevel(flags.level);
+  const base = flags.base === undefined ? undefined : baseOf(flags.base);
+  const stores = await storeOptions(flags);
+  const start = performance.now();
+  const progress = openProgress(progressStyle(flags));
+  let text: string;
+  try {
+    const result = await thinify({
+      image,
+      to,
+      name,
+      platform,
+      force,
+      level,
+      base,
+      stores,
+      cacheFolder: cacheFolder(process.env),
+      signal,
+      progress,
+    });
+    const seconds = (performance.now() - start) / 1000;
+    text = flags.json ? jsonResult(result, seconds) : describeResult(result, seconds);
+  } finally {
+    progress.close();
+  }
+  process.stdout.write(text);
+}
+
+/** What zstd's own levels are, without those that need memory by the hundred MiB. */
+function parseLevel(text: string): number {
+  const level = Number(text);
+  if (Number.isInteger(level) && level >= 1 && level <= 19) return level;
+  throw new ThinError('invalid', `Cannot use --level ${text}: wanted 1 to 19`);
+}

@@ -1,0 +1,111 @@
+import type { Pack } from '../src/chunk/frame.js';
+import type { Digest } from '../src/digest.js';
+import { isThinError, ThinError } from '../src/errors.js';
+import type { Platform } from '../src/image/descriptor.js';
+import { mediaTypes } from '../src/image/media-type.js';
+import type { MountingStore, WritableStore } from '../src/store/store.js';
+import { findThinImage } from '../src/thin/find-thin-image.js';
+import type { ListedManifest } from '../src/thin/image-store.js';
+import { loadThinImage } from '../src/thin/load-thin-image.js';
+import { inParallel } from '../src/thin/parallel.js';
+import { thinArtifactType } from '../src/thin/thin-manifest.js';
+import type { ConversionIndex } from './conversion-index.js';
+import type { FindChunk } from './known-chunks.js';
+
+/** Questions of a store at a time: each is one round trip. */
+const questionsMax = 8;
+
+/** Where thin images are published, and what is known of it. */
+export interface Target {
+  readonly store: WritableStore & Partial<Pick<MountingStore, 'mountBlob'>>;
+  /** Names the store in the conversion index. */
+  readonly key: string;
+  /** Registry host and repository of the original image. */
+  readonly repository: string;
+  readonly tag: string | undefined;
+  readonly index: ConversionIndex;
+}
+
+/** The thin image of a manifest, if it is published and complete. */
+export async function publishedImage(
+  { store, repository }: Target,
+  image: { readonly digest: Digest; readonly platform: Platform },
+  signal: AbortSignal,
+): Promise<ListedManifest | undefined> {
+  const { digest: manifest, platform } = image;
+  const found = await usable(findThinImage(store, { repository, manifest, platform }, signal));
+  if (!found) return undefined;
+  const { metadata, chunkMap, packs } = found.descriptor;
+  let missing = 0;
+  await inParallel([metadata, chunkMap, ...packs], questionsMax, signal, async (blob, aborted) => {
+    if (!(await store.hasBlob(blob, aborted))) missing += 1;
+  });
+  if (missing > 0) return undefined;
+  return {
+    ...found.manifest,
+    mediaType: mediaTypes.ociManifest,
+    artifactType: thinArtifactType,
+    platform: found.descriptor.image.platform,
+  };
+}
+
+/** What cannot be used is as good as nothing: it is published anew. */
+async function usable<T>(wanted: Promise<T>): Promise<T | undefined> {
+  try {
+    return await wanted;
+  } catch (error) {
+    if (isThinError(error, 'corrupt', 'invalid', 'not-found')) return undefined;
+    throw error;
+  }
+}
+
+/** The packs that the index has for the store; those that the store has lost are forgotten. */
+export async function presentPacks(
+  { store, key, index }: Target,
+  signal: AbortSignal,
+): Promise<Pack[]> {
+  const lost = new Set<Digest>();
+  const packs = index.packs(key);
+  await inParallel(packs, questionsMax, signal, async (pack, aborted) => {
+    if (!(await store.hasBlob(pack, aborted))) lost.add(pack.digest);
+  });
+  for (const digest of lost) index.forgetPack(key, digest);
+  return packs.filter(({ digest }) => !lost.has(digest));
+}
+
+export interface BaseImage {
+  readonly find: FindChunk;
+  readonly packs: readonly Pack[];
+}
+
+/** The chunks of the thin image that a tag has in the store; undefined if there is none for us. */
+export async function taggedImage(
+  store: WritableStore,
+  repository: string,
+  tag: string,
+  platform: Platform,
+  signal: AbortSignal,
+): Promise<BaseImage | undefined> {
+  const found = await usable(findThinImage(store, { repository, tag, platform }, signal));
+  if (!found) return undefined;
+  const loaded = await usable(loadThinImage(store, found.descriptor, signal));
+  if (!loaded) return undefined;
+  const { chunkMap } = loaded;
+  return { find: (digest) => chunkMap.find(digest), packs: chunkMap.packs };
+}
+
+/** As {@link taggedImage}, when the user named the image. */
+export async function namedBase(
+  target: Target,
+  base: { readonly repository: string; readonly tag: string },
+  platform: Platform,
+  signal: AbortSignal,
+): Promise<BaseImage> {
+  const { store } = target;
+  const image = await taggedImage(store, base.repository, base.tag, platform, signal);
+  if (image) return image;
+  throw new ThinError(
+    'not-found',
+    `Cannot use base ${base.repository}:${base.tag}: ${store} has no thin image of it`,
+  );
+}

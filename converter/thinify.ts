@@ -1,0 +1,15 @@
+#!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node
+import type { Command } from 'commander';
+import { type Run, rootCommand, runProgram } from '../src/cli/program.js';
+import { addConvertCommand } from './convert-command.js';
+
+const description =
+  'Convert container images so that thin can start them before they are downloaded.';
+
+function buildThinify(run: Run): Command {
+  const program = rootCommand('thinify', description);
+  addConvertCommand(program, run);
+  return program;
+}
+
+await runProgram(buildThinify, process.argv);
