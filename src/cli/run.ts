@@ -1,4 +1,4 @@
-import { resolve, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ContainerStart } from '../daemon/control-api.js';
 import type { Held } from '../daemon/control-client.js';
@@ -168,12 +168,6 @@ function absoluteVolume(text: string): string {
   return text.startsWith('.')
     ? resolve(text.replace(/:.*$/s, '')) + text.replace(/^[^:]*/, '')
     : text;
-}
-
-/** The daemon's working directory is not ours. */
-function absoluteVolume(text: string): string {
-  const [hostPath = '', ...rest] = text.split(':');
-  return hostPath === '' ? text : [resolve(hostPath), ...rest].join(':');
 }
 
 /** `NAME` alone takes our value, or is left out when we have none, as docker does. */
