@@ -39,7 +39,7 @@ export interface ConvertedImage {
   readonly bytesUploaded: number;
   /** Bytes on the wire of packs that the store had already. */
   readonly bytesReused: number;
-  /** Bytes of everything that the thin image refers to. */
+  /** Bytes of the frames that the image's files are in: what all of it costs on the wire. */
   readonly publishedBytes: number;
 }
 
@@ -177,6 +177,10 @@ function summary(
 ): ConvertedImage {
   const sum = (numbers: readonly number[]) => numbers.reduce((total, one) => total + one, 0);
   const chunks = new Set(files.flatMap((file) => file.chunks.map(({ digest }) => digest)));
+  const frames = new Map<string, number>();
+  for (const { frame } of files.flatMap((file) => file.chunks)) {
+    frames.set(`${frame.pack} ${frame.offset}`, frame.length);
+  }
   const reused = packs.filter(({ digest }) => !sent.has(digest));
   return {
     published,
@@ -185,6 +189,6 @@ function summary(
     plainBytes: sum(files.map(({ size }) => size)),
     bytesUploaded,
     bytesReused: sum(reused.map(({ size }) => size)),
-    publishedBytes: sum(packs.map(({ size }) => size)),
+    publishedBytes: sum([...frames.values()]),
   };
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node
 import type { Command } from 'commander';
 import { type Run, rootCommand, runProgram } from '../src/cli/program.js';
+import { addCheckCommands } from './check-commands.js';
 import { addConvertCommand } from './convert-command.js';
 
 const description =
@@ -9,6 +10,7 @@ const description =
 function buildThinify(run: Run): Command {
   const program = rootCommand('thinify', description);
   addConvertCommand(program, run);
+  addCheckCommands(program, run);
   return program;
 }
 
