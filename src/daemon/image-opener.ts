@@ -5,6 +5,7 @@ import type { Descriptor, Platform } from '../image/descriptor.js';
 import { imageLayers, parseImageConfig } from '../image/image-config.js';
 import { listManifests } from '../image/image-list.js';
 import { type Manifest, parseManifest } from '../image/manifest.js';
+import { manifestMediaTypes } from '../image/media-type.js';
 import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../image/platform.js';
 import {
   formatReference,
@@ -110,7 +111,10 @@ export class ImageOpener {
     });
     const original = await readOriginal(client, wanted, context.signal);
     const here = this.#images.get(original.digest);
-    if (here) return here;
+    if (here) {
+      checkPlatform(original, parsePlatform(here.platform), wanted);
+      return here;
+    }
     // Awaited here: the client must live until the last byte is read.
     return await this.#once(original.digest, async () => {
       const found = await this.#findThin(original, wanted, context);
@@ -196,7 +200,9 @@ export class ImageOpener {
   ): Promise<ImageRecord> {
     const { signal } = context;
     const configBytes = await readBlob(client, original.manifest.config, signal);
-    const layers = imageLayers(original.manifest, parseImageConfig(configBytes));
+    const config = parseImageConfig(configBytes);
+    checkPlatform(original, config, wanted);
+    const layers = imageLayers(original.manifest, config);
     const total = layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
     context.note(
       `${wanted.name} has no thin form: pulling ${layers.length} layers, ${formatSize(total)}, in full`,
@@ -278,6 +284,14 @@ async function readOriginal(
     return { digest: chosen.digest, manifest: chosen.parsed, siblings };
   }
   throw new ThinError('corrupt', `Cannot use ${client}: an index stands where a manifest should`);
+}
+
+/** An image without an index is made for whatever its config says. @throws ThinError `not-found` */
+function checkPlatform({ digest }: Original, stated: Platform, { platform }: Wanted): void {
+  const { os, architecture, variant } = stated;
+  const own = { os, architecture, ...(variant !== undefined && { variant }) };
+  const [mediaType = ''] = manifestMediaTypes;
+  selectPlatform([{ mediaType, digest, size: 0, platform: own }], platform);
 }
 
 /** A config, whole and verified. */

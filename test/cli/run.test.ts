@@ -89,7 +89,7 @@ t.test('volumes', async (t) => {
   const script = 'cat /v/file && echo written > /v/new';
   const written = await run(['-v', `${folder}/data:/v`], ['sh', '-c', script]);
   t.same([written.code, written.stdout], [0, 'of the host'], written.stderr);
-  const fromHere = ['-v', './data:/v', '-v', 'data/new:/single:ro'];
+  const fromHere = ['-v', './data:/v', '-v', './data/new:/single:ro'];
   const relative = await run(fromHere, ['cat', '/v/new', '/single'], { cwd: folder });
   t.equal(relative.stdout, 'written\nwritten\n', relative.stderr);
   const readOnly = await run(['-v', `${folder}/data:/v:ro`], ['touch', '/v/new']);
