@@ -41,6 +41,8 @@ export class ControlClient {
   ): Promise<Held<ControlResults[M]>> {
     const { request, response } = await this.#send('POST', `/v1/${method}`, options.signal, body);
     const lines = createInterface({ input: response });
+    // A daemon that dies while it holds something for us: the next call tells.
+    lines.on('error', () => {});
     try {
       for await (const line of lines) {
         // The daemon is this same program: its lines need no schema.
