@@ -94,6 +94,8 @@ export interface StartedCommand {
   readonly ended: Promise<{ readonly code: number | null; readonly signal: string | null }>;
   /** All that it has written to standard output. */
   output(): string;
+  /** And to standard error. */
+  errors(): string;
   kill(signal: NodeJS.Signals): void;
   /** Resolves when standard output has `text`. */
   printed(text: string): Promise<void>;
@@ -103,9 +105,12 @@ export interface StartedCommand {
 export function startThin(t: Test, node: TestNode, args: readonly string[]): StartedCommand {
   const child = spawn(process.execPath, [thinProgram, ...args], {
     env: { ...process.env, ...node.env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
-  let output = '';
+  let [output, errors] = ['', ''];
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text;
+  });
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;
   });
@@ -117,6 +122,7 @@ export function startThin(t: Test, node: TestNode, args: readonly string[]): Sta
     pid: child.pid ?? 0,
     ended,
     output: () => output,
+    errors: () => errors,
     kill: (signal) => child.kill(signal),
     printed: (text) => until(`${args.join(' ')} prints ${text}`, () => output.includes(text)),
   };

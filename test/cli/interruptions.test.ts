@@ -1,0 +1,129 @@
+import t from 'tap';
+import { startRegistry } from '../support/docker-registry.js';
+import { pushToRegistry, testImage } from '../support/images.js';
+import { runCommand } from '../support/run-command.js';
+import { mountsBelow, startNode, startThin, thinProgram, until } from './test-node.js';
+
+const registry = await startRegistry(t);
+const image = `${registry.host}/busybox:1`;
+await pushToRegistry(await testImage('busybox'), image);
+const node = startNode(t);
+
+const waiting = 'echo ready; while sleep 0.05; do :; done; exit 50';
+
+t.test('signals reach the command, which decides', async (t) => {
+  const script = `trap 'echo told; exit 5' TERM; trap 'echo counted' USR1; ${waiting}`;
+  const handler = startThin(t, node, ['run', '--rm', image, 'sh', '-c', script]);
+  await handler.printed('ready');
+  handler.kill('SIGUSR1');
+  await handler.printed('counted');
+  handler.kill('SIGTERM');
+  t.same(await handler.ended, { code: 5, signal: null });
+  t.match(handler.output(), /told\n$/);
+  t.strictSame((await node.status()).mounts, []);
+});
+
+t.test('a command without a handler ends with 128 and the signal', async (t) => {
+  // The first process of a container has no default handlers; its child has.
+  const script = `trap 'kill $!; wait $!; exit $?' TERM INT; sleep 1000 & echo ready; wait $!`;
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const command = startThin(t, node, ['run', '--rm', image, 'sh', '-c', script]);
+    await command.printed('ready');
+    command.kill(signal);
+    t.same(await command.ended, { code: 143, signal: null }, signal);
+  }
+});
+
+t.test('a real terminal', async (t) => {
+  const script =
+    'tty; test -t 0 && test -t 1 && echo both; stty size; read line; echo "<$line>"; exit 6';
+  const { stdout, code } = await onTerminal(
+    ['run', '--rm', '-q', '-it', image, 'sh', '-c', script],
+    'typed\n',
+  );
+  t.equal(code, 6, stdout);
+  t.match(stdout, /\/dev\/pts\/0\r\nboth\r\n33 99\r\n/, 'of the size of ours');
+  t.match(stdout, /<typed>/);
+  const refused = await node.thin(['run', '--rm', '-t', image, 'true']);
+  t.equal(refused.code, 2, 'not without one');
+});
+
+t.test('Ctrl-C at the terminal', async (t) => {
+  const script = `trap 'echo interrupted; exit 9' INT; ${waiting}`;
+  const typed = await onTerminal(['run', '--rm', '-q', '-it', image, 'sh', '-c', script], '\x03');
+  t.match(typed.stdout, /interrupted/);
+  t.equal(typed.code, 9);
+  t.strictSame((await node.status()).mounts, []);
+});
+
+t.test('a command that is killed leaves its container to end by itself', async (t) => {
+  const folder = t.testdir({});
+  const script = 'echo ready; while [ ! -e /v/end ]; do sleep 0.05; done; echo done > /v/result';
+  const flags = ['--rm', '--name', 'orphan', '-v', `${folder}:/v`];
+  const killed = startThin(t, node, ['run', ...flags, image, 'sh', '-c', script]);
+  await killed.printed('ready');
+  killed.kill('SIGKILL');
+  t.equal((await node.status()).mounts[0]?.id, 'orphan', 'it runs on');
+  t.equal((await node.thin(['rm', 'orphan'])).code, 8, 'and cannot be removed');
+  t.equal((await node.thin(['daemon', 'stop'])).code, 8, 'nor its daemon stopped');
+  await runCommand('touch', [`${folder}/end`]);
+  await until('the container is forgotten', async () => (await node.status()).mounts.length === 0);
+  t.equal((await runCommand('cat', [`${folder}/result`])).stdout, 'done\n');
+  t.strictSame(mountsBelow(`${node.root}/containers`), []);
+});
+
+t.test('a daemon that is killed under a running container', async (t) => {
+  const running = startThin(t, node, ['run', '--name', 'cut', image, 'sh', '-c', waiting]);
+  await running.printed('ready');
+  const { pid } = await node.status();
+  process.kill(pid, 'SIGKILL');
+  const again = await node.thin(['run', '--rm', '-q', image, 'echo', 'recovered']);
+  t.equal(again.stdout, 'recovered\n', again.stderr);
+  running.kill('SIGTERM');
+  const { code } = await running.ended;
+  t.notMatch(running.errors(), /\n {4}at /, 'an error, no stack');
+  t.ok(code !== 0 && code !== 1, `no success, and no defect: ${code}`);
+  t.strictSame((await node.status()).mounts, []);
+  t.strictSame(mountsBelow(node.root), []);
+});
+
+t.test('one daemon to a root', async (t) => {
+  const second = await node.thin(['daemon', 'run']);
+  t.equal(second.code, 8);
+  t.match(second.stderr, /^error: .*\n$/m);
+  const { pid } = await node.status();
+  await node.stop();
+  const commands = await Promise.all([node.status(), node.status(), node.status()]);
+  t.equal(new Set(commands.map((status) => status.pid)).size, 1, 'three commands, one daemon');
+  t.not(commands[0]?.pid, pid, 'a new one');
+  t.equal((await node.thin(['daemon', 'start'])).code, 0);
+});
+
+/** Runs thin on a terminal of 33 lines and 99 columns; `keys` are typed when it first prints. */
+async function onTerminal(args: readonly string[], keys: string) {
+  const program = `
+import os, pty, sys, struct, fcntl, termios
+keys = sys.argv[1].encode()
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 99, 0, 0))
+    os.execv(sys.argv[2], sys.argv[2:])
+output = b''
+while True:
+    try:
+        piece = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not piece:
+        break
+    output += piece
+    if keys and (b'ready' in output or b'33 99' in output):
+        os.write(terminal, keys)
+        keys = b''
+sys.stdout.write(output.decode(errors='replace'))
+sys.stdout.flush()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`;
+  const words = ['-c', program, keys, process.execPath, thinProgram, ...args];
+  return await runCommand('python3', words, { mayFail: true, timeoutMs: 30_000, env: node.env });
+}
