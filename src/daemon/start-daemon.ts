@@ -3,12 +3,14 @@ import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as deadline } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { NodeConfig } from '../config.js';
 import { fromSystemError, ThinError } from '../errors.js';
 
 /** Milliseconds for a new daemon to open its cache and listen; rebuilding a lost index takes longest. */
 const startDeadlineMs = 60_000;
+/** Milliseconds before a root that was in use is tried again. */
+const busyPauseMs = 50;
 
 /** Threads for disk, decoding and hashing: a hanging disk may hold several, reads go on beside it. */
 const poolSize = '16';
@@ -28,12 +30,16 @@ export async function ensureDaemon(
   program: string,
   signal: AbortSignal,
 ): Promise<void> {
-  if (await isListening(config.socket)) return;
-  const report = await spawnDaemon(config, program, signal);
-  if (report.ready) return;
-  // Another command may have started one in the same moment; the root's lock lets only one live.
-  if (report.code === 'busy' && (await isListening(config.socket))) return;
-  throw new ThinError('unavailable', `Cannot start the daemon: ${report.message}`);
+  const deadline = Date.now() + startDeadlineMs;
+  while (!(await isListening(config.socket))) {
+    const report = await spawnDaemon(config, program, signal);
+    if (report.ready) return;
+    // Another one has the root's lock: it will listen soon, or it is ending and the next try wins.
+    if (report.code !== 'busy' || Date.now() > deadline) {
+      throw new ThinError('unavailable', `Cannot start the daemon: ${report.message}`);
+    }
+    await delay(busyPauseMs, undefined, { signal }).catch(() => {});
+  }
 }
 
 /** True if something accepts connections on the Unix socket. */
@@ -70,7 +76,7 @@ async function spawnDaemon(
   if (!report || !('resume' in report))
     throw new ThinError('unavailable', 'Cannot start the daemon');
   const timer = new AbortController();
-  const late = deadline(startDeadlineMs, '', { signal: timer.signal, ref: true }).catch(() => '');
+  const late = delay(startDeadlineMs, '', { signal: timer.signal, ref: true }).catch(() => '');
   const aborted = new Promise<string>((resolve) => {
     signal.addEventListener('abort', () => resolve(''), { once: true });
   });
