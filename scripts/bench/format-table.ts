@@ -1,7 +1,18 @@
-import type { ContenderResult, MeasurementResult } from './measurement.js';
+import {
+  type ContenderResult,
+  type Figure,
+  isEnough,
+  type MeasurementResult,
+} from './measurement.js';
 
-/** A measurement as lines for people: the median of each contender, its range, its ratio. */
-export function formatTable({ name, unit, limit, contenders }: MeasurementResult): string {
+/** A measurement as lines for people: the contenders, then the figures. */
+export function formatTable(result: MeasurementResult): string {
+  const figures = result.figures.map((figure) => `  ${formatFigure(figure)}\n`).join('');
+  return `${result.name}\n${result.contenders.length > 0 ? formatContenders(result) : ''}${figures}`;
+}
+
+/** The median of each contender, its range, its ratio. */
+function formatContenders({ unit, limit, contenders }: MeasurementResult): string {
   const rows = contenders.map((contender) => [
     contender.name,
     formatNumber(contender.median),
@@ -20,7 +31,14 @@ export function formatTable({ name, unit, limit, contenders }: MeasurementResult
       .join('  ')
       .trimEnd(),
   );
-  return `${name}\n${lines.map((line) => `  ${line}\n`).join('')}`;
+  return lines.map((line) => `  ${line}\n`).join('');
+}
+
+function formatFigure(figure: Figure): string {
+  const { name, unit, value, most } = figure;
+  const number = Number.isInteger(value) ? formatNumber(value) : value.toFixed(2);
+  const wanted = most === undefined ? '' : ` (wanted at most ${most})`;
+  return `${name}: ${number}${unit && ` ${unit}`}${wanted}${isEnough(figure) ? '' : ' OVER THE LIMIT'}`;
 }
 
 function verdict({ ratio, withinLimit }: ContenderResult, isLimited: boolean): string {
@@ -30,7 +48,9 @@ function verdict({ ratio, withinLimit }: ContenderResult, isLimited: boolean): s
 
 /** Whole numbers, in groups of three. */
 function formatNumber(value: number): string {
-  return value.toFixed(value < 10 ? 1 : 0).replace(/\B(?=(\d{3})+(?!\d|\.))/g, ' ');
+  return value
+    .toFixed(value < 10 && !Number.isInteger(value) ? 1 : 0)
+    .replace(/\B(?=(\d{3})+(?!\d|\.))/g, ' ');
 }
 
 function pad(cell: string, width: number, column: number): string {

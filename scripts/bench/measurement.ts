@@ -13,12 +13,23 @@ export interface Limit {
   readonly extra?: number;
 }
 
+/** One number beside the comparison: counted, not raced. */
+export interface Figure {
+  readonly name: string;
+  readonly unit: string;
+  readonly value: number;
+  /** What is wanted at most, where something is. */
+  readonly most?: number;
+}
+
 /** A measurement that is ready to run; contenders that have something to undo are closed. */
 export interface OpenMeasurement extends AsyncDisposable {
-  readonly unit: 'ms' | 'bytes' | 'requests';
-  /** The first is the baseline. */
-  readonly contenders: readonly [Contender, ...Contender[]];
+  readonly unit: 'ms' | 'bytes' | 'requests' | 'differences';
+  /** The first is the baseline. None where only figures are wanted. */
+  readonly contenders: readonly Contender[];
   readonly limit?: Limit;
+  /** Asked for once, after the last run: what the runs collected, or what needs no rounds. */
+  readonly figures?: () => Promise<readonly Figure[]>;
 }
 
 export interface Measurement {
@@ -42,6 +53,7 @@ export interface MeasurementResult {
   readonly unit: OpenMeasurement['unit'];
   readonly limit?: Limit;
   readonly contenders: readonly ContenderResult[];
+  readonly figures: readonly Figure[];
 }
 
 /**
@@ -49,7 +61,7 @@ export interface MeasurementResult {
  * round from one round to the next, so that whatever else the machine does meets them alike.
  */
 export async function measure(
-  { contenders, unit, limit }: OpenMeasurement,
+  { contenders, unit, limit, figures }: OpenMeasurement,
   name: string,
   rounds: number,
 ): Promise<MeasurementResult> {
@@ -75,7 +87,8 @@ export async function measure(
       withinLimit: at === 0 || isWithin(limit ?? {}, middle, baseline),
     };
   });
-  return { name, unit, ...(limit && { limit }), contenders: results };
+  const counted = (await figures?.()) ?? [];
+  return { name, unit, ...(limit && { limit }), contenders: results, figures: counted };
 }
 
 /** Of an even number of values, the mean of the two in the middle; of none, NaN. */
@@ -84,6 +97,15 @@ export function median(values: readonly number[]): number {
   const middle = Math.floor(sorted.length / 2);
   const [above = Number.NaN, below = Number.NaN] = [sorted[middle], sorted[middle - 1]];
   return sorted.length % 2 === 1 ? above : (above + below) / 2;
+}
+
+/** True if every contender and every figure is where it is wanted. */
+export function isMet({ contenders, figures }: MeasurementResult): boolean {
+  return contenders.every(({ withinLimit }) => withinLimit) && figures.every(isEnough);
+}
+
+export function isEnough({ value, most }: Figure): boolean {
+  return most === undefined || value <= most;
 }
 
 /** Milliseconds that `work` takes. */

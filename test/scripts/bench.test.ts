@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { formatTable } from '../../scripts/bench/format-table.js';
-import { measure, median, type OpenMeasurement } from '../../scripts/bench/measurement.js';
+import { isMet, measure, median, type OpenMeasurement } from '../../scripts/bench/measurement.js';
 import { withScratchDisk } from '../../scripts/bench/scratch-disk.js';
 import { runCommand } from '../support/run-command.js';
 
@@ -60,11 +60,28 @@ t.test('limits are of medians, by ratio and by difference', async (t) => {
 t.test('a contender that measures nothing is over every limit', async (t) => {
   const opened = measurement([], { ratio: 100 });
   const result = await measure(
-    { ...opened, contenders: [opened.contenders[0], contender('no', [], [])] },
+    { ...opened, contenders: [...opened.contenders.slice(0, 1), contender('no', [], [])] },
     'm',
     3,
   );
   t.equal(result.contenders[1]?.withinLimit, false);
+});
+
+t.test('figures need no contenders, and have limits of their own', async (t) => {
+  for (const [value, met] of [
+    [2, true],
+    [2.01, false],
+    [Number.NaN, false],
+  ] as const) {
+    const figure = { name: 'ratio', unit: '', value, most: 2 };
+    const figures = async () => [figure, { name: 'told', unit: 'bytes', value: 1_234_567 }];
+    const opened = { ...measurement([], undefined), contenders: [], figures };
+    const result = await measure(opened, 'm', 3);
+    t.strictSame(result.contenders, []);
+    t.equal(isMet(result), met);
+    t.equal(formatTable(result).includes('OVER THE LIMIT'), !met);
+    t.match(formatTable(result), 'told: 1 234 567 bytes');
+  }
 });
 
 t.test('median', async (t) => {
