@@ -39,6 +39,8 @@ export interface ImageFlags extends NodeFlags {
   pull?: string;
   plainHttp?: boolean;
   caFile?: string;
+  s3Endpoint?: string;
+  s3Region?: string;
   username?: string;
   passwordStdin?: boolean;
 }
@@ -53,6 +55,9 @@ export function addImageFlags(command: Command): Command {
     .option('--pull <when>', 'ask the store: missing, always or never', 'missing')
     .option('--plain-http', 'speak HTTP to the registry (automatic for localhost)')
     .option('--ca-file <file>', "PEM certificates to trust beside the system's")
+    .option('--no-plain-http', 'speak HTTPS to a registry on localhost')
+    .option('--s3-endpoint <url>', "URL of another S3 service than AWS's")
+    .option('--s3-region <region>', "region of the bucket (default: AWS's usual places)")
     .option('--username <name>', 'registry user (default: ~/.docker/config.json)')
     .option('--password-stdin', 'read the registry password from standard input');
   return command;
@@ -77,6 +82,8 @@ export async function imageRequest(reference: string, flags: ImageFlags): Promis
     ...(flags.store !== undefined && { store: absoluteStore(flags.store) }),
     ...(flags.plainHttp !== undefined && { plainHttp: flags.plainHttp }),
     ...(flags.caFile !== undefined && { caFile: resolve(flags.caFile) }),
+    ...(flags.s3Endpoint !== undefined && { s3Endpoint: flags.s3Endpoint }),
+    ...(flags.s3Region !== undefined && { s3Region: flags.s3Region }),
     ...(flags.username !== undefined && {
       username: flags.username,
       password: await readPassword(),

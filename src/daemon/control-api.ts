@@ -15,6 +15,9 @@ const imageRequest = z.object({
   pull: z.enum(['missing', 'always', 'never']).default('missing'),
   plainHttp: z.boolean().optional(),
   caFile: z.string().optional(),
+  /** Of another S3 service than AWS's. */
+  s3Endpoint: z.string().optional(),
+  s3Region: z.string().optional(),
   username: z.string().optional(),
   password: z.string().optional(),
 });

@@ -32,6 +32,8 @@ const imageSource = z.object({
   location: z.string(),
   plainHttp: z.boolean().optional(),
   caFile: z.string().optional(),
+  s3Endpoint: z.string().optional(),
+  s3Region: z.string().optional(),
 });
 
 const imageRecord = z.object({

@@ -251,7 +251,7 @@ export class ImageOpener {
 
 function readRequest(request: ImageRequest): Wanted {
   const reference = parseReference(request.reference);
-  const { store, plainHttp, caFile } = request;
+  const { store, plainHttp, caFile, s3Endpoint, s3Region } = request;
   return {
     reference,
     name: formatReference(reference),
@@ -260,6 +260,8 @@ function readRequest(request: ImageRequest): Wanted {
       location: store ?? `${reference.registry}/${reference.repository}`,
       ...(plainHttp !== undefined && { plainHttp }),
       ...(caFile !== undefined && { caFile }),
+      ...(s3Endpoint !== undefined && { s3Endpoint }),
+      ...(s3Region !== undefined && { s3Region }),
     },
   };
 }

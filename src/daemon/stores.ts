@@ -35,7 +35,8 @@ export class Stores implements AsyncDisposable {
         plainHttp: source.plainHttp,
         ca,
       };
-      opening = openStore(source.location, { registry, http: {} }, signal);
+      const s3 = { endpoint: source.s3Endpoint, region: source.s3Region };
+      opening = openStore(source.location, { registry, http: { ca }, s3 }, signal);
       this.#opened.set(key, opening);
       opening.catch(() => this.#opened.delete(key));
     }
@@ -51,6 +52,7 @@ export class Stores implements AsyncDisposable {
   }
 }
 
-function keyOf({ location, plainHttp, caFile }: ImageSource): string {
-  return JSON.stringify([location, plainHttp, caFile]);
+function keyOf(source: ImageSource): string {
+  const { location, plainHttp, caFile, s3Endpoint, s3Region } = source;
+  return JSON.stringify([location, plainHttp, caFile, s3Endpoint, s3Region]);
 }
