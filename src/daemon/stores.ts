@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { fromSystemError } from '../errors.js';
 import type { CredentialChoice } from '../registry/registry-session.js';
 import { type OpenedStore, openStore } from '../store/open-store.js';
 import type { Store } from '../store/store.js';
@@ -29,14 +31,7 @@ export class Stores implements AsyncDisposable {
     const key = keyOf(source);
     let opening = this.#opened.get(key);
     if (!opening) {
-      const ca = source.caFile;
-      const registry = {
-        credentials: this.credentials(source),
-        plainHttp: source.plainHttp,
-        ca,
-      };
-      const s3 = { endpoint: source.s3Endpoint, region: source.s3Region };
-      opening = openStore(source.location, { registry, http: { ca }, s3 }, signal);
+      opening = openSource(source, this.credentials(source), signal);
       this.#opened.set(key, opening);
       opening.catch(() => this.#opened.delete(key));
     }
@@ -49,6 +44,28 @@ export class Stores implements AsyncDisposable {
     for (const result of opened) {
       if (result.status === 'fulfilled') await result.value[Symbol.asyncDispose]();
     }
+  }
+}
+
+async function openSource(
+  source: ImageSource,
+  credentials: CredentialChoice,
+  signal: AbortSignal,
+): Promise<OpenedStore<Store>> {
+  const { location, plainHttp, caFile, s3Endpoint, s3Region } = source;
+  const options = {
+    registry: { credentials, plainHttp, ca: caFile },
+    http: { ca: caFile === undefined ? undefined : await readAuthorities(caFile) },
+    s3: { endpoint: s3Endpoint, region: s3Region },
+  };
+  return openStore(location, options, signal);
+}
+
+async function readAuthorities(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw fromSystemError(`Cannot read certificates ${path}`, error);
   }
 }
 
