@@ -167,6 +167,22 @@ function u64(value: number): Buffer {
   return bytes;
 }
 
+t.test('names out of order, or twice, are found out', async (t) => {
+  for (const [name, other] of [
+    ['b', 'z'],
+    ['c', 'b'],
+  ] as const) {
+    const image = writeErofs(directory({ [`${name}-name`]: file(), 'd-name': file() }));
+    image.write(other, image.indexOf(`${name}-name`), 'latin1');
+    const read = ErofsImage.parse(signed(image));
+    if (other === 'b') t.equal(read.readdir(read.rootNid).length, 2, 'still in order');
+    else t.throws(() => read.readdir(read.rootNid), { code: 'corrupt', message: /out of order/ });
+  }
+  const twice = writeErofs(directory({ 'c-name': file(), 'd-name': file() }));
+  twice.write('d', twice.indexOf('c-name'), 'latin1');
+  t.throws(() => toTree(ErofsImage.parse(signed(twice))), { message: /out of order/ });
+});
+
 t.test('directories that share their bytes do not multiply the work', async (t) => {
   const names = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`d${i}`, directory()]));
   const files = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`f${i}`, file()]));
