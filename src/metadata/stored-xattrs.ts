@@ -25,7 +25,7 @@ export interface StoredXattr extends XattrName {
  * namespace Linux does not have are left out, as no file on Linux can have them.
  */
 export function storedXattrs(plan: InodePlan): StoredXattr[] {
-  const { node, directory } = plan;
+  const { node } = plan;
   const stored: StoredXattr[] = [];
   if (node.type === 'file' && node.size > 0) {
     push(stored, redirectXattr, redirectTo(node.content));
@@ -46,11 +46,11 @@ export function storedXattrs(plan: InodePlan): StoredXattr[] {
   for (const { name, value } of added) push(stored, standInXattr(name), value as ByteString);
   push(stored, addedXattr, added.map(({ name }) => name).join(',') as ByteString);
   return stored;
+}
 
-  function standInsOf(at: InodePlan): readonly StandIn[] | undefined {
-    if (directory?.holdsWhiteout) return whiteoutDirectoryStandIns;
-    return isWhiteout(at.node) ? whiteoutFileStandIns : undefined;
-  }
+function standInsOf({ node, directory }: InodePlan): readonly StandIn[] | undefined {
+  if (directory?.holdsWhiteout) return whiteoutDirectoryStandIns;
+  return isWhiteout(node) ? whiteoutFileStandIns : undefined;
 }
 
 function push(stored: StoredXattr[], fullName: ByteString, value: ByteString): void {

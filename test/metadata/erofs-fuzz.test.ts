@@ -102,7 +102,7 @@ t.test('a changed image gives answers or an error, and soon', async () => {
       }
       useAll(signed(image));
     }),
-    { numRuns: 250 },
+    { numRuns: 150 },
   );
 });
 
