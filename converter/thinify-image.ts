@@ -51,7 +51,7 @@ export async function thinify(options: ThinifyOptions): Promise<ThinifyResult> {
   const { image, to, name, stores, signal, cacheFolder } = options;
   using spool = Spool.open(cacheFolder);
   using index = ConversionIndex.open(cacheFolder);
-  const { content, inRegistry } = await openImage(image, stores);
+  const { content, inRegistry } = await openImage(image, stores, spool, signal);
   await using _ = content;
   const destination = destinationOf({ own: content.name, inRegistry, to, name });
   await using opened = await openWritableStore(destination.location, stores, signal);
