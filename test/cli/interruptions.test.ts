@@ -4,6 +4,7 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { mountsBelow, startNode, startThin, thinProgram, until } from './test-node.js';
 
+t.setTimeout(120_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const image = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), image);

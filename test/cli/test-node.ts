@@ -20,6 +20,8 @@ const pollTimeoutMs = 30_000;
 const commandMs = 60_000;
 
 export interface TestNode {
+  /** For what the test needs beside the node's state; mounts below it are looked for at the end. */
+  readonly folder: string;
   readonly root: string;
   /** Environment of commands that are started in another way. */
   readonly env: Readonly<Record<string, string>>;
@@ -32,7 +34,8 @@ export interface TestNode {
 
 /** A node with a state of its own; when the test ends its daemon is gone, and nothing is mounted. */
 export function startNode(t: Test, environment: Readonly<Record<string, string>> = {}): TestNode {
-  const root = mkdtempSync(join(tmpdir(), 'thinfs-cli-'));
+  const folder = mkdtempSync(join(tmpdir(), 'thinfs-cli-'));
+  const root = join(folder, 'state');
   const env = { THINFS_ROOT: root, THINFS_FREE_SPACE: '0', ...environment };
   const thin: TestNode['thin'] = (args, options) => {
     const call = { timeoutMs: commandMs, mayFail: true, ...options };
@@ -53,11 +56,11 @@ export function startNode(t: Test, environment: Readonly<Record<string, string>>
   };
   t.teardown(async () => {
     await stop();
-    const left = mountsBelow(root);
-    rmSync(root, { recursive: true, force: true });
+    const left = mountsBelow(folder);
+    rmSync(folder, { recursive: true, force: true });
     t.strictSame(left, [], 'nothing is left mounted');
   });
-  return { root, env, thin, status, stop };
+  return { folder, root, env, thin, status, stop };
 }
 
 /** Polls until `condition` holds. @throws Error if it does not in time */
