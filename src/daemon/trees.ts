@@ -31,6 +31,8 @@ export class Trees implements AsyncDisposable {
   readonly #cache: FileCache;
   readonly #log: Logger;
   readonly #shared = new Map<string, SharedTree>();
+  /** Settled when the files of a tree count as unused again. */
+  readonly #releases = new WeakMap<TreeServer, Promise<void>>();
 
   constructor(runFolder: string, cache: FileCache, log: Logger) {
     this.#folder = join(runFolder, 'trees');
@@ -78,6 +80,7 @@ export class Trees implements AsyncDisposable {
     clearTimeout(tree.idle);
     const server = await tree.opening.catch(() => undefined);
     await server?.[Symbol.asyncDispose]();
+    if (server) await this.#releases.get(server);
   }
 
   async #openShared(image: LiveImage, key: string): Promise<TreeServer> {
@@ -114,10 +117,11 @@ export class Trees implements AsyncDisposable {
         },
         (reason) => this.#log.warn({ mountPoint, reason }, 'second-best mount'),
       );
-      void server.ended.then((error) => {
+      const release = server.ended.then((error) => {
         if (error) this.#log.error({ mountPoint, reason: describeError(error) }, 'mount ended');
         return released();
       });
+      this.#releases.set(server, release);
       return server;
     } catch (error) {
       await released();
