@@ -136,10 +136,10 @@ export class MergeTree {
     path: ByteString,
     isHidden?: (path: ByteString) => boolean,
   ): readonly Step[] | undefined {
-    const todo = path.split('/').reverse();
+    const remaining = path.split('/').reverse();
     const steps: Step[] = [];
     let links = 0;
-    for (let name = todo.pop(); name !== undefined; name = todo.pop()) {
+    for (let name = remaining.pop(); name !== undefined; name = remaining.pop()) {
       if (links > 0) this.#countLinkStep(path);
       if (name === '' || name === '.') continue;
       if (name === '..') {
@@ -153,7 +153,7 @@ export class MergeTree {
         links += 1;
         if (links > linksFollowedMax) throw unmergeable(path, 'leads through too many symlinks');
         if (child.target.startsWith('/')) steps.length = 0;
-        for (const component of child.target.split('/').reverse()) todo.push(component);
+        for (const component of child.target.split('/').reverse()) remaining.push(component);
       } else if (child === undefined || child.type === 'directory') {
         steps.push({ name: name as ByteString, directory: child });
       } else {
