@@ -58,7 +58,7 @@ export function startNode(t: Test, environment: Readonly<Record<string, string>>
     await stop();
     const left = mountsBelow(folder);
     rmSync(folder, { recursive: true, force: true });
-    t.strictSame(left, [], 'nothing is left mounted');
+    if (left.length > 0) throw new Error(`left mounted: ${left.join(', ')}`);
   });
   return { folder, root, env, thin, status, stop };
 }
