@@ -119,16 +119,6 @@ export class ConversionIndex {
     };
   }
 
-  /** Stores whose layer of that digest was converted by this version of the converter. */
-  storesOfLayer(layer: string, converter: string): string[] {
-    return this.#database
-      .prepare<[string, string], { store: string }>(
-        'SELECT store FROM layers WHERE layer = ? AND converter = ? ORDER BY store',
-      )
-      .all(layer, converter)
-      .map(({ store }) => store);
-  }
-
   async layer(
     store: string,
     layer: string,

@@ -3,7 +3,7 @@ import type { Digest } from '../src/digest.js';
 import { isThinError, ThinError } from '../src/errors.js';
 import type { Platform } from '../src/image/descriptor.js';
 import { mediaTypes } from '../src/image/media-type.js';
-import type { MountingStore, WritableStore } from '../src/store/store.js';
+import type { Blob, MountingStore, WritableStore } from '../src/store/store.js';
 import { findThinImage } from '../src/thin/find-thin-image.js';
 import type { ListedManifest } from '../src/thin/image-store.js';
 import { loadThinImage } from '../src/thin/load-thin-image.js';
@@ -36,17 +36,27 @@ export async function publishedImage(
   const found = await usable(findThinImage(store, { repository, manifest, platform }, signal));
   if (!found) return undefined;
   const { metadata, chunkMap, packs } = found.descriptor;
-  let missing = 0;
-  await inParallel([metadata, chunkMap, ...packs], questionsMax, signal, async (blob, aborted) => {
-    if (!(await store.hasBlob(blob, aborted))) missing += 1;
-  });
-  if (missing > 0) return undefined;
+  const lost = await lostBlobs(store, [metadata, chunkMap, ...packs], signal);
+  if (lost.size > 0) return undefined;
   return {
     ...found.manifest,
     mediaType: mediaTypes.ociManifest,
     artifactType: thinArtifactType,
     platform: found.descriptor.image.platform,
   };
+}
+
+/** Those of some blobs that a store does not have. */
+async function lostBlobs(
+  store: WritableStore,
+  blobs: readonly Blob[],
+  signal: AbortSignal,
+): Promise<Set<Digest>> {
+  const lost = new Set<Digest>();
+  await inParallel(blobs, questionsMax, signal, async (blob, aborted) => {
+    if (!(await store.hasBlob(blob, aborted))) lost.add(blob.digest);
+  });
+  return lost;
 }
 
 /** What cannot be used is as good as nothing: it is published anew. */
@@ -64,11 +74,8 @@ export async function presentPacks(
   { store, key, index }: Target,
   signal: AbortSignal,
 ): Promise<Pack[]> {
-  const lost = new Set<Digest>();
   const packs = index.packs(key);
-  await inParallel(packs, questionsMax, signal, async (pack, aborted) => {
-    if (!(await store.hasBlob(pack, aborted))) lost.add(pack.digest);
-  });
+  const lost = await lostBlobs(store, packs, signal);
   for (const digest of lost) index.forgetPack(key, digest);
   return packs.filter(({ digest }) => !lost.has(digest));
 }
@@ -91,7 +98,12 @@ export async function taggedImage(
   const loaded = await usable(loadThinImage(store, found.descriptor, signal));
   if (!loaded) return undefined;
   const { chunkMap } = loaded;
-  return { find: (digest) => chunkMap.find(digest), packs: chunkMap.packs };
+  const lost = await lostBlobs(store, chunkMap.packs, signal);
+  const find = (digest: Digest) => {
+    const chunk = chunkMap.find(digest);
+    return chunk && lost.has(chunk.frame.pack) ? undefined : chunk;
+  };
+  return { find, packs: chunkMap.packs.filter(({ digest }) => !lost.has(digest)) };
 }
 
 /** As {@link taggedImage}, when the user named the image. */
@@ -101,7 +113,13 @@ export async function namedBase(
   platform: Platform,
   signal: AbortSignal,
 ): Promise<BaseImage> {
-  const { store } = target;
+  const { store, repository } = target;
+  if (store.mountBlob !== undefined && base.repository !== repository) {
+    throw new ThinError(
+      'invalid',
+      `Cannot use base ${base.repository}:${base.tag}: it is in another repository (wanted ${repository})`,
+    );
+  }
   const image = await taggedImage(store, base.repository, base.tag, platform, signal);
   if (image) return image;
   throw new ThinError(

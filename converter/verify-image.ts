@@ -71,8 +71,12 @@ class Verification {
       files = this.#walk(ErofsImage.parse(loaded.metadata));
       const { chunkMap } = loaded;
       this.#checkLists(files, chunkMap);
+      const frames = framesByPack(chunkMap);
       for (const pack of descriptor.packs) {
-        await this.#check(`pack ${pack.digest}`, () => this.#checkPack(pack, chunkMap, files));
+        const cutter = new FrameCutter(frames.get(pack.digest) ?? []);
+        await this.#check(`pack ${pack.digest}`, () =>
+          this.#checkPack(pack, cutter, chunkMap, files),
+        );
       }
       await this.#checkFiles(files, chunkMap);
     });
@@ -123,11 +127,11 @@ class Verification {
 
   async #checkPack(
     pack: Pack,
+    cutter: FrameCutter,
     chunkMap: ChunkMap,
     files: ReadonlyMap<Digest, ShownFile>,
   ): Promise<void> {
     const { signal, onProgress } = this.#options;
-    const cutter = new FrameCutter(framesOf(chunkMap, pack.digest));
     let done = 0;
     for await (const bytes of openVerified(this.#store, pack, signal)) {
       for (const { frame, bytes: packed } of cutter.push(bytes)) {
@@ -205,15 +209,18 @@ function bytesOfChunk(plain: Buffer, { offsetInFrame, length }: Chunk): Buffer {
   return plain.subarray(offsetInFrame, offsetInFrame + length);
 }
 
-/** Frames of a pack that the chunk map refers to, by their offset. */
-function framesOf(chunkMap: ChunkMap, pack: Digest): Frame[] {
-  const frames = new Map<number, Frame>();
+/** The frames of each pack that the chunk map refers to, by their offset. */
+function framesByPack(chunkMap: ChunkMap): Map<Digest, Frame[]> {
+  const packs = new Map<Digest, Map<number, Frame>>();
   for (const { content } of chunkMap.files()) {
     for (const { frame } of chunkMap.chunksOf(content) ?? []) {
-      if (frame.pack === pack) frames.set(frame.offset, frame);
+      const frames = packs.get(frame.pack) ?? new Map<number, Frame>();
+      packs.set(frame.pack, frames.set(frame.offset, frame));
     }
   }
-  return [...frames.values()].sort((a, b) => a.offset - b.offset);
+  const sorted = (frames: ReadonlyMap<number, Frame>) =>
+    [...frames.values()].sort((a, b) => a.offset - b.offset);
+  return new Map([...packs].map(([pack, frames]) => [pack, sorted(frames)]));
 }
 
 function shown(path: ByteString): string {

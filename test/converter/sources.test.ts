@@ -5,7 +5,7 @@ import { hostPlatform } from '../../src/image/platform.js';
 import { openStore } from '../../src/store/open-store.js';
 import { findThinImage } from '../../src/thin/find-thin-image.js';
 import { loadThinImage } from '../../src/thin/load-thin-image.js';
-import { extractImage } from '../support/extract-image.js';
+import { extractWithTar } from '../support/extract-image.js';
 import { layoutTag, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { convert, testFolder } from './thinify-runs.js';
@@ -48,7 +48,7 @@ for (const name of ['busybox', 'torture'] as const) {
     const image = await testImage(name);
     const folder = testFolder(t);
     const extracted = join(folder, 'extracted');
-    await extractImage(image, extracted);
+    await extractWithTar(image, extracted);
     const [one, two] = [`dir:${join(folder, 'one')}`, `dir:${join(folder, 'two')}`];
     await convert(folder, { image: `oci:${image.layout}`, name: 'test/image:1', to: one });
     const words = { image: `dir:${extracted}`, name: 'test/image:1', to: two };
