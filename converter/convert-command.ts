@@ -20,6 +20,8 @@ interface ConvertFlags extends StoreFlags {
 }
 
 const examples = `
+thinify <image> is short for thinify convert <image>, whose options thinify convert --help lists.
+
 Examples:
   thinify localhost:5000/python:1                        # beside the original
   thinify localhost:5000/python:1 --to dir:/srv/images

@@ -1,15 +1,11 @@
-import type { FileChunks } from '../src/chunk/frame.js';
+import type { FileChunks, Frame } from '../src/chunk/frame.js';
 import { type Digest, digestOf } from '../src/digest.js';
 import { ThinError } from '../src/errors.js';
 import type { DirectoryNode } from '../src/image/tree.js';
 import { writeErofs } from '../src/metadata/erofs-writer.js';
 import { mergeLayers } from '../src/metadata/merge.js';
 import { encodeChunkMap } from '../src/thin/chunk-map-encoder.js';
-import {
-  type NewPack,
-  type PublishedThinImage,
-  publishThinImage,
-} from '../src/thin/publish-thin-image.js';
+import { type PublishedThinImage, publishThinImage } from '../src/thin/publish-thin-image.js';
 import { convertLayer } from './convert-layer.js';
 import { KnownChunks } from './known-chunks.js';
 import type { ConvertedLayer } from './layer-record.js';
@@ -37,7 +33,7 @@ export interface ConvertedImage {
   /** Plain bytes of all files of the image's tree. */
   readonly plainBytes: number;
   readonly bytesUploaded: number;
-  /** Bytes on the wire of packs that the store had already. */
+  /** Bytes on the wire of frames that the store had already. */
   readonly bytesReused: number;
   /** Bytes of the frames that the image's files are in: what all of it costs on the wire. */
   readonly publishedBytes: number;
@@ -83,7 +79,7 @@ export async function convertImage(
     },
     options.signal,
   );
-  return summary(listed, files, packs, uploads.sentBytes + newBytes, uploads.sent);
+  return summary(listed, files, uploads.sentBytes + newBytes, uploads.sent);
 }
 
 async function knownChunks(
@@ -171,24 +167,23 @@ function contentsOf(root: DirectoryNode): Set<Digest> {
 function summary(
   published: PublishedThinImage['listed'],
   files: readonly FileChunks[],
-  packs: readonly NewPack[],
   bytesUploaded: number,
   sent: ReadonlySet<Digest>,
 ): ConvertedImage {
   const sum = (numbers: readonly number[]) => numbers.reduce((total, one) => total + one, 0);
   const chunks = new Set(files.flatMap((file) => file.chunks.map(({ digest }) => digest)));
-  const frames = new Map<string, number>();
+  const frames = new Map<string, Frame>();
   for (const { frame } of files.flatMap((file) => file.chunks)) {
-    frames.set(`${frame.pack} ${frame.offset}`, frame.length);
+    frames.set(`${frame.pack} ${frame.offset}`, frame);
   }
-  const reused = packs.filter(({ digest }) => !sent.has(digest));
+  const reused = [...frames.values()].filter(({ pack }) => !sent.has(pack));
   return {
     published,
     files: files.length,
     chunks: chunks.size,
     plainBytes: sum(files.map(({ size }) => size)),
     bytesUploaded,
-    bytesReused: sum(reused.map(({ size }) => size)),
-    publishedBytes: sum([...frames.values()]),
+    bytesReused: sum(reused.map(({ length }) => length)),
+    publishedBytes: sum([...frames.values()].map(({ length }) => length)),
   };
 }
