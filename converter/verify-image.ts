@@ -178,13 +178,16 @@ class Verification {
     const frames = frameSource({ stores: [this.#store], packSize, deadlineMs: 0 });
     const decoded = new LRUCache<string, Buffer>({ max: framesKept });
     const several = [...files].filter(([content]) => (chunkMap.chunksOf(content)?.length ?? 0) > 1);
-    for (const [index, [content, { path }]] of several.entries()) {
+    const total = several.reduce((sum, [, { size }]) => sum + size, 0);
+    let done = 0;
+    for (const [content, { path, size }] of several) {
       await this.#check(shown(path), async () => {
         const chunks = chunkMap.chunksOf(content) ?? [];
         if ((await this.#hashFile(chunks, frames, decoded)) === content) return;
         this.#problem(`${shown(path)}: its chunks together are not ${content}`);
       });
-      this.#options.onProgress('large files', index + 1, several.length);
+      done += size;
+      this.#options.onProgress('large files', done, total);
     }
   }
 

@@ -193,3 +193,17 @@ t.test('verify names what is wrong', async (t) => {
   t.match(bad.stdout, new RegExp(pack), 'the pack is named');
   t.match(bad.stdout, /\/bin\/busybox|\/usr\/bin\/busybox/, 'and a file');
 });
+
+t.test('--base: chunks of an image that this machine did not convert', async (t) => {
+  const { layout } = await testImage('busybox');
+  const folder = testFolder(t);
+  const to = `dir:${join(folder, 'store')}`;
+  const image = `oci:${layout}`;
+  await convert(join(folder, 'one'), { image, name, to });
+  const elsewhere = join(folder, 'two');
+  const base = { repository: 'docker.io/test/image', tag: '1' };
+  const based = await convert(elsewhere, { image, name: 'test/other:1', to, base });
+  t.ok(based.bytesReused > 10 * based.bytesUploaded, 'its chunks are there');
+  const missing = { image, name: 'test/third:1', to, base: { ...base, tag: '2' } };
+  await t.rejects(convert(elsewhere, missing), { code: 'not-found', message: /Cannot use base/ });
+});
