@@ -20,10 +20,10 @@ const fullNameAnnotation = 'io.containerd.image.name';
  */
 export async function layoutContent(location: string): Promise<ImageContent> {
   const { folder, tag } = await splitLocation(location);
-  const index = parseManifest(
-    await readSmall(join(folder, 'index.json')),
-    mediaTypes.ociIndex,
-  ) as ImageIndex;
+  const index = parseManifest(await readSmall(join(folder, 'index.json')), mediaTypes.ociIndex);
+  if (index.kind !== 'index') {
+    throw new ThinError('corrupt', `Cannot read oci:${location}: index.json is no index`);
+  }
   const entry = chooseEntry(index, location, tag);
   return {
     name: entry.annotations?.[fullNameAnnotation] ?? nameOf(entry),
