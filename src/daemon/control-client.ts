@@ -74,7 +74,12 @@ export class ControlClient {
       const { code, message } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
       throw new ThinError(errorCode(code), String(message));
     }
-    yield* response as AsyncIterable<Buffer>;
+    try {
+      yield* response as AsyncIterable<Buffer>;
+    } catch (error) {
+      if (isAbort(error, signal)) throw canceled(error);
+      throw new ThinError('unavailable', `Cannot read ${path}: it broke off`, { cause: error });
+    }
   }
 
   async #send(

@@ -111,8 +111,13 @@ export class ControlServer {
   ): Promise<void> {
     const [manifest, path] = [query.get('manifest') ?? '', query.get('path') ?? ''];
     const { size, bytes } = await this.#readFile(manifest, path, signal);
+    const pieces = bytes[Symbol.asyncIterator]();
+    // Most failures show before the first byte, where they can still be told.
+    const first = await pieces.next();
     response.writeHead(200, { 'content-length': size });
-    await pipeline(bytes, response);
+    await pipeline(async function* () {
+      for (let piece = first; !piece.done; piece = await pieces.next()) yield piece.value;
+    }, response);
   }
 
   async #call(
