@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { ContainerStart } from '../daemon/control-api.js';
 import type { Held } from '../daemon/control-client.js';
 import { ThinError } from '../errors.js';
-import { runContainer } from '../mount/runc.js';
+import type { runContainer as RunContainer } from '../mount/runc.js';
 import { parseSize } from '../units.js';
 import {
   addImageFlags,
@@ -87,6 +87,8 @@ async function runInContainer(
 ): Promise<number> {
   const request = await containerRequest(image, command, flags);
   const client = await connectDaemon(flags, run.signal);
+  // Loaded while the daemon works: a third of the time that this command takes to load.
+  const runtime = import('../mount/runc.js');
   const progress = openProgress(flags.quiet ? 'quiet' : process.stderr.isTTY ? 'bars' : 'lines');
   let held: Held<ContainerStart>;
   try {
@@ -97,7 +99,7 @@ async function runInContainer(
   }
   let exitCode = exitCodeOfSignal('SIGKILL');
   try {
-    exitCode = await runForeground(held.result, flags, run);
+    exitCode = await runForeground((await runtime).runContainer, held.result, flags, run);
   } finally {
     run.interrupts.forwardTo(() => {});
     const { signal } = new AbortController();
@@ -117,7 +119,12 @@ const forwardedSignals = [
   'SIGCONT',
 ] as const;
 
-async function runForeground(start: ContainerStart, flags: RunFlags, run: Run): Promise<number> {
+async function runForeground(
+  runContainer: typeof RunContainer,
+  start: ContainerStart,
+  flags: RunFlags,
+  run: Run,
+): Promise<number> {
   const container = runContainer({
     id: start.id,
     bundle: start.bundle,
