@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { constants as access, accessSync, writeFileSync } from 'node:fs';
+import { constants as access, accessSync, existsSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -166,6 +166,8 @@ export async function killContainer(key: ContainerKey, signal: NodeJS.Signals): 
 
 /** Ends a container, whatever it does, and forgets it. That it is not there is no error. */
 export async function deleteContainer(key: ContainerKey): Promise<void> {
+  // What ran in the foreground is forgotten by the runtime itself: spare a program's start.
+  if (!existsSync(join(key.root, key.id))) return;
   const result = await runRuntime(key, ['delete', '--force', key.id]);
   if (result.code === 0 || (await containerState(key)) === undefined) return;
   throw new ThinError('unavailable', `Cannot delete container ${key.id}: ${result.stderr}`);
