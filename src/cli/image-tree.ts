@@ -3,8 +3,7 @@ import type { Command } from 'commander';
 import { type ByteString, byteStringFromText } from '../byte-string.js';
 import type { ImageSummary } from '../daemon/control-api.js';
 import type { ControlClient } from '../daemon/control-client.js';
-import { diffImages } from '../metadata/diff-images.js';
-import { ErofsImage } from '../metadata/erofs-image.js';
+import type { ErofsImage } from '../metadata/erofs-image.js';
 import { resolvePath } from '../metadata/resolve-path.js';
 import {
   addImageFlags,
@@ -58,6 +57,7 @@ export function addImageTreeCommands(program: Command, run: Run): void {
     .action(async (older: string, newer: string, flags: ImageFlags & { json?: boolean }) => {
       const left = await openTree(older, flags, run.signal);
       const right = await openTree(newer, flags, run.signal);
+      const { diffImages } = await import('../metadata/diff-images.js');
       for (const difference of diffImages(left.tree, right.tree)) {
         process.stdout.write(differenceText(difference, flags.json === true));
       }
@@ -82,7 +82,9 @@ export async function openTree(
   try {
     const onEvent = showEvents(progress);
     const summary = await client.call('image.open', request, { signal, onEvent });
-    return { client, summary, tree: ErofsImage.parse(await readFile(summary.metadataPath)) };
+    // Loaded by the commands that read it: `thin run` starts without.
+    const { ErofsImage: Image } = await import('../metadata/erofs-image.js');
+    return { client, summary, tree: Image.parse(await readFile(summary.metadataPath)) };
   } finally {
     progress.close();
   }
