@@ -109,6 +109,11 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
     return this.#use.hold();
   }
 
+  /** Files count as in use no longer only because they were read a moment ago. */
+  forgetRecentUse(): void {
+    this.#use.forgetRecent();
+  }
+
   admit(bytes: number): boolean {
     const admitted = this.budget.admit(bytes);
     if (!admitted || this.budget.demand.needed > 0) this.evictor.request();

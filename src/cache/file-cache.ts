@@ -261,6 +261,7 @@ export class FileCache implements AsyncDisposable {
   /** Forgets images that are neither kept nor mounted by a living process, and their files. */
   async gc({ keepImages }: { readonly keepImages: Iterable<string> }): Promise<GcResult> {
     await this.#ledger.refresh();
+    this.#ledger.forgetRecentUse();
     return this.#upkeep.gc(keepImages);
   }
 

@@ -35,6 +35,12 @@ export class FileUse {
     return this.#held.has(content) || this.#current.has(content) || this.#previous.has(content);
   }
 
+  /** From now on only holds count: a user who removes what nothing uses need not wait. */
+  forgetRecent(): void {
+    this.#current = new Set();
+    this.#previous = new Set();
+  }
+
   hold(): FileHold {
     const contents = new Set<Digest>();
     return {

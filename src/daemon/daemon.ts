@@ -80,6 +80,8 @@ export class Daemon implements AsyncDisposable {
       const live = new LiveImages(images, cache, stores);
       const trees = owned.use(new Trees(runFolder, cache, log));
       const mounts = owned.use(new Mounts(root, trees));
+      const detached = await mounts.detachLeftovers();
+      if (detached.length > 0) log.warn({ detached }, 'a dead daemon left these mounts');
       const containers = owned.use(await Containers.open(root, runFolder, trees));
       const opener = new ImageOpener(images, stores, cache);
       const parts = { cache, images, live, opener, trees, mounts, containers };

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mount, mountFlags } from '../../native-bindings/mount-calls.js';
 import { fromSystemError, ThinError } from '../errors.js';
-import { detachPath, resolveMountPoint, unmountPath } from '../fuse/kernel-mount.js';
+import { detachPath, mountSource, resolveMountPoint, unmountPath } from '../fuse/kernel-mount.js';
+import { findMount } from '../fuse/mount-table.js';
 import { mountOverlay } from '../mount/overlay.js';
 import type { MountSummary } from './control-api.js';
 import type { LiveImage } from './live-image.js';
@@ -26,6 +27,23 @@ export class Mounts implements AsyncDisposable {
   constructor(root: string, trees: Trees) {
     this.#folder = join(root, 'mounts');
     this.#trees = trees;
+  }
+
+  /** Takes away what a killed daemon left at people's mount points. @returns these */
+  async detachLeftovers(): Promise<string[]> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const detached: string[] = [];
+    for (const id of await readdir(this.#folder)) {
+      const directory = join(this.#folder, id);
+      const target = await readFile(join(directory, targetFile), 'utf8').catch(() => undefined);
+      if (target !== undefined && (await isMounted(target))) {
+        await detachPath(target);
+        detached.push(target);
+      }
+      await detachPath(join(directory, 'merged')).catch(() => {});
+      await rm(directory, { recursive: true, force: true });
+    }
+    return detached;
   }
 
   list(): MountSummary[] {
@@ -60,8 +78,17 @@ export class Mounts implements AsyncDisposable {
 
   async #mountTree(image: LiveImage, base: Omit<MountSummary, 'server'>): Promise<ActiveMount> {
     const { target } = base;
-    const server = await this.#trees.mount(image, target, 'image');
-    void server.ended.then(() => this.#active.delete(target));
+    const directory = join(this.#folder, base.id);
+    await recordTarget(directory, target);
+    const forget = (): Promise<void> => rm(directory, { recursive: true, force: true });
+    const server = await this.#trees.mount(image, target, 'image').catch(async (error) => {
+      await forget();
+      throw error;
+    });
+    void server.ended.then(() => {
+      this.#active.delete(target);
+      return forget();
+    });
     return {
       summary: { ...base, server: server.implementation },
       unmount: () => server.unmount(),
@@ -81,6 +108,7 @@ export class Mounts implements AsyncDisposable {
       tree.release();
     };
     try {
+      await recordTarget(directory, target);
       const overlay = await mountOverlay({ lower: tree.mountPoint, directory });
       await mount({ source: overlay.merged, target, type: '', flags: mountFlags.bind });
     } catch (error) {
@@ -120,6 +148,24 @@ export class Mounts implements AsyncDisposable {
       await active.detach();
     }
   }
+}
+
+/** In a mount's folder: where it is, for whoever cleans up after a killed daemon. */
+const targetFile = 'target';
+
+async function recordTarget(directory: string, target: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await writeFile(join(directory, targetFile), target);
+  } catch (error) {
+    throw fromSystemError(`Cannot keep the state of a mount in ${directory}`, error);
+  }
+}
+
+/** True for a mount of ours: something else may have come to the same place since. */
+async function isMounted(target: string): Promise<boolean> {
+  const found = await findMount(target);
+  return found !== undefined && found.source === mountSource;
 }
 
 /** Hiding what is in a folder is hardly ever meant. */

@@ -57,7 +57,7 @@ t.test('a pack with a wrong byte is never shown', async (t) => {
   t.match(await other.thin(own), { code: 0, stdout: /^root:/ }, 'what is whole can be read');
 });
 
-t.test('a daemon that was killed leaves nothing behind in its own folders', async (t) => {
+t.test('a daemon that was killed leaves nothing behind', async (t) => {
   const target = join(node.folder, 'mounted');
   t.equal((await node.thin(['mount', image, target])).code, 0);
   t.equal(readFileSync(join(target, 'etc/group'), 'utf8').slice(0, 5), 'root:');
@@ -68,7 +68,7 @@ t.test('a daemon that was killed leaves nothing behind in its own folders', asyn
   t.not((await node.status()).pid, pid);
   t.strictSame((await node.status()).mounts, []);
   t.strictSame(mountsBelow(node.root), [], 'no writable layer is mounted');
-  await runCommand('umount', ['--lazy', target]);
+  t.strictSame(mountsBelow(node.folder), [], "nor is it at people's mount points");
 });
 
 t.test('damaged metadata is fetched again', async (t) => {
