@@ -3,9 +3,9 @@ import { constants as access, accessSync, existsSync, writeFileSync } from 'node
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { z } from 'zod';
 import { fromSystemError, ThinError } from '../errors.js';
 import { type ProgramResult, runProgram } from '../fuse/run-program.js';
+import type { ContainerState } from './runtime-output.js';
 
 /** One container of an OCI runtime. */
 export interface ContainerKey {
@@ -113,8 +113,6 @@ async function explainExit(code: number, id: string, log: string): Promise<numbe
   throw new ThinError('unavailable', `Cannot start container ${id}: ${failure}`);
 }
 
-const logLineSchema = z.object({ level: z.string(), msg: z.string() });
-
 async function lastError(log: string): Promise<string | undefined> {
   let text: string;
   try {
@@ -122,35 +120,17 @@ async function lastError(log: string): Promise<string | undefined> {
   } catch {
     return undefined; // nothing was logged
   }
-  const lines = text.split('\n').flatMap((line) => {
-    const parsed = logLineSchema.safeParse(parseJson(line));
-    return parsed.success ? [parsed.data] : [];
-  });
-  return lines.findLast(({ level }) => level === 'error' || level === 'fatal')?.msg;
+  if (text === '') return undefined;
+  return (await import('./runtime-output.js')).lastLoggedError(text);
 }
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-const stateSchema = z.object({
-  status: z.enum(['creating', 'created', 'running', 'paused', 'stopped']),
-  /** Of the command, in our PID namespace; 0 when it has ended. */
-  pid: z.number().int(),
-});
-
-export type ContainerState = z.infer<typeof stateSchema>;
 
 /** What the runtime knows of a container; `undefined` if nothing. */
 export async function containerState(key: ContainerKey): Promise<ContainerState | undefined> {
   const result = await runRuntime(key, ['state', key.id]);
   if (result.code !== 0) return undefined;
-  const parsed = stateSchema.safeParse(parseJson(result.stdout));
-  if (parsed.success) return parsed.data;
+  const { parseContainerState } = await import('./runtime-output.js');
+  const state = parseContainerState(result.stdout);
+  if (state) return state;
   throw new ThinError('unavailable', `Cannot read the state of container ${key.id}`);
 }
 
