@@ -7,7 +7,10 @@ import { processStart } from './process-start.js';
 /** Files sent to the index in one message: some milliseconds of its time. */
 const batchFiles = 250;
 
-/** A mount on record. `alive`: the process that made it still runs. */
+/**
+ * A mount on record. `alive`: this process made it. Others that did are dead or dying, whatever
+ * /proc still says of them, since the root's lock is ours.
+ */
 export interface OwnedLease extends MountLease {
   readonly alive: boolean;
 }
@@ -82,7 +85,8 @@ export class CachedImages implements AsyncDisposable {
 
   async leases(): Promise<OwnedLease[]> {
     const leases = await this.#index.call('leases');
-    return leases.map((lease) => ({ ...lease, alive: processStart(lease.pid) === lease.start }));
+    const own = ({ pid, start }: MountLease) => pid === process.pid && start === this.#start;
+    return leases.map((lease) => ({ ...lease, alive: own(lease) }));
   }
 
   async release(lease: MountLease): Promise<void> {
