@@ -63,12 +63,17 @@ export const imageNames = [
   'nginx',
   'torture',
   'science',
+  'many-files',
+  'large-layers',
 ] as const;
 
-/** The images of the tests; the largest is for measurements, and built when one asks for it. */
-export const testedImageNames = imageNames.filter((name) => name !== 'science');
-
 export type ImageName = (typeof imageNames)[number];
+
+/** For measurements only, and built when one asks for them. */
+const measuredImageNames: readonly ImageName[] = ['science', 'many-files', 'large-layers'];
+
+/** The images of the tests. */
+export const testedImageNames = imageNames.filter((name) => !measuredImageNames.includes(name));
 
 const firstEpoch = 1_735_689_600; // 2025-01-01
 const updatedEpoch = 1_748_736_000; // 2025-06-01
@@ -201,6 +206,45 @@ const node: ImageRecipe = {
   },
 };
 
+/** Two more copies of the node image's 21 000 small files, each file with a line of its own. */
+const manyFiles: ImageRecipe = {
+  foundation: { image: 'node' },
+  epoch: firstEpoch,
+  archive: 'release',
+  layers: [
+    gzipLayer({
+      command: [
+        'sh',
+        '-c',
+        `mkdir /srv/copies && for copy in 1 2; do
+           cp -a /usr/share/nodejs /srv/copies/$copy
+           find /srv/copies/$copy -type f -print0 | xargs -0 -n 500 sh -c \
+             'for file; do echo "// $file" >> "$file"; done' -
+         done`,
+      ],
+    }),
+  ],
+  config: node.config,
+};
+
+/** A layer of 128 MiB that looks like the weights of a model: a quarter of its bytes says little. */
+function weights(seed: number): LayerRecipe {
+  const program = `srand(${seed}); for (1 .. 128) {
+    print pack("L*", map { int(rand(2 ** 26)) } 1 .. 262144) }`;
+  return gzipLayer({
+    command: ['sh', '-c', `perl -e '${program}' > /srv/weights-${seed}`],
+  });
+}
+
+/** Four layers that hardly compress. */
+const largeLayers: ImageRecipe = {
+  foundation: { image: 'base' },
+  epoch: firstEpoch,
+  archive: 'release',
+  layers: [1, 2, 3, 4].map(weights),
+  config: bashConfig,
+};
+
 const nginxSite = `server {
   listen 127.0.0.1:8080 default_server;
   root /usr/share/site;
@@ -275,6 +319,8 @@ export const recipes: Readonly<Record<ImageName, ImageRecipe>> = {
   nginx,
   torture,
   science,
+  'many-files': manyFiles,
+  'large-layers': largeLayers,
 };
 
 function gzipLayer(...steps: readonly Step[]): LayerRecipe {
