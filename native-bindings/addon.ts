@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ThinError } from '../src/errors.js';
 
 /** Of the exports below; src/entry.cc has the same number. */
-const interfaceVersion = 1;
+const interfaceVersion = 2;
 
 declare const handleOf: unique symbol;
 /** State that C++ keeps between calls; freed when it is collected. */
@@ -44,6 +44,16 @@ export interface Addon {
   setXattr(path: Buffer, name: Buffer, value: Buffer): Promise<void>;
   mount(source: Buffer, target: Buffer, type: Buffer, flags: number, data: Buffer): Promise<void>;
   unmount(target: Buffer, flags: number): Promise<void>;
+  mountWithSettings(
+    type: Buffer,
+    settings: Buffer,
+    attributes: number,
+    target: Buffer,
+  ): Promise<void>;
+  reconfigureMount(target: Buffer, settings: Buffer): Promise<void>;
+  attachLoop(path: Buffer, blockSize: number, directIo: number): Promise<[number, number]>;
+  syncFileSystem(path: Buffer): Promise<void>;
+  setTime(path: Buffer, seconds: number, nanoseconds: number): Promise<void>;
   socketPair(): [number, number];
   receiveFd(socket: number, timeoutMs: number): Promise<number>;
 }

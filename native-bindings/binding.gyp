@@ -15,6 +15,10 @@
         "src/cut-and-hash.cc",
         "src/xattr.cc",
         "src/mount.cc",
+        "src/mount-api.cc",
+        "src/loop-device.cc",
+        "src/sync-file-system.cc",
+        "src/set-time.cc",
         "src/socket.cc",
       ],
       # SHA-256 comes from the OpenSSL that Node itself exports, through Node's own headers.

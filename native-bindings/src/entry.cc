@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of a signature, so that a stale build is recognised (addon.ts).
-constexpr uint32_t interfaceVersion = 1;
+constexpr uint32_t interfaceVersion = 2;
 
 struct Operation {
   const char* name;
@@ -29,6 +29,11 @@ constexpr Operation operations[] = {
     {"setXattr", thinfs::setXattr},
     {"mount", thinfs::mountFileSystem},
     {"unmount", thinfs::unmountFileSystem},
+    {"mountWithSettings", thinfs::mountWithSettings},
+    {"reconfigureMount", thinfs::reconfigureMount},
+    {"attachLoop", thinfs::attachLoop},
+    {"syncFileSystem", thinfs::syncFileSystem},
+    {"setTime", thinfs::setTime},
     {"socketPair", thinfs::socketPair},
     {"receiveFd", thinfs::receiveFd},
 };

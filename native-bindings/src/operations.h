@@ -29,6 +29,19 @@ napi_value setXattr(napi_env env, napi_callback_info info);
 napi_value mountFileSystem(napi_env env, napi_callback_info info);
 napi_value unmountFileSystem(napi_env env, napi_callback_info info);
 
+// mount-api.cc
+napi_value mountWithSettings(napi_env env, napi_callback_info info);
+napi_value reconfigureMount(napi_env env, napi_callback_info info);
+
+// loop-device.cc
+napi_value attachLoop(napi_env env, napi_callback_info info);
+
+// sync-file-system.cc
+napi_value syncFileSystem(napi_env env, napi_callback_info info);
+
+// set-time.cc
+napi_value setTime(napi_env env, napi_callback_info info);
+
 // socket.cc
 napi_value socketPair(napi_env env, napi_callback_info info);
 napi_value receiveFd(napi_env env, napi_callback_info info);

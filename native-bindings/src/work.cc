@@ -11,11 +11,12 @@ void Work::fail(const char* code, std::string message) {
   message_ = std::move(message);
 }
 
-void Work::failSystem(const char* call, int error) {
+void Work::failSystem(const std::string& call, int error, const std::string& reason) {
   failed_ = true;
   errno_ = error;
   char text[128] = "";
-  message_ = std::string(call) + ": " + strerror_r(error, text, sizeof text);
+  const std::string what = call + ": " + strerror_r(error, text, sizeof text);
+  message_ = reason.empty() ? what : reason + " (" + what + ")";
 }
 
 napi_value Work::error(napi_env env) const {

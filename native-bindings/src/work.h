@@ -24,8 +24,9 @@ class Work {
  protected:
   // Rejects the promise with an Error that has `code`, one of ThinError's codes.
   void fail(const char* code, std::string message);
-  // The same for a system call that failed: the Error has `errno` in place of `code`.
-  void failSystem(const char* call, int error);
+  // The same for a system call that failed: the Error has `errno` in place of `code`. `reason` is
+  // what else is known of it.
+  void failSystem(const std::string& call, int error, const std::string& reason = "");
 
  private:
   friend napi_value start(napi_env, std::unique_ptr<Work>, std::initializer_list<napi_value>);
