@@ -31,6 +31,13 @@ export class ChunkTable {
     return this.#starts[index] ?? Number.NaN;
   }
 
+  /** All of `start`, the file's size last, where other threads can read it. */
+  sharedStarts(): Float64Array {
+    const shared = new Float64Array(new SharedArrayBuffer(this.#starts.byteLength));
+    shared.set(this.#starts);
+    return shared;
+  }
+
   chunk(index: number): Chunk {
     const chunk = this.chunks[index];
     if (chunk === undefined) throw new RangeError(`No chunk ${index} of ${this.chunks.length}`);

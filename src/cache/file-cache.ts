@@ -22,11 +22,12 @@ import type { ImageUsage, MountLease } from './index-images.js';
 import { type CacheIndex, IndexThread } from './index-thread.js';
 import { type CacheLayout, cacheLayout, prepareRoot, removeIncoming } from './layout.js';
 import { PartialFiles } from './partial-files.js';
+import type { PartialViewEvents } from './partial-view.js';
 import { RootLock } from './root-lock.js';
 import type { SpaceLimits } from './space-budget.js';
 import { TierFiles } from './tier-files.js';
 
-export interface CacheOptions extends SpaceLimits {
+export interface CacheOptions extends SpaceLimits, PartialViewEvents {
   /** Directory of our own; made if it is missing. */
   readonly root: string;
   readonly log: CacheLog;
@@ -110,7 +111,7 @@ export class FileCache implements AsyncDisposable {
     this.#tier = new TierFiles(this.#disk, layout, start.suspects, (file) =>
       this.#ledger.completed(file),
     );
-    this.#partials = new PartialFiles(this.#disk, layout.partial);
+    this.#partials = new PartialFiles(this.#disk, layout.partial, options);
     this.#ledger = this.#openLedger(options, layout, start);
     this.#keeper = new FrameKeeper(this.#tier, this.#partials, this.#ledger);
     this.#flights = new FrameFlights(this.#keeper.keepFrame);

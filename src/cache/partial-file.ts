@@ -4,6 +4,8 @@ import { Descriptor } from './descriptor.js';
 import type { Disk } from './disk.js';
 import type { FileRef } from './file-origin.js';
 import { bitmapAt, encodeTrailer, parseTrailer, trailerSize } from './partial-trailer.js';
+import type { PartialView } from './partial-view.js';
+import { SharedBitmap } from './shared-bitmap.js';
 import { hashFile, readVerified } from './verified-read.js';
 
 /** A file as one image has it: its chunks, and the name of its partial file. */
@@ -31,7 +33,7 @@ export class PartialFile {
   readonly key: string;
   readonly #descriptor: Descriptor;
   readonly #present: Bitmap;
-  readonly #verified: Bitmap;
+  readonly #verified: SharedBitmap;
   #mismatched: boolean;
   #finished: boolean;
   /** Bytes of disk taken, as of the last trailer. */
@@ -82,7 +84,7 @@ export class PartialFile {
     this.key = state.key;
     this.#present = state.present;
     this.#finished = false;
-    this.#verified = new Bitmap(state.present.length);
+    this.#verified = new SharedBitmap(state.present.length);
     this.#mismatched = state.mismatched;
     this.#allocated = state.allocated;
   }
@@ -103,6 +105,14 @@ export class PartialFile {
   /** True where all chunks are here and the whole may be tried as the file that it claims to be. */
   get ready(): boolean {
     return this.#present.full && !this.#mismatched && !this.#finished;
+  }
+
+  /** For other threads; `verified` grows for as long as this object fills the file. */
+  view(path: string): PartialView {
+    const { content, size } = this.file;
+    const verified = this.#verified.words;
+    const named = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)).fill(1);
+    return { content, size, path, named, starts: this.table.sharedStarts(), verified };
   }
 
   has(index: number): boolean {

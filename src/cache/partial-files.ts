@@ -4,6 +4,7 @@ import { ChunkTable } from './chunk-table.js';
 import { type Disk, errnoName, openOrCreate, openToWrite } from './disk.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
 import { type ChunkedFile, PartialFile } from './partial-file.js';
+import type { PartialView, PartialViewEvents } from './partial-view.js';
 
 /** Partial files held open. */
 const openFilesMax = 256;
@@ -22,10 +23,14 @@ export class PartialFiles {
   readonly #open = new Map<string, PartialFile>();
   /** Openings and removals under way; whoever wants the same file waits. */
   readonly #changing = new Map<string, Promise<unknown>>();
+  readonly #events: PartialViewEvents;
+  /** Views of open files that others were told of, by key. */
+  readonly #views = new Map<string, PartialView>();
 
-  constructor(disk: Disk, directory: string) {
+  constructor(disk: Disk, directory: string, events: PartialViewEvents) {
     this.#disk = disk;
     this.#directory = directory;
+    this.#events = events;
   }
 
   path(key: string): string {
@@ -90,10 +95,46 @@ export class PartialFiles {
         continue;
       }
       await this.#change(key, async () => {
-        this.#open.set(key, await PartialFile.open(this.#disk, this.path(key), flags, chunked));
+        const file = await PartialFile.open(this.#disk, this.path(key), flags, chunked);
+        this.#show(key, file);
+        this.#open.set(key, file);
         this.#closeIdle(key);
       });
     }
+  }
+
+  /**
+   * Others know the file by its content alone. Where two chunk lists claim the same content, one of
+   * them lies, and others are shown neither.
+   */
+  #show(key: string, file: PartialFile): void {
+    let alone = true;
+    for (const [otherKey, other] of this.#open) {
+      if (other.file.content !== file.file.content) continue;
+      alone = false;
+      this.#hide(otherKey);
+    }
+    if (!alone || this.#events.onPartial === undefined) return;
+    const view = file.view(this.path(key));
+    this.#views.set(key, view);
+    this.#events.onPartial(view);
+  }
+
+  /** Before the name goes, and when the object that fills the file goes. */
+  #hide(key: string): void {
+    const view = this.#views.get(key);
+    if (view === undefined) return;
+    this.#views.delete(key);
+    Atomics.store(view.named, 0, 0);
+    this.#events.onPartialEnd?.(view);
+  }
+
+  /** The open file is to be found no more; whoever reads it goes on. */
+  #forget(key: string): PartialFile | undefined {
+    const open = this.#open.get(key);
+    this.#open.delete(key);
+    this.#hide(key);
+    return open;
   }
 
   /** True where the file is being read, filled or opened. */
@@ -104,10 +145,9 @@ export class PartialFiles {
   /** Closes the file and moves it to where `place` puts it. */
   async promote(key: string, place: (path: string) => Promise<void>): Promise<void> {
     await this.#change(key, async () => {
+      this.#hide(key);
       await place(this.path(key));
-      const open = this.#open.get(key);
-      this.#open.delete(key);
-      void open?.close();
+      void this.#forget(key)?.close();
     });
   }
 
@@ -115,9 +155,7 @@ export class PartialFiles {
   async remove(key: string): Promise<void> {
     await this.#changing.get(key)?.catch(() => undefined);
     await this.#change(key, async () => {
-      const open = this.#open.get(key);
-      this.#open.delete(key);
-      await open?.close();
+      await this.#forget(key)?.close();
       await this.#disk.unlink(this.path(key)).catch((error: unknown) => {
         if (errnoName(error) !== 'ENOENT') throw error;
       });
@@ -138,15 +176,13 @@ export class PartialFiles {
     for (const [key, file] of this.#open) {
       if (this.#open.size <= openFilesMax || key === opened) return;
       if (file.busy || this.#changing.has(key)) continue;
-      this.#open.delete(key);
-      void file.close();
+      void this.#forget(key)?.close();
     }
   }
 
   async close(): Promise<void> {
     await Promise.allSettled(this.#changing.values());
-    await Promise.all([...this.#open.values()].map((file) => file.close()));
-    this.#open.clear();
+    await Promise.all([...this.#open.keys()].map((key) => this.#forget(key)?.close()));
   }
 }
 

@@ -21,3 +21,13 @@ export interface PartialView {
   /** One bit a chunk, bit `i % 32` of word `i / 32`: on the disk and verified; read by Atomics.load. */
   readonly verified: Int32Array;
 }
+
+/** Told of each partial file in use, when it is opened and when `verified` grows no more. */
+export interface PartialViewEvents {
+  readonly onPartial?: ((view: PartialView) => void) | undefined;
+  /**
+   * The file was promoted, evicted or closed. A descriptor of it must be closed soon: a removed file
+   * that somebody has open takes space all the same.
+   */
+  readonly onPartialEnd?: ((view: PartialView) => void) | undefined;
+}

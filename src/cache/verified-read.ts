@@ -1,11 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../digest.js';
-import type { Bitmap } from './bitmap.js';
 import { type ChunkTable, isChunk } from './chunk-table.js';
 import type { Descriptor } from './descriptor.js';
 
 /** Bytes read and hashed at a time (0.5 ms of the event loop) where a whole file is verified. */
 const hashStepBytes = 1024 * 1024;
+
+/** Which chunks were verified; what is read elsewhere at the same time may add to it. */
+export interface VerifiedChunks {
+  hasAll(first: number, last: number): boolean;
+  has(index: number): boolean;
+  set(index: number): void;
+}
 
 /**
  * Bytes `offset` to `end` of an open file whose chunks are those of `table`. What is not in
@@ -15,7 +21,7 @@ const hashStepBytes = 1024 * 1024;
 export async function readVerified(
   file: Descriptor,
   table: ChunkTable,
-  verified: Bitmap,
+  verified: VerifiedChunks,
   offset: number,
   end: number,
   wrong: (index: number) => void,
@@ -40,7 +46,7 @@ export async function readVerified(
 /** Verifies chunks `first` to `last` out of `bytes`, which begin where chunk `first` begins. */
 function verifyChunks(
   table: ChunkTable,
-  verified: Bitmap,
+  verified: VerifiedChunks,
   first: number,
   last: number,
   bytes: Buffer,
