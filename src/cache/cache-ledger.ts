@@ -83,9 +83,9 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
     const now = () => performance.now();
     this.#use = new FileUse(now);
     this.budget = new SpaceBudget(limits, now);
-    this.budget.recorded(totals.bytes);
+    this.budget.recorded(totals.bytes, 0);
     const trouble = (what: string) => (error: unknown) => this.#trouble(error, what);
-    this.#feed = new IndexFeed(index, (sum) => this.#recorded(sum), trouble('cannot use index'));
+    this.#feed = new IndexFeed(index, () => this.#recording(), trouble('cannot use index'));
     const flush = () => this.#feed.flush();
     this.#syncer = new Syncer(disk, root, index, flush, trouble('cannot sync cache'));
     this.evictor = new Evictor(this.budget, index, {
@@ -199,8 +199,9 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
 
   /** Brings index and budget up to date with the disk, as far as it answers. */
   async refresh(): Promise<void> {
+    const recorded = this.#recording();
     await this.#feed.flush();
-    this.#recorded(await this.#index.call('totals'));
+    recorded(await this.#index.call('totals'));
     try {
       const { freeBytes } = await this.#disk.space(this.#root);
       this.budget.measured(freeBytes);
@@ -219,9 +220,13 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
     this.#feed.removed(kind, name);
   }
 
-  #recorded(totals: IndexTotals): void {
-    this.#totals = totals;
-    this.budget.recorded(totals.bytes);
+  /** What is written from here on is not in the totals that the index tells next. */
+  #recording(): (totals: IndexTotals) => void {
+    const { writtenBytes } = this.budget;
+    return (totals) => {
+      this.#totals = totals;
+      this.budget.recorded(totals.bytes, writtenBytes);
+    };
   }
 
   /** One line for trouble that would otherwise fill the log as fast as files are read. */

@@ -14,6 +14,7 @@ const bytesInFlightMax = 64 * 1024 * 1024;
  * of them is filled when they are read.
  */
 const bytesPerFrameMax = 4 * 1024 * 1024;
+const blockBytes = 4096;
 /** Files of one frame written at the same time. */
 const filesInFlight = 4;
 
@@ -46,7 +47,7 @@ export class FrameKeeper {
   }
 
   readonly keepFrame: StoreFrame = async (origin, frame, wanted) => {
-    const { kept, bytes, all } = worthKeeping(frame, wanted);
+    const { kept, all } = worthKeeping(frame, wanted);
     const works: (() => Promise<void>)[] = [];
     const large = new Map<Digest, Placement[]>();
     for (const placement of kept) {
@@ -59,6 +60,9 @@ export class FrameKeeper {
       }
     }
     for (const of of large.values()) works.push(() => this.#keepLarge(origin, of, frame));
+    // A part of a file begins inside a block, and its trailer takes another.
+    const parts = large.size * 2 * blockBytes;
+    const bytes = kept.reduce((sum, { chunk }) => sum + diskBytes(chunk.length), parts);
     const done = await this.#guarded(bytes, () =>
       mapBounded(works, filesInFlight, (work) => work()),
     );
@@ -67,7 +71,7 @@ export class FrameKeeper {
 
   /** Keeps chunks that were copied from another file here. */
   keepChunks(chunked: ChunkedFile, chunks: readonly ChunkBytes[]): Promise<boolean> {
-    const total = chunks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    const total = chunks.reduce((sum, { bytes }) => sum + diskBytes(bytes.length), 0);
     return this.#guarded(total, () => this.#fill(chunked, chunks));
   }
 
@@ -162,13 +166,18 @@ export class FrameKeeper {
 function worthKeeping(
   frame: VerifiedFrame,
   wanted: readonly Placement[],
-): { kept: Placement[]; bytes: number; all: boolean } {
+): { kept: Placement[]; all: boolean } {
   const kept: Placement[] = [];
   let bytes = 0;
   for (const placement of [...wanted, ...frame.placements]) {
-    if (bytes + placement.chunk.length > bytesPerFrameMax) return { kept, bytes, all: false };
+    if (bytes + placement.chunk.length > bytesPerFrameMax) return { kept, all: false };
     bytes += placement.chunk.length;
     kept.push(placement);
   }
-  return { kept, bytes, all: true };
+  return { kept, all: true };
+}
+
+/** A disk takes whole blocks. */
+function diskBytes(length: number): number {
+  return Math.ceil(length / blockBytes) * blockBytes;
 }

@@ -13,7 +13,7 @@ const waitingMax = 200_000;
 /** Gathers what happens to files and records it in the index, many in one transaction. */
 export class IndexFeed {
   readonly #index: CacheIndex;
-  readonly #onTotals: (totals: IndexTotals) => void;
+  readonly #recording: () => (totals: IndexTotals) => void;
   readonly #onFailure: (error: unknown) => void;
   #placed = new Map<string, IndexedFile>();
   #removed = new Map<string, Pick<IndexedFile, 'kind' | 'name'>>();
@@ -23,13 +23,14 @@ export class IndexFeed {
   #flushing: Promise<void> = Promise.resolve();
   #lossless = true;
 
+  /** @param recording called when the index is asked; what it returns is told the answer */
   constructor(
     index: CacheIndex,
-    onTotals: (totals: IndexTotals) => void,
+    recording: () => (totals: IndexTotals) => void,
     onFailure: (error: unknown) => void,
   ) {
     this.#index = index;
-    this.#onTotals = onTotals;
+    this.#recording = recording;
     this.#onFailure = onFailure;
   }
 
@@ -87,8 +88,11 @@ export class IndexFeed {
   async #flushAll(): Promise<void> {
     while (this.#waiting > 0) {
       const changes = this.#take();
+      const recorded = this.#recording();
       try {
-        this.#onTotals(await this.#index.call('apply', changes));
+        const totals = await this.#index.call('apply', changes);
+        // Else some of what was written waits for the next round.
+        if (changes.placed.length < batchMax) recorded(totals);
       } catch (error) {
         this.#onFailure(error);
         this.#putBack(changes, error);

@@ -26,6 +26,7 @@ export class SpaceBudget {
   /** Bytes on their way to the disk, and bytes that are there and may not be recorded yet. */
   #inFlight = 0;
   #unrecorded = 0;
+  #written = 0;
   #free = Number.POSITIVE_INFINITY;
   #fullUntil = Number.NEGATIVE_INFINITY;
   /** Bytes that somebody waits to be given. */
@@ -62,12 +63,21 @@ export class SpaceBudget {
   written(bytes: number): void {
     this.#inFlight -= bytes;
     this.#unrecorded += bytes;
+    this.#written += bytes;
   }
 
-  /** The index has recorded what was written before, and this is the sum. */
-  recorded(bytes: number): void {
+  /** All that was ever written: what the index is asked to record now is told by it later. */
+  get writtenBytes(): number {
+    return this.#written;
+  }
+
+  /**
+   * The index has recorded what was written before, and this is the sum.
+   * @param writtenBefore {@link writtenBytes} as it was when the index was asked
+   */
+  recorded(bytes: number, writtenBefore: number): void {
     this.#recorded = bytes;
-    this.#unrecorded = 0;
+    this.#unrecorded = this.#written - writtenBefore;
   }
 
   freed(bytes: number): void {

@@ -59,7 +59,7 @@ t.test('budget: never over the quota, never under the floor', (t) => {
   t.ok(budget.admit(940));
   t.notOk(budget.admit(61));
   budget.written(940);
-  budget.recorded(940);
+  budget.recorded(940, 940);
   t.same(budget.demand, { wanted: 0, needed: 0 }, 'below the high water mark');
   t.ok(budget.admit(60));
   t.match(budget.demand, { wanted: 100, needed: 50 }, 'down to the low one, if it can be had');
