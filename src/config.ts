@@ -14,6 +14,8 @@ export interface NodeConfig {
   readonly runFolder: string;
   /** Control socket of the daemon of this root. */
   readonly socket: string;
+  /** Socket of the process that keeps that daemon running. */
+  readonly holderSocket: string;
   /** Bytes that cached files may occupy. */
   readonly cacheSize: number;
   /** Bytes that stay free on the cache's file system. */
@@ -37,17 +39,31 @@ export function nodeConfig(
   environment: Environment,
   uid: number,
 ): NodeConfig {
-  const root = resolve(options.root ?? environment.THINFS_ROOT ?? defaultRoot(environment, uid));
-  const name = createHash('sha256').update(root).digest('hex').slice(0, 12);
-  const runFolder = join(defaultRunFolder(environment, uid), name);
   return {
-    root,
-    runFolder,
-    socket: join(runFolder, 'control.sock'),
+    ...nodeFolders(options.root, environment, uid),
     cacheSize: parseSize(options.cacheSize ?? environment.THINFS_CACHE_SIZE ?? defaultCacheSize),
     freeSpaceFloor: parseSize(
       options.freeSpace ?? environment.THINFS_FREE_SPACE ?? defaultFreeSpace,
     ),
+  };
+}
+
+export type NodeFolders = Pick<NodeConfig, 'root' | 'runFolder' | 'socket' | 'holderSocket'>;
+
+/** Where things are, whatever the sizes say. @param root as given on the command line */
+export function nodeFolders(
+  root: string | undefined,
+  environment: Environment,
+  uid: number,
+): NodeFolders {
+  const folder = resolve(root ?? environment.THINFS_ROOT ?? defaultRoot(environment, uid));
+  const name = createHash('sha256').update(folder).digest('hex').slice(0, 12);
+  const runFolder = join(defaultRunFolder(environment, uid), name);
+  return {
+    root: folder,
+    runFolder,
+    socket: join(runFolder, 'control.sock'),
+    holderSocket: join(runFolder, 'holder.sock'),
   };
 }
 
