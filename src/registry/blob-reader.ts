@@ -12,6 +12,8 @@ export interface BlobRange {
   readonly offset?: number | undefined;
   /** Bytes. Default: to the end */
   readonly length?: number | undefined;
+  /** The caller tries again by itself: no retries here. */
+  readonly once?: boolean | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -30,7 +32,7 @@ const noRangesMs = 10 * 60_000;
 export async function* readBlob(
   repository: Repository,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-  { offset = 0, length = size - offset, signal }: BlobRange,
+  { offset = 0, length = size - offset, once = false, signal }: BlobRange,
 ): AsyncGenerator<Buffer, void> {
   const action = `Cannot read blob ${digest} of ${displayRepository(repository)}`;
   const end = offset + length;
@@ -66,7 +68,9 @@ export async function* readBlob(
     } catch (error) {
       if (position - resumedAt >= resumeProgressMin) backoff.reset();
       resumedAt = position;
-      if (!isRangeRefusal(repository, request.ranged, error)) await backoff.wait(error, signal);
+      if (isRangeRefusal(repository, request.ranged, error)) continue;
+      if (once) throw error;
+      await backoff.wait(error, signal);
     }
   }
   if (hasher && !isDigestOf(digest, hasher)) {

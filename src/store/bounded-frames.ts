@@ -1,68 +1,40 @@
 import type { Frame } from '../chunk/frame.js';
+import type { FetchSlots } from './fetch-slots.js';
 import type { FrameFetchOptions, FrameSource } from './frame-source.js';
 import { storeError } from './store-error.js';
 
-/** Requests to one store at a time: enough for a long line, few enough for a small server. */
-const fetchesInFlightMax = 16;
+/** Milliseconds in the queue after which another source may be asked besides. */
+const queuedLongMs = 2000;
 
-interface Waiting {
-  readonly options: FrameFetchOptions;
-  readonly start: () => void;
-}
-
-/** At most {@link fetchesInFlightMax} fetches at once; whatever somebody waits for goes first. */
+/** Waits for one of the places that all images share for one host. */
 export class BoundedFrames implements FrameSource {
   readonly #inner: FrameSource;
-  readonly #queue = new Set<Waiting>();
-  #inFlight = 0;
+  readonly #slots: FetchSlots;
 
-  constructor(inner: FrameSource) {
+  constructor(inner: FrameSource, slots: FetchSlots) {
     this.#inner = inner;
+    this.#slots = slots;
   }
 
   async fetchFrame(frame: Frame, signal: AbortSignal, options: FrameFetchOptions = {}) {
-    if (this.#inFlight < fetchesInFlightMax) this.#inFlight += 1;
-    else await this.#turn(signal, options);
+    const turn = this.#slots.take(() => options.background ?? false, signal);
+    if (turn) await this.#wait(turn, signal, options);
     try {
       return await this.#inner.fetchFrame(frame, signal, options);
     } finally {
-      this.#passOn();
+      this.#slots.release();
     }
   }
 
-  /** Waits until a fetch that ends passes its place on to this one. */
-  #turn(signal: AbortSignal, options: FrameFetchOptions): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const giveUp = () => {
-        this.#queue.delete(waiting);
-        reject(storeError(`Cannot fetch frame from ${this}`, signal.reason, signal));
-      };
-      const start = () => {
-        signal.removeEventListener('abort', giveUp);
-        this.#queue.delete(waiting);
-        resolve();
-      };
-      const waiting = { options, start };
-      if (signal.aborted) return giveUp();
-      signal.addEventListener('abort', giveUp, { once: true });
-      this.#queue.add(waiting);
-    });
-  }
-
-  #passOn(): void {
-    const next = this.#next();
-    if (next) next.start();
-    else this.#inFlight -= 1;
-  }
-
-  /** `background` is looked at now: a fetch in the queue may have become urgent since. */
-  #next(): Waiting | undefined {
-    let first: Waiting | undefined;
-    for (const waiting of this.#queue) {
-      if (!waiting.options.background) return waiting;
-      first ??= waiting;
+  async #wait(turn: Promise<void>, signal: AbortSignal, options: FrameFetchOptions) {
+    const timer = setTimeout(() => options.onStall?.('queued'), queuedLongMs);
+    try {
+      await turn;
+    } catch (error) {
+      throw storeError(`Cannot fetch frame from ${this}`, error, signal);
+    } finally {
+      clearTimeout(timer);
     }
-    return first;
   }
 
   toString(): string {

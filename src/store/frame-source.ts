@@ -1,12 +1,15 @@
 import type { Frame } from '../chunk/frame.js';
 import type { Digest } from '../digest.js';
+import type { ThinError } from '../errors.js';
 import { BoundedFrames } from './bounded-frames.js';
 import { type Clock, systemClock } from './clock.js';
 import { CountedFrames, type FetchCounts, fetchCounts } from './counted-frames.js';
 import { FailoverFrames } from './failover-frames.js';
+import { GatedFrames } from './gated-frames.js';
 import { OriginFrames } from './origin-frames.js';
 import { PatientFrames } from './patient-frames.js';
 import { SingleFlightFrames } from './single-flight-frames.js';
+import { healthOf, type SourceReport } from './source-health.js';
 import type { Store } from './store.js';
 
 export interface FrameFetchOptions {
@@ -14,6 +17,11 @@ export interface FrameFetchOptions {
   readonly fresh?: boolean | undefined;
   /** Nobody waits for it: whatever somebody waits for goes first. */
   readonly background?: boolean | undefined;
+  /**
+   * Told when it takes suspiciously long, so that it can be asked for elsewhere besides: before the
+   * source was `asked`, as others are in the way, or while nothing comes. May be called repeatedly.
+   */
+  readonly onStall?: ((where: 'queued' | 'asked') => void) | undefined;
 }
 
 /** Where decoded frames come from. One policy each is added by a wrapper; {@link frameSource} stacks them. */
@@ -32,7 +40,10 @@ export interface FrameSourceOptions {
   readonly stores: readonly Store[];
   /** Bytes of a pack; undefined for one that is not known. */
   readonly packSize: (pack: Digest) => number | undefined;
-  /** Milliseconds for which a frame that no store can give now is asked for again; 0: not at all. */
+  /**
+   * Milliseconds for which a frame that no store can give now is asked for again, unless the
+   * caller gives up before; Infinity: until it does; 0: not at all.
+   */
   readonly deadlineMs: number;
   readonly clock?: Clock | undefined;
 }
@@ -40,23 +51,36 @@ export interface FrameSourceOptions {
 export interface CountedFrameSource extends FrameSource {
   /** What each store was asked for and gave, in the order of the stores. */
   counts(): readonly FetchCounts[];
+  /** How each store's host has answered lately, in the order of the stores. */
+  sources(): readonly SourceReport[];
+  /** Why fetches wait now; undefined if none does. */
+  trouble(): ThinError | undefined;
 }
 
 /** The stack that every read of a frame goes through, outermost last. */
 export function frameSource(options: FrameSourceOptions): CountedFrameSource {
-  const { stores, packSize, deadlineMs, clock = systemClock } = options;
-  const counts = stores.map((store) => fetchCounts(store.toString()));
-  const origins = stores.map((store, index) => {
-    const origin = new OriginFrames(store, packSize);
-    const counted = new CountedFrames(origin, counts[index] ?? fetchCounts(store.toString()));
-    return new BoundedFrames(counted);
+  const { packSize, deadlineMs, clock = systemClock } = options;
+  const stores = options.stores.map((store) => ({
+    store,
+    counts: fetchCounts(store.toString()),
+    health: healthOf(store, clock),
+  }));
+  const sources = stores.map(({ store, counts, health }): FrameSource => {
+    const origin = new OriginFrames(store, { packSize, health, once: deadlineMs > 0 });
+    const counted = new CountedFrames(origin, counts);
+    const gated = new GatedFrames(counted, health, clock);
+    return new BoundedFrames(gated, health.slots);
   });
-  const failover = new FailoverFrames(origins, clock);
-  const patient = new PatientFrames(failover, deadlineMs, clock);
+  const failover = new FailoverFrames(sources, clock);
+  const healths = stores.map(({ health }) => health);
+  const patient = new PatientFrames(failover, { healths, deadlineMs, clock });
   const flights = new SingleFlightFrames(patient);
   return {
     fetchFrame: (frame, signal, fetchOptions) => flights.fetchFrame(frame, signal, fetchOptions),
-    counts: () => counts,
+    counts: () => stores.map(({ counts }) => counts),
+    sources: () =>
+      stores.map(({ store, health }) => ({ ...health.report(), source: store.toString() })),
+    trouble: () => patient.trouble,
     toString: () => flights.toString(),
   };
 }

@@ -5,7 +5,14 @@ import { isTag } from '../image/reference.js';
 import type { RegistryClient } from '../registry/registry-client.js';
 import { verified } from './byte-stream.js';
 import { isListed, parseManifestList } from './manifest-list.js';
-import type { Blob, ListedManifest, MountingStore, NewManifest, OpenBytes } from './store.js';
+import type {
+  Blob,
+  FetchOptions,
+  ListedManifest,
+  MountingStore,
+  NewManifest,
+  OpenBytes,
+} from './store.js';
 import { storeError } from './store-error.js';
 
 /**
@@ -25,9 +32,10 @@ export class RegistryStore implements MountingStore {
     offset: number,
     length: number,
     signal: AbortSignal,
+    { once }: FetchOptions = {},
   ): AsyncGenerator<Buffer> {
     try {
-      yield* this.#client.blob(blob, { offset, length, signal });
+      yield* this.#client.blob(blob, { offset, length, signal, once });
     } catch (error) {
       throw this.#error('read', blob, error, signal);
     }

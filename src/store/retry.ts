@@ -1,4 +1,5 @@
 import { isThinError, type ThinError } from '../errors.js';
+import { HttpFailure } from '../registry/http-failure.js';
 import type { Clock } from './clock.js';
 import { RetryAfter } from './http-answer.js';
 
@@ -15,9 +16,18 @@ export interface Backoff {
  * that many who failed together do not come back together; at least what the server asked for.
  */
 export function backoffDelay(backoff: Backoff, attempt: number, error: ThinError): number {
-  const delay = Math.min(backoff.delayMs * 2 ** Math.min(attempt, 30), backoff.delayMaxMs);
-  const asked = error.cause instanceof RetryAfter ? error.cause.milliseconds : 0;
-  return Math.max(delay * (0.5 + Math.random() / 2), Math.min(asked, backoff.retryAfterMaxMs));
+  const delay = Math.min(
+    backoff.delayMs * 2 ** Math.max(0, Math.min(attempt, 30)),
+    backoff.delayMaxMs,
+  );
+  const asked = Math.min(askedDelay(error), backoff.retryAfterMaxMs);
+  return Math.max(delay * (0.5 + Math.random() / 2), asked);
+}
+
+/** Milliseconds that a server asked to wait (Retry-After), however its client tells; 0 if it did not. */
+export function askedDelay({ cause }: ThinError): number {
+  if (cause instanceof RetryAfter) return cause.milliseconds;
+  return cause instanceof HttpFailure ? (cause.retryAfterMs ?? 0) : 0;
 }
 
 export interface RetryPolicy extends Backoff {

@@ -41,7 +41,8 @@ export class RetryingStore implements Store {
         return;
       } catch (error) {
         failed++;
-        if (!isThinError(error, 'unavailable') || failed >= policy.attemptsMax) throw error;
+        const retried = isThinError(error, 'unavailable') && options?.once !== true;
+        if (!retried || failed >= policy.attemptsMax) throw error;
         await this.#sleep(backoffDelay(policy, failed - 1, error), signal);
       }
     }

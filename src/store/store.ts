@@ -13,6 +13,8 @@ export type ListedManifest = Descriptor & { readonly digest: Digest };
 export interface FetchOptions {
   /** Past every cache on the way: what came before was wrong. */
   readonly fresh?: boolean | undefined;
+  /** The caller tries again by itself, perhaps elsewhere: fail at once. */
+  readonly once?: boolean | undefined;
 }
 
 /**
@@ -78,6 +80,16 @@ export interface NewManifest {
   readonly subject: Digest;
   readonly listed: ListedManifest;
   readonly bytes: Buffer;
+}
+
+/** A further power: a file of this machine becomes a blob without being copied. */
+export interface AdoptingStore extends WritableStore {
+  /**
+   * Takes over a file, which is gone from its place then. Its bytes are not verified again: whoever
+   * wrote it has hashed them.
+   * @returns false if it lies on another file system; the blob must then be put.
+   */
+  adoptFile(blob: Blob, path: string, signal: AbortSignal): Promise<boolean>;
 }
 
 /** A further power: blobs of another repository of the same registry, without a copy over the network. */
