@@ -23,6 +23,7 @@ import { type CacheIndex, IndexThread } from './index-thread.js';
 import { type CacheLayout, cacheLayout, prepareRoot, removeIncoming } from './layout.js';
 import { PartialFiles } from './partial-files.js';
 import type { PartialViewEvents } from './partial-view.js';
+import { type ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
 import { RootLock } from './root-lock.js';
 import type { SpaceLimits } from './space-budget.js';
 import { TierFiles } from './tier-files.js';
@@ -31,6 +32,7 @@ export interface CacheOptions extends SpaceLimits, PartialViewEvents {
   /** Directory of our own; made if it is missing. */
   readonly root: string;
   readonly log: CacheLog;
+  readonly reads?: ReadPolicy;
   /** The real disk if not given. */
   readonly disk?: Disk;
   /** How the index is opened: in a thread of its own if not given. */
@@ -64,6 +66,8 @@ interface Opened {
 export class FileCache implements AsyncDisposable {
   /** The tier's directory: `xx/<64 hex>` below it are complete files. */
   readonly tierDirectory: string;
+  /** The reads that wait for something now. */
+  readonly reads: ReadsInFlight;
   readonly #lock: RootLock;
   readonly #index: CacheIndex;
   readonly #disk: GuardedDisk;
@@ -103,6 +107,7 @@ export class FileCache implements AsyncDisposable {
   private constructor(options: CacheOptions, { layout, lock, index, start }: Opened) {
     const { log } = options;
     this.tierDirectory = layout.tier;
+    this.reads = new ReadsInFlight(options.reads ?? {});
     this.#lock = lock;
     this.#index = index;
     this.#disk = new GuardedDisk(options.disk ?? nodeDisk, (down, why) => {
@@ -165,8 +170,8 @@ export class FileCache implements AsyncDisposable {
    * Bytes `offset` to `offset + length` of a file, fewer where it ends before. What is not here is
    * fetched from `origin`; nothing is returned that was not verified.
    * @throws ThinError `corrupt` if the origin has other bytes than the image says, or the image
-   *   contradicts itself; `not-found` if it is not here and the origin does not know it; `canceled`;
-   *   whatever the origin throws
+   *   contradicts itself; `not-found` if it is not here and the origin does not know it; `unavailable`
+   *   after the deadline; `canceled`; whatever the origin throws
    */
   read(
     file: FileRef,
@@ -177,7 +182,9 @@ export class FileCache implements AsyncDisposable {
   ): Promise<Buffer> {
     if (this.#disposed !== undefined) return Promise.reject(closed());
     this.#ledger.used(file.content);
-    return this.#reader.read(file, offset, length, origin, signal);
+    return this.reads.run({ ...file, offset, length, origin }, signal, (limited) =>
+      this.#reader.read(file, offset, length, origin, limited),
+    );
   }
 
   /** Where the complete file is or would be; see also `tierPath` of layout.ts. */

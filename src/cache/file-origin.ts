@@ -35,4 +35,6 @@ export interface FileOrigin {
     signal: AbortSignal,
     options?: { readonly fresh: boolean },
   ): Promise<Buffer>;
+  /** Why fetches wait now; undefined if none does. */
+  trouble?(): Error | undefined;
 }
