@@ -99,6 +99,7 @@ export class ConversionIndex {
 
   /** A look-up function for chunks in the packs of a store that were found to be there. */
   chunkFinder(store: string, present: ReadonlySet<Digest>): (digest: Digest) => Chunk | undefined {
+    if (present.size === 0) return () => undefined;
     const find = this.#database.prepare<[string, Buffer], ChunkRow>(
       `SELECT length, packs.digest AS pack, frame_offset, frame_length, plain_length, codec,
          offset_in_frame

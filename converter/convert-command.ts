@@ -42,7 +42,7 @@ export function addConvertCommand(program: Command, run: Run): void {
     .option('--platform <os/arch>', 'one platform of an index (default: all)')
     .option('--base <reference>', 'refer to chunks of this thin image of the same store')
     .option('--force', 'convert and publish again what is published')
-    .option('--level <number>', 'zstd level, 1 to 19 (default: 4)')
+    .option('--level <number>', 'zstd level, 1 to 19 (default: 3)')
     .option('--json', 'events and the result as lines of JSON on standard output')
     .option('-q, --quiet', 'no progress')
     .action(async (image: string, flags: ConvertFlags) => {

@@ -4,7 +4,6 @@ import { archiveContent } from './archive-content.js';
 import { folderContent } from './folder-content.js';
 import type { ImageContent } from './image-content.js';
 import { layoutContent } from './layout-content.js';
-import { registryContent } from './registry-content.js';
 import type { Spool } from './spool.js';
 
 /** An image by what the command line calls it. */
@@ -36,6 +35,7 @@ export async function openImage(
     const content = await folderContent(image.slice('dir:'.length), signal);
     return { content, inRegistry: false };
   }
+  const { registryContent } = await import('./registry-content.js'); // it loads an HTTP client
   const content = await registryContent(parseReference(image), options.registry ?? {});
   return { content, inRegistry: true };
 }

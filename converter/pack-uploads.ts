@@ -91,7 +91,7 @@ export class PackUploads {
     if (await store.hasBlob(pack, signal)) return;
     const count = (at: number) => this.#onProgress(job, at, pack.size);
     const open = (offset: number) => counted(readBlobFile(path, offset, signal), offset, count);
-    await store.putBlob(pack, open, signal);
+    if (!(await store.adoptFile?.(pack, path, signal))) await store.putBlob(pack, open, signal);
     this.#sent.add(pack.digest);
     this.#sentBytes += pack.size;
   }

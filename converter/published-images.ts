@@ -10,7 +10,6 @@ import {
   type WantedImage,
 } from '../src/thin/find-thin-image.js';
 import { repositoryOf } from './destination.js';
-import { registryContent } from './registry-content.js';
 import { sourceImages } from './source-image.js';
 
 export interface PublishedOptions {
@@ -59,6 +58,7 @@ async function wantedImages(
   const repository = repositoryOf(reference);
   const { tag } = reference;
   if (from === undefined) {
+    const { registryContent } = await import('./registry-content.js'); // it loads an HTTP client
     await using content = await registryContent(reference, stores.registry ?? {});
     const images = await sourceImages(content, { platform, note: () => undefined, signal });
     return images.map(({ digest, platform: own }) => ({

@@ -3,7 +3,7 @@ import type { Digest } from '../src/digest.js';
 import { isThinError, ThinError } from '../src/errors.js';
 import type { Platform } from '../src/image/descriptor.js';
 import { mediaTypes } from '../src/image/media-type.js';
-import type { Blob, MountingStore, WritableStore } from '../src/store/store.js';
+import type { AdoptingStore, Blob, MountingStore, WritableStore } from '../src/store/store.js';
 import { findThinImage } from '../src/thin/find-thin-image.js';
 import type { ListedManifest } from '../src/thin/image-store.js';
 import { loadThinImage } from '../src/thin/load-thin-image.js';
@@ -17,7 +17,8 @@ const questionsMax = 8;
 
 /** Where thin images are published, and what is known of it. */
 export interface Target {
-  readonly store: WritableStore & Partial<Pick<MountingStore, 'mountBlob'>>;
+  readonly store: WritableStore &
+    Partial<Pick<MountingStore, 'mountBlob'> & Pick<AdoptingStore, 'adoptFile'>>;
   /** Names the store in the conversion index. */
   readonly key: string;
   /** Registry host and repository of the original image. */

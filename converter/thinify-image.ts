@@ -8,7 +8,6 @@ import { type ConvertedImage, type ConvertOptions, convertImage } from './conver
 import { type Destination, destinationOf } from './destination.js';
 import type { ImageContent } from './image-content.js';
 import { openImage } from './open-image.js';
-import { pushOriginal } from './push-original.js';
 import { type SourceImage, sourceImages } from './source-image.js';
 import { Spool } from './spool.js';
 import { publishedImage, type Target } from './target.js';
@@ -83,6 +82,7 @@ async function bringOriginal(
   if (!needsOriginal) return 0;
   const [only] = images;
   const root = platform !== undefined && only ? only.manifest : await content.root(signal);
+  const { pushOriginal } = await import('./push-original.js'); // it loads an HTTP client
   return await pushOriginal(content, root, reference, stores, signal);
 }
 

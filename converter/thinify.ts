@@ -1,4 +1,4 @@
-#!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node
+#!/usr/bin/env -S UV_THREADPOOL_SIZE=8 node
 import type { Command } from 'commander';
 import { type Run, rootCommand, runProgram } from '../src/cli/program.js';
 import { addCheckCommands } from './check-commands.js';

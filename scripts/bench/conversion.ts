@@ -31,7 +31,7 @@ export async function convert({ image, cache, to }: ConversionOptions): Promise<
   const target = to ? ['--to', to.store, '--name', to.name] : [];
   // The threads that the program's first line asks for, and time(1) for its peak of memory.
   const command = [process.execPath, builtProgram('converter/thinify.js'), '--json'];
-  const env = { UV_THREADPOOL_SIZE: '16', THINFS_CACHE_HOME: cache };
+  const env = { UV_THREADPOOL_SIZE: '8', THINFS_CACHE_HOME: cache };
   const start = performance.now();
   const measured = ['-f', '%M KiB', ...command, image, ...target];
   const { stdout, stderr } = await runCommand('/usr/bin/time', measured, { env });

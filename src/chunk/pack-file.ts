@@ -1,7 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dirname } from 'node:path';
 import { digestFromBytes } from '../digest.js';
 import { fromSystemError } from '../errors.js';
 import { compressFrame, encodedBytesMax, frameBytesMax } from './codec.js';
@@ -61,7 +60,7 @@ export class PackFile {
     if (this.#writes.length > framesInFlightMax) await this.#writes.shift();
   }
 
-  /** Makes the pack whole, durable and visible; no frames, no pack. */
+  /** Makes the pack whole and visible; no frames, no pack. */
   async finish(): Promise<{ pack: Pack | undefined; frames: Frame[] }> {
     await Promise.all(this.#writes);
     if (this.#written.length === 0) {
@@ -69,10 +68,8 @@ export class PackFile {
       return { pack: undefined, frames: [] };
     }
     try {
-      await this.#file.sync();
       await this.#file.close();
       await rename(this.#temporary, this.#path);
-      await syncFolder(dirname(this.#path));
     } catch (error) {
       throw fromSystemError(`Cannot write pack ${this.#path}`, error);
     }
@@ -111,14 +108,5 @@ export class PackFile {
     } catch (error) {
       throw fromSystemError(`Cannot write pack ${this.#path}`, error);
     }
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

@@ -93,6 +93,22 @@ export class DirectoryObjects implements ObjectWriter {
     }
   }
 
+  async adopt(path: string, size: number, file: string, signal: AbortSignal): Promise<boolean> {
+    const target = join(this.#root, path);
+    const action = `Cannot move ${file} to ${path} of ${this}`;
+    try {
+      signal.throwIfAborted();
+      await checkAndSync(file, size, action);
+      await makeFolder(dirname(target));
+      await rename(file, target);
+      await syncFolder(dirname(target));
+      return true;
+    } catch (error) {
+      if (isOtherFileSystem(error)) return false;
+      throw storeError(action, error, signal);
+    }
+  }
+
   toString(): string {
     return `dir:${this.#root}`;
   }
@@ -128,6 +144,19 @@ async function writeFile(path: string, source: AsyncIterable<Buffer>, signal: Ab
   for await (const bytes of source) {
     signal.throwIfAborted();
     await file.handle.appendFile(bytes);
+  }
+  await file.handle.sync();
+}
+
+function isOtherFileSystem(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EXDEV';
+}
+
+async function checkAndSync(path: string, size: number, action: string): Promise<void> {
+  await using file = await openFile(path, 'r');
+  const found = await file.handle.stat();
+  if (found.size !== size) {
+    throw new ThinError('corrupt', `${action}: ${found.size} bytes (wanted ${size})`);
   }
   await file.handle.sync();
 }

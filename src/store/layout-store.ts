@@ -4,7 +4,7 @@ import { bytesOf, collect, verified } from './byte-stream.js';
 import { encodeManifestList, parseManifestList } from './manifest-list.js';
 import { blobPath, subjectPath, tagPath } from './object-paths.js';
 import type { ObjectReader, ObjectWriter } from './objects.js';
-import type { Blob, ListedManifest, Store, WritableStore } from './store.js';
+import type { AdoptingStore, Blob, ListedManifest, Store, WritableStore } from './store.js';
 
 /** A store in the layout of object-paths.ts, over anything that holds files. */
 export function layoutStore(objects: ObjectReader): Store {
@@ -35,7 +35,7 @@ export function layoutStore(objects: ObjectReader): Store {
   };
 }
 
-export function writableLayoutStore(objects: ObjectWriter): WritableStore {
+export function writableLayoutStore(objects: ObjectWriter): WritableStore & Partial<AdoptingStore> {
   const putBlob: WritableStore['putBlob'] = async (blob, open, signal) => {
     await objects.put(blobPath(blob.digest), blob.size, verified(open(0), blob), signal);
   };
@@ -44,6 +44,10 @@ export function writableLayoutStore(objects: ObjectWriter): WritableStore {
   return {
     ...layoutStore(objects),
     putBlob,
+    ...(objects.adopt && {
+      adoptFile: async (blob: Blob, file: string, signal: AbortSignal) =>
+        (await objects.adopt?.(blobPath(blob.digest), blob.size, file, signal)) === true,
+    }),
     hasBlob: (blob, signal) => objects.has(blobPath(blob.digest), blob.size, signal),
     async putManifest({ repository, subject, listed, bytes }, signal) {
       const path = subjectPath(repository, subject);

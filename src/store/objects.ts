@@ -40,4 +40,10 @@ export interface ObjectWriter extends ObjectReader {
     source: AsyncIterable<Buffer>,
     signal: AbortSignal,
   ): Promise<void>;
+
+  /**
+   * The same with a file of this machine, which is moved; only a directory can.
+   * @returns false if it lies on another file system
+   */
+  adopt?(path: string, size: number, file: string, signal: AbortSignal): Promise<boolean>;
 }

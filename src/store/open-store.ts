@@ -2,16 +2,18 @@ import { mkdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ThinError } from '../errors.js';
 import { parseReference } from '../image/reference.js';
-import { RegistryClient, type RegistryOptions } from '../registry/registry-client.js';
+import type { RegistryOptions } from '../registry/registry-client.js';
 import { systemClock } from './clock.js';
 import { DirectoryObjects } from './directory-objects.js';
-import { HttpObjects, type HttpOptions } from './http-objects.js';
+import type { HttpOptions } from './http-objects.js';
 import { layoutStore, writableLayoutStore } from './layout-store.js';
-import { RegistryStore } from './registry-store.js';
+import type { RegistryStore } from './registry-store.js';
 import { RetryingStore } from './retrying-store.js';
-import { S3Objects, type S3Options } from './s3-objects.js';
+import type { S3Options } from './s3-objects.js';
 import type { Store, WritableStore } from './store.js';
 import { storeError } from './store-error.js';
+
+// What speaks to the network is imported where it is opened: loading it takes a tenth of a second.
 
 /** What the locations do not say; each kind of store looks at its own. */
 export interface StoreOptions {
@@ -42,10 +44,12 @@ export async function openStore(
     case 'directory':
       return opened(layoutStore(new DirectoryObjects(await existingFolder(location, signal))));
     case 'http': {
+      const { HttpObjects } = await import('./http-objects.js');
       const objects = new HttpObjects(location, options.http ?? {});
       return opened(new RetryingStore(layoutStore(objects), systemClock), objects);
     }
     case 's3': {
+      const { S3Objects } = await import('./s3-objects.js');
       const objects = await S3Objects.open(location, options.s3 ?? {});
       return opened(new RetryingStore(layoutStore(objects), systemClock), objects);
     }
@@ -70,6 +74,7 @@ export async function openWritableStore(
       return opened(writableLayoutStore(objects));
     }
     case 's3': {
+      const { S3Objects } = await import('./s3-objects.js');
       const objects = await S3Objects.open(location, options.s3 ?? {});
       return opened(writableLayoutStore(objects), objects);
     }
@@ -110,6 +115,8 @@ async function openRegistry(
   options: StoreOptions,
 ): Promise<OpenedStore<RegistryStore>> {
   const { registry, repository } = parseReference(location);
+  const { RegistryClient } = await import('../registry/registry-client.js');
+  const { RegistryStore } = await import('./registry-store.js');
   const client = await RegistryClient.open({ ...options.registry, registry, repository });
   return opened(new RegistryStore(client), client);
 }
