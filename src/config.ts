@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseSize } from './units.js';
+import { ThinError } from './errors.js';
+import { parseDuration, parseSize } from './units.js';
 
 /**
  * Where one node keeps its state and how much it may use. Read once, here, from the command line
@@ -20,20 +21,37 @@ export interface NodeConfig {
   readonly cacheSize: number;
   /** Bytes that stay free on the cache's file system. */
   readonly freeSpaceFloor: number;
+  /** Milliseconds for which a read waits for a store that cannot be reached; then it fails. */
+  readonly readDeadlineMs: number;
+  /** Where metrics are served beside the control socket. */
+  readonly metrics: TcpAddress | undefined;
+  readonly logLevel: LogLevel;
 }
+
+export interface TcpAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export const logLevels = ['silent', 'error', 'warn', 'info', 'debug'] as const;
+export type LogLevel = (typeof logLevels)[number];
 
 export interface NodeOptions {
   readonly root?: string | undefined;
   readonly cacheSize?: string | undefined;
   readonly freeSpace?: string | undefined;
+  readonly readDeadline?: string | undefined;
+  readonly metrics?: string | undefined;
+  readonly logLevel?: string | undefined;
 }
 
 export const defaultCacheSize = '20G';
 export const defaultFreeSpace = '1G';
+export const defaultReadDeadline = '5m';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** @throws ThinError `invalid` if a size cannot be read. */
+/** @throws ThinError `invalid` if a size, duration, address or level cannot be read. */
 export function nodeConfig(
   options: NodeOptions,
   environment: Environment,
@@ -45,7 +63,33 @@ export function nodeConfig(
     freeSpaceFloor: parseSize(
       options.freeSpace ?? environment.THINFS_FREE_SPACE ?? defaultFreeSpace,
     ),
+    readDeadlineMs: parseDuration(
+      options.readDeadline ?? environment.THINFS_READ_DEADLINE ?? defaultReadDeadline,
+    ),
+    metrics: tcpAddress(options.metrics ?? environment.THINFS_METRICS),
+    logLevel: logLevel(options.logLevel ?? environment.THINFS_LOG_LEVEL ?? 'info'),
   };
+}
+
+/** `9100`, `:9100`, `localhost:9100`, `[::]:9100`; without a host: this machine only. */
+function tcpAddress(text: string | undefined): TcpAddress | undefined {
+  if (text === undefined || text === '') return undefined;
+  const match = /^(?:(\[[0-9a-f:.]+\]|[a-z0-9.-]*):)?(\d{1,5})$/i.exec(text);
+  const port = Number(match?.[2]);
+  if (match && port <= 65_535) {
+    return { host: match[1]?.replace(/[[\]]/g, '') || '127.0.0.1', port };
+  }
+  throw new ThinError(
+    'invalid',
+    `Cannot serve metrics at "${text}": wanted [host:]port, such as 9100 or 0.0.0.0:9100`,
+  );
+}
+
+function logLevel(text: string): LogLevel {
+  const level = logLevels.find((name) => name === text);
+  if (level) return level;
+  const wanted = logLevels.join(', ');
+  throw new ThinError('invalid', `Cannot log at level "${text}": wanted one of ${wanted}`);
 }
 
 export type NodeFolders = Pick<NodeConfig, 'root' | 'runFolder' | 'socket' | 'holderSocket'>;

@@ -23,6 +23,30 @@ export function parseSize(text: string): number {
   return bytes;
 }
 
+const milliseconds: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+/** What timers of Node.js can count, 24 days. */
+const durationMax = 2 ** 31 - 1;
+
+/**
+ * Milliseconds from what people type: `90s`, `5m`, `1.5h`, `250ms`; a number alone is seconds.
+ * @throws ThinError `invalid`
+ */
+export function parseDuration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h)?$/i.exec(text.trim());
+  const unit = milliseconds[match?.[2]?.toLowerCase() ?? 's'] ?? Number.NaN;
+  const duration = Math.round(Number(match?.[1]) * unit);
+  if (duration >= 0 && duration <= durationMax) return duration;
+  throw new ThinError(
+    'invalid',
+    `Cannot use duration "${text}": wanted at most 24 days, such as 90s or 5m`,
+  );
+}
+
 /** For people: at most four digits and a unit, `1.4 MB` (powers of 1000, as download sizes are told). */
 export function formatSize(bytes: number): string {
   const names = ['B', 'kB', 'MB', 'GB', 'TB'];

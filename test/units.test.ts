@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { formatDuration, formatSize, parseSize } from '../src/units.js';
+import { formatDuration, formatSize, parseDuration, parseSize } from '../src/units.js';
 
 t.test('sizes are read in units of 1024', async (t) => {
   t.equal(parseSize('4096'), 4096);
@@ -13,6 +13,17 @@ t.test('sizes are read in units of 1024', async (t) => {
 t.test('what is no size is refused with an example', async (t) => {
   for (const text of ['', 'many', '-1', '1e9', '5x', '99999999999t', '1 2']) {
     t.throws(() => parseSize(text), { code: 'invalid', message: /wanted bytes such as 512m/ });
+  }
+});
+
+t.test('durations are read with their unit', async (t) => {
+  t.equal(parseDuration('5m'), 300_000);
+  t.equal(parseDuration('90'), 90_000);
+  t.equal(parseDuration('0'), 0);
+  t.equal(parseDuration('1.5h'), 5_400_000);
+  t.equal(parseDuration('250ms'), 250);
+  for (const text of ['', 'soon', '-1', '5 days', '1000h', '1e3s']) {
+    t.throws(() => parseDuration(text), { code: 'invalid', message: /such as 90s or 5m/ });
   }
 });
 

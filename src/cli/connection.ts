@@ -1,6 +1,12 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { defaultCacheSize, defaultFreeSpace, type NodeConfig, nodeConfig } from '../config.js';
+import {
+  defaultCacheSize,
+  defaultFreeSpace,
+  defaultReadDeadline,
+  type NodeConfig,
+  nodeConfig,
+} from '../config.js';
 import type { ImageRequest } from '../daemon/control-api.js';
 import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
@@ -12,13 +18,18 @@ export interface NodeFlags {
   root?: string;
   cacheSize?: string;
   freeSpace?: string;
+  readDeadline?: string;
 }
 
 export function addNodeFlags(command: Command): Command {
   return command
     .option('--root <folder>', "folder of the node's state (default: /var/lib/thinfs)")
     .option('--cache-size <size>', `most bytes of cached files (default: ${defaultCacheSize})`)
-    .option('--free-space <size>', `bytes left free on the disk (default: ${defaultFreeSpace})`);
+    .option('--free-space <size>', `bytes left free on the disk (default: ${defaultFreeSpace})`)
+    .option(
+      '--read-deadline <duration>',
+      `longest that a read waits for a store that is away (default: ${defaultReadDeadline})`,
+    );
 }
 
 export function configOf(flags: NodeFlags): NodeConfig {

@@ -1,20 +1,30 @@
 import { closeSync, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { logLevels } from '../config.js';
 import { ControlClient } from '../daemon/control-client.js';
 import { isListening, type StartReport } from '../daemon/start-daemon.js';
 import { describeError, isThinError, ThinError } from '../errors.js';
 import { addNodeFlags, configOf, connectDaemon, type NodeFlags } from './connection.js';
 import { packageVersion, type Run } from './program.js';
 
+function addDaemonFlags(command: Command): Command {
+  return addNodeFlags(command)
+    .option(
+      '--metrics <[host:]port>',
+      'serve GET /metrics there too (default: control socket only)',
+    )
+    .option('--log-level <level>', `${logLevels.join(', ')} (default: info)`);
+}
+
 export function addDaemonCommands(program: Command, run: Run): void {
   const daemon = program
     .command('daemon')
     .description('The process that owns the cache and answers mounts; commands start it on demand');
-  addNodeFlags(daemon.command('run'))
+  addDaemonFlags(daemon.command('run'))
     .description('Run the daemon in the foreground; logs go to standard error as JSON lines')
     .action(async (flags: NodeFlags) => runDaemon(flags, run));
-  addNodeFlags(daemon.command('start'))
+  addDaemonFlags(daemon.command('start'))
     .description('Start the daemon in the background, if it does not run')
     .action(async (flags: NodeFlags) => {
       await connectDaemon(flags, run.signal);

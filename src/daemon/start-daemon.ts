@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -100,5 +100,11 @@ function openLog(config: NodeConfig): number {
 
 function daemonArguments(config: NodeConfig): string[] {
   const sizes = ['--cache-size', `${config.cacheSize}`, '--free-space', `${config.freeSpaceFloor}`];
-  return ['daemon', 'run', '--root', config.root, ...sizes];
+  const { metrics, readDeadlineMs, logLevel } = config;
+  const address = metrics && (isIPv6(metrics.host) ? `[${metrics.host}]` : metrics.host);
+  return [
+    ...['daemon', 'run', '--root', config.root, ...sizes],
+    ...['--read-deadline', `${readDeadlineMs}ms`, '--log-level', logLevel],
+    ...(metrics ? ['--metrics', `${address}:${metrics.port}`] : []),
+  ];
 }
