@@ -30,6 +30,7 @@ interface RunFlags extends ImageFlags {
   volume: string[];
   readOnly: boolean;
   memory?: string;
+  runtime?: string;
   quiet?: boolean;
 }
 
@@ -72,6 +73,7 @@ export function addRunCommand(program: Command, run: Run): void {
     .option('-v, --volume <host:container[:ro]>', 'bind a folder or file of the host', collect, [])
     .option('--read-only', 'no writable layer', false)
     .option('--memory <size>', "limit of the container's memory")
+    .option('--runtime <program>', 'OCI runtime, by name or path (default: runc, else crun)')
     .option('-q, --quiet', 'no progress')
     .addHelpText('after', examples)
     .action(async (image: string, words: string[], flags: RunFlags) => {
@@ -128,6 +130,7 @@ async function runForeground(
   const container = runContainer({
     id: start.id,
     bundle: start.bundle,
+    runtime: start.runtime,
     root: start.runtimeRoot,
     stdin: flags.interactive === true || flags.tty === true,
   });
@@ -156,6 +159,7 @@ async function containerRequest(image: string, command: string[], flags: RunFlag
     ...(flags.workdir !== undefined && { workdir: flags.workdir }),
     ...(flags.hostname !== undefined && { hostname: flags.hostname }),
     ...(flags.memory !== undefined && { memory: parseSize(flags.memory) }),
+    ...(flags.runtime !== undefined && { runtime: absoluteProgram(flags.runtime) }),
   };
   return {
     ...(await imageRequest(image, flags)),
@@ -168,6 +172,11 @@ async function containerRequest(image: string, command: string[], flags: RunFlag
     readOnly: flags.readOnly,
     terminal: flags.tty === true,
   };
+}
+
+/** A name stays one. */
+function absoluteProgram(text: string): string {
+  return text.includes('/') ? resolve(text) : text;
 }
 
 /** The daemon's working directory is not ours. */

@@ -7,7 +7,7 @@ import { fromSystemError, ThinError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
 import { writeBundle } from '../mount/bundle.js';
 import { mountOverlay } from '../mount/overlay.js';
-import { containerState, deleteContainer } from '../mount/runc.js';
+import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
 import type { CheckedRequest, ContainerStart, MountSummary } from './control-api.js';
 import type { LiveImage } from './live-image.js';
 import type { Trees, TreeUse } from './trees.js';
@@ -21,8 +21,11 @@ const containerRecord = z.object({
   manifest: z.string(),
   readOnly: z.boolean(),
   server: z.string(),
+  /** Absolute path of the program that runs it. */
+  runtime: z.string(),
   /** Milliseconds since 1970. */
   since: z.number(),
+  /** Absent while it runs. */
   exitCode: z.number().int().optional(),
 });
 type ContainerRecord = z.infer<typeof containerRecord>;
@@ -71,7 +74,7 @@ export class Containers implements AsyncDisposable {
       this.#containers.set(id, { record: parsed.data, remove: false, tree: undefined });
       return;
     }
-    await deleteContainer({ id, root: this.#runtimeRoot }).catch(() => {});
+    if (parsed.success) await deleteContainer(this.#key(parsed.data)).catch(() => {});
     await rm(path, { recursive: true, force: true });
   }
 
@@ -105,6 +108,7 @@ export class Containers implements AsyncDisposable {
     if (this.#containers.has(id)) {
       throw new ThinError('busy', `Cannot name a container ${id}: there is one (thin rm ${id})`);
     }
+    const runtime = findRuntime(request.runtime);
     const tree = await this.#trees.use(image);
     const record = {
       version: 1 as const,
@@ -113,12 +117,14 @@ export class Containers implements AsyncDisposable {
       manifest: image.manifest,
       readOnly: request.readOnly,
       server: tree.implementation,
+      runtime,
       since: Date.now(),
     };
     this.#containers.set(id, { record, remove: request.remove, tree });
     try {
       const bundle = await this.#writeBundle(image, tree, id, request, signal);
-      return { id, ...bundle, runtimeRoot: this.#runtimeRoot };
+      await this.#write(record);
+      return { id, ...bundle, runtime, runtimeRoot: this.#runtimeRoot };
     } catch (error) {
       await this.#forget(id);
       throw error;
@@ -159,7 +165,7 @@ export class Containers implements AsyncDisposable {
   async end(id: string, exitCode: number): Promise<void> {
     const container = this.#find(id);
     if (!container.tree) return;
-    await deleteContainer({ id, root: this.#runtimeRoot });
+    await deleteContainer(this.#key(container.record));
     if (container.remove) {
       await this.#forget(id);
       return;
@@ -173,7 +179,7 @@ export class Containers implements AsyncDisposable {
   async lost(id: string): Promise<void> {
     const container = this.#containers.get(id);
     if (!container?.tree) return;
-    const key = { id, root: this.#runtimeRoot };
+    const key = this.#key(container.record);
     while ((await containerState(key).catch(() => undefined))?.status === 'running') {
       const stopped = { signal: this.#stopping.signal, ref: false };
       await delay(orphanPollMs, undefined, stopped).catch(() => {});
@@ -200,11 +206,15 @@ export class Containers implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
-    for (const [id, { tree }] of this.#containers) {
+    for (const [id, { tree, record }] of this.#containers) {
       if (!tree) continue;
-      await deleteContainer({ id, root: this.#runtimeRoot }).catch(() => {});
+      await deleteContainer(this.#key(record)).catch(() => {});
       await this.#forget(id);
     }
+  }
+
+  #key({ id, runtime }: ContainerRecord): ContainerKey {
+    return { id, runtime, root: this.#runtimeRoot };
   }
 
   #find(id: string): Container {

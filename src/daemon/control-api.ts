@@ -43,6 +43,8 @@ const containerRequest = imageRequest.extend({
   /** Bytes. */
   memory: z.number().int().positive().optional(),
   terminal: z.boolean(),
+  /** Name or absolute path of an OCI runtime; runc or else crun if absent. */
+  runtime: z.string().min(1).optional(),
 });
 
 export const controlSchemas = {
@@ -110,6 +112,8 @@ export interface ContainerStart {
   readonly id: string;
   /** OCI bundle: what `runc run --bundle` wants. */
   readonly bundle: string;
+  /** Absolute path of the runtime's program, and where it keeps its state. */
+  readonly runtime: string;
   readonly runtimeRoot: string;
   readonly stopSignal: string;
 }

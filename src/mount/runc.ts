@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { constants as access, accessSync, existsSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, isAbsolute, join } from 'node:path';
 import { fromSystemError, ThinError } from '../errors.js';
 import { type ProgramResult, runProgram } from '../fuse/run-program.js';
 import type { ContainerState } from './runtime-output.js';
@@ -10,6 +10,8 @@ import type { ContainerState } from './runtime-output.js';
 /** One container of an OCI runtime. */
 export interface ContainerKey {
   readonly id: string;
+  /** Absolute path of the runtime's program; see {@link findRuntime}. */
+  readonly runtime: string;
   /** Where the runtime keeps its state: absolute, on a file system that a reboot empties. */
   readonly root: string;
 }
@@ -38,19 +40,22 @@ const programs = ['runc', 'crun'] as const;
 const exitCodes = { notFound: 127, notExecutable: 126 } as const;
 
 /**
- * The first of runc and crun in the PATH.
+ * @param wanted absolute path or name of a runtime; the first of runc and crun in the PATH if absent
+ * @returns its absolute path
  * @throws ThinError `not-found`
  */
-export function findRuntime(): string {
+export function findRuntime(wanted?: string): string {
   const directories = (process.env.PATH ?? '').split(delimiter).filter(Boolean);
-  for (const program of programs) {
-    const path = directories.map((at) => join(at, program)).find(isExecutable);
+  for (const program of wanted === undefined ? programs : [wanted]) {
+    const places = isAbsolute(program) ? [program] : directories.map((at) => join(at, program));
+    const path = places.find(isExecutable);
     if (path) return path;
   }
-  throw new ThinError(
-    'not-found',
-    'Cannot run containers: there is neither runc nor crun (wanted one: apt-get install runc)',
-  );
+  const what =
+    wanted === undefined
+      ? 'there is neither runc nor crun (wanted one: apt-get install runc)'
+      : `there is no program ${wanted}`;
+  throw new ThinError('not-found', `Cannot run containers: ${what}`);
 }
 
 function isExecutable(path: string): boolean {
@@ -65,13 +70,13 @@ function isExecutable(path: string): boolean {
 /**
  * Runs a container in the foreground, with our standard streams. The runtime is in a session of
  * its own: what is typed at the terminal reaches it once, by {@link RunningContainer.signal}.
- * @throws ThinError `not-found` if there is no runtime or no bundle
+ * @throws ThinError `not-found` if there is no bundle
  */
 export function runContainer(run: ContainerRun): RunningContainer {
   const log = join(run.bundle, 'runtime.log');
   emptyLog(log);
   const args = [...globalOptions(run, log), 'run', '--bundle', run.bundle, run.id];
-  const child = spawn(findRuntime(), args, {
+  const child = spawn(run.runtime, args, {
     stdio: [run.stdin ? 'inherit' : 'ignore', 'inherit', 'inherit'],
     detached: true,
   });
@@ -154,5 +159,5 @@ export async function deleteContainer(key: ContainerKey): Promise<void> {
 }
 
 function runRuntime(key: ContainerKey, args: readonly string[]): Promise<ProgramResult> {
-  return runProgram(findRuntime(), ['--root', key.root, ...args]);
+  return runProgram(key.runtime, ['--root', key.root, ...args]);
 }

@@ -100,7 +100,7 @@ export interface StartedCommand {
   /** And to standard error. */
   errors(): string;
   kill(signal: NodeJS.Signals): void;
-  /** Resolves when standard output has `text`. */
+  /** Resolves when standard output has `text`; rejects if the command ends without. */
   printed(text: string): Promise<void>;
 }
 
@@ -127,6 +127,11 @@ export function startThin(t: Test, node: TestNode, args: readonly string[]): Sta
     output: () => output,
     errors: () => errors,
     kill: (signal) => child.kill(signal),
-    printed: (text) => until(`${args.join(' ')} prints ${text}`, () => output.includes(text)),
+    printed: (text) =>
+      until(`${args.join(' ')} prints ${text}`, () => {
+        if (output.includes(text)) return true;
+        if (child.exitCode === null) return false;
+        throw new Error(`thin ${args.join(' ')} has ended without ${text}: ${errors}`);
+      }),
   };
 }

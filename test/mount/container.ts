@@ -6,7 +6,7 @@ import type { ImageConfig } from '../../src/image/image-config.js';
 import type { DirectoryNode, TreeNode } from '../../src/image/tree.js';
 import { type BundleOptions, writeBundle } from '../../src/mount/bundle.js';
 import { mountOverlay, type Overlay } from '../../src/mount/overlay.js';
-import { type ContainerKey, deleteContainer } from '../../src/mount/runc.js';
+import { type ContainerKey, deleteContainer, findRuntime } from '../../src/mount/runc.js';
 import { mountTree, readFrom, temporaryFolder } from '../fuse/mounted-tree.js';
 import { type Contents, directory, file } from '../fuse/torture-tree.js';
 
@@ -55,7 +55,11 @@ export async function prepareContainer(
   const overlay = await mountOverlay({ lower: lower.mountPoint, directory: folder });
   t.teardown(async () => overlay[Symbol.asyncDispose]());
   made += 1;
-  const key = { id: `test-${process.pid}-${made}`, root: join(folder, 'runtime') };
+  const key = {
+    id: `test-${process.pid}-${made}`,
+    root: join(folder, 'runtime'),
+    runtime: findRuntime(),
+  };
   const { image, ...rest } = options;
   const config: ImageConfig = {
     architecture: 'amd64',
