@@ -1,0 +1,59 @@
+import { type ByteString, byteStringFromText } from '../byte-string.js';
+import type { Digest } from '../digest.js';
+import { isThinError } from '../errors.js';
+import type { ErofsImage } from '../metadata/erofs-image.js';
+import { resolvePath } from '../metadata/resolve-path.js';
+
+/** A regular file of an image that has bytes. */
+export interface ImageFile {
+  readonly content: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly executable: boolean;
+}
+
+/** Reads bytes of an image's file, fetching what is not here. */
+export type ReadContent = (file: ImageFile, offset: number, length: number) => Promise<Buffer>;
+
+/** Looks into an image as a program in it would. */
+export class ImageFiles {
+  readonly #tree: ErofsImage;
+  readonly #read: ReadContent;
+
+  constructor(tree: ErofsImage, read: ReadContent) {
+    this.#tree = tree;
+    this.#read = read;
+  }
+
+  /** The file at an absolute path, symlinks followed; undefined if there is none, or an empty one. */
+  file(path: string): ImageFile | undefined {
+    const nid = this.#find(path);
+    if (nid === undefined) return undefined;
+    const { type, content, size, mode } = this.#tree.inode(nid);
+    if (type !== 'file' || content === undefined || size === 0) return undefined;
+    return { content, size, executable: (mode & 0o111) !== 0 };
+  }
+
+  /** Names in a directory; none if there is no such directory. */
+  names(path: string): ByteString[] {
+    const nid = this.#find(path);
+    if (nid === undefined || this.#tree.inode(nid).type !== 'directory') return [];
+    const entries = this.#tree.readdir(nid).map(({ name }) => name);
+    return entries.filter((name) => name !== '.' && name !== '..');
+  }
+
+  read(file: ImageFile, offset: number, length: number): Promise<Buffer> {
+    const end = Math.min(file.size, offset + length);
+    if (offset >= end) return Promise.resolve(Buffer.alloc(0));
+    return this.#read(file, offset, end - offset);
+  }
+
+  #find(path: string): number | undefined {
+    try {
+      return resolvePath(this.#tree, byteStringFromText(path), { followLast: true });
+    } catch (error) {
+      if (isThinError(error, 'not-found', 'invalid')) return undefined;
+      throw error;
+    }
+  }
+}
