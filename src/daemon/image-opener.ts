@@ -82,7 +82,7 @@ export class ImageOpener {
 
   async #fromStore(wanted: Wanted, context: CallContext): Promise<ImageRecord> {
     const { reference, platform, source } = wanted;
-    const store = await this.#stores.open(source, context.signal);
+    const store = this.#stores.open(source);
     const repository = `${reference.registry}/${reference.repository}`;
     const { digest, tag } = reference;
     const manifest = digest !== undefined && isDigest(digest) ? digest : undefined;
@@ -130,7 +130,7 @@ export class ImageOpener {
     context: CallContext,
   ): Promise<FoundThinImage | undefined> {
     const { reference, platform, source } = wanted;
-    const store = await this.#stores.open(source, context.signal);
+    const store = this.#stores.open(source);
     const repository = `${reference.registry}/${reference.repository}`;
     const { digest: manifest, siblings } = original;
     try {
@@ -160,7 +160,7 @@ export class ImageOpener {
     const { manifest, config, platform } = descriptor.image;
     const here = this.#images.get(manifest.digest);
     if (here) return here;
-    const store = await this.#stores.open(wanted.source, context.signal);
+    const store = this.#stores.open(wanted.source);
     const loaded = await loadThinImage(store, descriptor, context.signal);
     const totals = { files: 0, fileBytes: 0 };
     for (const { size } of loaded.chunkMap.files()) {

@@ -51,7 +51,7 @@ export class LiveImage {
     images: ImageFolder,
     manifest: Digest,
     cache: FileCache,
-    openStores: () => Promise<Store[]>,
+    openStores: () => Store[],
   ): Promise<LiveImage> {
     const record = images.get(manifest);
     if (!record) throw new ThinError('not-found', `Cannot open image ${manifest}: it is not here`);
@@ -59,11 +59,7 @@ export class LiveImage {
     const metadata = await images.read(manifest, 'metadata');
     const source =
       record.kind === 'thin'
-        ? thinSource(
-            record,
-            ChunkMap.parse(await images.read(manifest, 'chunkMap')),
-            await openStores(),
-          )
+        ? thinSource(record, ChunkMap.parse(await images.read(manifest, 'chunkMap')), openStores())
         : pulledSource(record);
     return new LiveImage(record, { config, metadata }, cache, source);
   }

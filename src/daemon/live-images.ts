@@ -43,12 +43,9 @@ export class LiveImages {
     this.#opened.delete(manifest);
   }
 
-  async #open(manifest: Digest): Promise<Store[]> {
+  #open(manifest: Digest): Store[] {
     const sources = this.#images.get(manifest)?.sources ?? [];
-    const { signal } = new AbortController();
-    const stores: Store[] = [];
-    for (const source of sources) stores.push(await this.#stores.open(source, signal));
-    if (stores.length > 0) return stores;
+    if (sources.length > 0) return sources.map((source) => this.#stores.open(source));
     throw new ThinError('not-found', `Cannot fetch files of ${manifest}: it has no source`);
   }
 }

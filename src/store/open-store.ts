@@ -2,7 +2,7 @@ import { mkdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ThinError } from '../errors.js';
 import { parseReference } from '../image/reference.js';
-import type { RegistryOptions } from '../registry/registry-client.js';
+import type { RegistryClient, RegistryOptions } from '../registry/registry-client.js';
 import { systemClock } from './clock.js';
 import { DirectoryObjects } from './directory-objects.js';
 import type { HttpOptions } from './http-objects.js';
@@ -20,6 +20,8 @@ export interface StoreOptions {
   readonly http?: HttpOptions | undefined;
   readonly s3?: S3Options | undefined;
   readonly registry?: Omit<RegistryOptions, 'registry' | 'repository'> | undefined;
+  /** Gives clients that share connections, which whoever gives them ends. Default: one of its own. */
+  readonly registryClient?: ((options: RegistryOptions) => Promise<RegistryClient>) | undefined;
 }
 
 /** A store and its connections, which end when it is disposed of. */
@@ -115,9 +117,13 @@ async function openRegistry(
   options: StoreOptions,
 ): Promise<OpenedStore<RegistryStore>> {
   const { registry, repository } = parseReference(location);
-  const { RegistryClient } = await import('../registry/registry-client.js');
+  const clientOptions = { ...options.registry, registry, repository };
   const { RegistryStore } = await import('./registry-store.js');
-  const client = await RegistryClient.open({ ...options.registry, registry, repository });
+  if (options.registryClient) {
+    return opened(new RegistryStore(await options.registryClient(clientOptions)));
+  }
+  const { RegistryClient } = await import('../registry/registry-client.js');
+  const client = await RegistryClient.open(clientOptions);
   return opened(new RegistryStore(client), client);
 }
 
