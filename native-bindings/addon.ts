@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ThinError } from '../src/errors.js';
 
 /** Of the exports below; src/entry.cc has the same number. */
-const interfaceVersion = 2;
+const interfaceVersion = 3;
 
 declare const handleOf: unique symbol;
 /** State that C++ keeps between calls; freed when it is collected. */
@@ -14,6 +14,8 @@ interface Handle<Kind extends string> {
 export type ZstdInflaterHandle = Handle<'zstd-inflater'>;
 export type GzipInflaterHandle = Handle<'gzip-inflater'>;
 export type CutterHandle = Handle<'cutter'>;
+export type FileStoreHandle = Handle<'file-store'>;
+export type SpoolHandle = Handle<'spool'>;
 /** Bytes taken from the input, bytes put into the output, and whether the input may end here. */
 export type InflateStep = readonly [consumed: number, produced: number, complete: boolean];
 
@@ -39,6 +41,11 @@ export interface Addon {
     maskAbove: number,
   ): CutterHandle;
   cutAndHash(handle: CutterHandle, bytes: Buffer, runs: Buffer, records: Buffer): Promise<number>;
+  fileStoreOpen(directory: Buffer, incoming: Buffer, others: Buffer): FileStoreHandle;
+  storeFiles(store: FileStoreHandle, bytes: Buffer, spans: Buffer, records: Buffer): Promise<void>;
+  spoolOpen(store: FileStoreHandle): SpoolHandle;
+  spoolWrite(spool: SpoolHandle, hole: number, bytes: Buffer): Promise<void>;
+  spoolCommit(spool: SpoolHandle, record: Buffer): Promise<void>;
   listXattrs(path: Buffer): Promise<Buffer>;
   getXattr(path: Buffer, name: Buffer): Promise<Buffer | undefined>;
   setXattr(path: Buffer, name: Buffer, value: Buffer): Promise<void>;

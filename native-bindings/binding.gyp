@@ -13,6 +13,8 @@
         "src/gzip-header.cc",
         "src/gzip-inflate.cc",
         "src/cut-and-hash.cc",
+        "src/file-store.cc",
+        "src/file-spool.cc",
         "src/xattr.cc",
         "src/mount.cc",
         "src/mount-api.cc",

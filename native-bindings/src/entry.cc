@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of a signature, so that a stale build is recognised (addon.ts).
-constexpr uint32_t interfaceVersion = 2;
+constexpr uint32_t interfaceVersion = 3;
 
 struct Operation {
   const char* name;
@@ -24,6 +24,11 @@ constexpr Operation operations[] = {
     {"gzipInflaterStep", thinfs::gzipInflaterStep},
     {"cutterOpen", thinfs::cutterOpen},
     {"cutAndHash", thinfs::cutAndHash},
+    {"fileStoreOpen", thinfs::fileStoreOpen},
+    {"storeFiles", thinfs::storeFiles},
+    {"spoolOpen", thinfs::spoolOpen},
+    {"spoolWrite", thinfs::spoolWrite},
+    {"spoolCommit", thinfs::spoolCommit},
     {"listXattrs", thinfs::listXattrs},
     {"getXattr", thinfs::getXattr},
     {"setXattr", thinfs::setXattr},

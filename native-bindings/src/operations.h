@@ -20,6 +20,13 @@ napi_value gzipInflaterStep(napi_env env, napi_callback_info info);
 napi_value cutterOpen(napi_env env, napi_callback_info info);
 napi_value cutAndHash(napi_env env, napi_callback_info info);
 
+// file-store.cc, file-spool.cc
+napi_value fileStoreOpen(napi_env env, napi_callback_info info);
+napi_value storeFiles(napi_env env, napi_callback_info info);
+napi_value spoolOpen(napi_env env, napi_callback_info info);
+napi_value spoolWrite(napi_env env, napi_callback_info info);
+napi_value spoolCommit(napi_env env, napi_callback_info info);
+
 // xattr.cc
 napi_value listXattrs(napi_env env, napi_callback_info info);
 napi_value getXattr(napi_env env, napi_callback_info info);
