@@ -6,14 +6,13 @@ import { isThinError, ThinError } from '../errors.js';
 import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
 import { ErofsImage } from '../metadata/erofs-image.js';
 import { resolvePath } from '../metadata/resolve-path.js';
-import { frameSource } from '../store/frame-source.js';
+import { type CountedFrameSource, frameSource } from '../store/frame-source.js';
+import type { SourceReport } from '../store/source-health.js';
 import type { Store } from '../store/store.js';
 import { ChunkMap } from '../thin/chunk-map.js';
 import type { FetchCounters } from './control-api.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 
-/** Milliseconds for which a read waits for a store that does not answer; then the program sees EIO. */
-const readDeadlineMs = 5 * 60_000;
 /** Bytes of one read of a file for ourselves. */
 const pieceBytes = 1024 * 1024;
 
@@ -27,13 +26,14 @@ export class LiveImage {
   readonly tree: ErofsImage;
   readonly #cache: FileCache;
   readonly #origin: FileOrigin;
-  readonly #fetched: () => FetchCounters;
+  /** Absent for an image that was pulled in full. */
+  readonly #frames: CountedFrameSource | undefined;
 
   private constructor(
     record: ImageRecord,
     files: { config: Buffer; metadata: Buffer },
     cache: FileCache,
-    source: { origin: FileOrigin; fetched: () => FetchCounters },
+    source: { origin: FileOrigin; frames?: CountedFrameSource },
   ) {
     this.record = record;
     this.manifest = parseDigest(record.manifest);
@@ -43,7 +43,7 @@ export class LiveImage {
     this.tree = ErofsImage.parse(this.metadata);
     this.#cache = cache;
     this.#origin = source.origin;
-    this.#fetched = source.fetched;
+    this.#frames = source.frames;
   }
 
   /** @param openStore opens the store of a source when the first byte is needed */
@@ -65,7 +65,18 @@ export class LiveImage {
   }
 
   get fetched(): FetchCounters {
-    return this.#fetched();
+    const total = { requests: 0, bytes: 0, failures: 0 };
+    for (const count of this.#frames?.counts() ?? []) {
+      total.requests += count.requests;
+      total.bytes += count.bytes;
+      total.failures += count.failures;
+    }
+    return total;
+  }
+
+  /** Where its missing bytes come from, in the order in which they are asked. */
+  get sources(): readonly SourceReport[] {
+    return this.#frames?.sources() ?? [];
   }
 
   readonly readFile = (
@@ -140,24 +151,17 @@ function thinSource(record: ImageRecord, map: ChunkMap, stores: Store[]) {
   const frames = frameSource({
     stores,
     packSize: (pack) => sizes.get(pack),
-    deadlineMs: readDeadlineMs,
+    // The reader's own deadline counts (reads-in-flight.ts): a fetch may have begun long before it.
+    deadlineMs: Number.POSITIVE_INFINITY,
   });
   const origin: FileOrigin = {
     id: record.digests.chunkMap ?? record.manifest,
     chunksOf: (content) => map.chunksOf(content),
     placementsIn: (frame) => map.placementsIn(frame),
     fetchFrame: (frame, signal, options) => frames.fetchFrame(frame, signal, options),
+    trouble: () => frames.trouble(),
   };
-  const fetched = (): FetchCounters => {
-    const total = { requests: 0, bytes: 0, failures: 0 };
-    for (const count of frames.counts()) {
-      total.requests += count.requests;
-      total.bytes += count.bytes;
-      total.failures += count.failures;
-    }
-    return total;
-  };
-  return { origin, fetched };
+  return { origin, frames };
 }
 
 /** Everything is in the cache, pinned; what is gone nevertheless needs another pull. */
@@ -170,5 +174,5 @@ function pulledSource(record: ImageRecord) {
       throw new ThinError('not-found', 'Cannot fetch a frame of an image that has none');
     },
   };
-  return { origin, fetched: (): FetchCounters => ({ requests: 0, bytes: 0, failures: 0 }) };
+  return { origin };
 }
