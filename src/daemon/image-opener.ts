@@ -14,9 +14,7 @@ import {
   referenceTarget,
 } from '../image/reference.js';
 import { limits } from '../limits.js';
-import { writeErofs } from '../metadata/erofs-writer.js';
-import { pullImage } from '../pull/pull-image.js';
-import { RegistryClient } from '../registry/registry-client.js';
+import type { RegistryClient } from '../registry/registry-client.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
 import { loadThinImage } from '../thin/load-thin-image.js';
 import { formatSize } from '../units.js';
@@ -103,6 +101,8 @@ export class ImageOpener {
 
   async #fromRegistry(wanted: Wanted, context: CallContext): Promise<ImageRecord> {
     const { reference, source } = wanted;
+    // Most daemons have all their images: what brings one is loaded when it is wanted.
+    const { RegistryClient } = await import('../registry/registry-client.js');
     await using client = await RegistryClient.open({
       ...reference,
       credentials: this.#stores.credentials(source),
@@ -208,6 +208,8 @@ export class ImageOpener {
       `${wanted.name} has no thin form: pulling ${layers.length} layers, ${formatSize(total)}, in full`,
     );
     const done = layers.map(() => 0);
+    const { pullImage } = await import('../pull/pull-image.js');
+    const { writeErofs } = await import('../metadata/erofs-writer.js');
     const pulled = await pullImage({
       image: original.digest,
       layers: layers.map(({ descriptor, diffId }) => ({
