@@ -4,6 +4,7 @@ import { ThinError } from '../src/errors.js';
 import type { DirectoryNode } from '../src/image/tree.js';
 import { writeErofs } from '../src/metadata/erofs-writer.js';
 import { mergeLayers } from '../src/metadata/merge.js';
+import { onceMore } from '../src/once-more.js';
 import { encodeChunkMap } from '../src/thin/chunk-map-encoder.js';
 import { type PublishedThinImage, publishThinImage } from '../src/thin/publish-thin-image.js';
 import { convertLayer } from './convert-layer.js';
@@ -120,13 +121,15 @@ async function takeLayer(
     return before;
   }
   const path = options.spool.path();
-  const { layer: converted, result } = await convertLayer(layer, {
-    path,
-    level: options.level,
-    known: (chunk) => known.find(chunk),
-    signal: uploads.signal,
-    onProgress: ({ compressedBytes }) => options.onProgress(job, compressedBytes, size),
-  });
+  const convert = () =>
+    convertLayer(layer, {
+      path,
+      level: options.level,
+      known: (chunk) => known.find(chunk),
+      signal: uploads.signal,
+      onProgress: ({ compressedBytes }) => options.onProgress(job, compressedBytes, size),
+    });
+  const { layer: converted, result } = await onceMore(convert);
   known.addLayer(converted.files, result.pack);
   const remember = () => index.addLayer(key, digest, converter, converted);
   await uploads.add({ job, path, pack: result.pack, files: result.files, remember });

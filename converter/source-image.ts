@@ -7,6 +7,7 @@ import { listManifests } from '../src/image/image-list.js';
 import { type Manifest, parseManifest } from '../src/image/manifest.js';
 import { formatPlatform, parsePlatform, selectPlatform } from '../src/image/platform.js';
 import { limits } from '../src/limits.js';
+import { onceMore } from '../src/once-more.js';
 import { collect } from '../src/store/byte-stream.js';
 import { checkContent, type ImageContent, type ImageDocument } from './image-content.js';
 
@@ -125,9 +126,12 @@ async function readConfig(
   if (size > limits.manifestBytesMax) {
     throw corrupt(content, `its config has ${size} bytes (wanted ${limits.manifestBytesMax})`);
   }
-  const bytes = await collect(content.open(descriptor, 0, signal), size, `config of ${content}`);
-  checkContent(`config of ${content}`, descriptor, bytes);
-  return bytes;
+  const what = `config of ${content}`;
+  return await onceMore(async () => {
+    const bytes = await collect(content.open(descriptor, 0, signal), size, what);
+    checkContent(what, descriptor, bytes);
+    return bytes;
+  });
 }
 
 function corrupt(content: ImageContent, what: string): ThinError {

@@ -2,7 +2,9 @@ import { mapBounded } from '../cache/bounded.js';
 import type { FileCache } from '../cache/file-cache.js';
 import type { FileRef } from '../cache/file-origin.js';
 import type { DirectoryNode } from '../image/tree.js';
+import type { LayerProgress } from '../layer/read-layer.js';
 import { mergeLayers } from '../metadata/merge.js';
+import { onceMore } from '../once-more.js';
 import { type StoredLayer, storeLayer } from './store-layer.js';
 
 /** Layers that are downloaded at the same time. */
@@ -81,20 +83,14 @@ async function storeLayers(
   try {
     return await mapBounded(layers, layersInFlight, async (layer, index) => {
       try {
-        const { mediaType, digest, size } = layer.descriptor;
-        return await storeLayer(
-          layer.open(stop.signal),
-          {
-            mediaType,
-            digest,
-            size,
-            diffId: layer.diffId,
-            signal: stop.signal,
-            onProgress: (progress) => onProgress?.({ layer: index, ...progress }),
-          },
-          cache,
-          hold,
-        );
+        const { descriptor, diffId } = layer;
+        const options = {
+          ...descriptor,
+          diffId,
+          signal: stop.signal,
+          onProgress: (progress: LayerProgress) => onProgress?.({ layer: index, ...progress }),
+        };
+        return await onceMore(() => storeLayer(layer.open(stop.signal), options, cache, hold));
       } catch (error) {
         stop.abort(error);
         throw error;

@@ -1,4 +1,4 @@
-import { ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import { hasherFor, isDigestOf } from '../image/content-digest.js';
 import type { Descriptor } from '../image/descriptor.js';
 import { type BlobPart, bytesBefore, isWhole } from './blob-part.js';
@@ -51,6 +51,7 @@ export async function* readBlob(
   const backoff = new Backoff(repository.session.patience);
   let position = offset;
   let resumedAt = offset;
+  let refused = 0;
   while (position < end) {
     const request = partRequest(repository, digest, { start: position, end, size });
     try {
@@ -66,10 +67,13 @@ export async function* readBlob(
         );
       }
     } catch (error) {
-      if (position - resumedAt >= resumeProgressMin) backoff.reset();
+      const advanced = position - resumedAt;
+      if (advanced >= resumeProgressMin) backoff.reset();
       resumedAt = position;
       if (isRangeRefusal(repository, request.ranged, error)) continue;
       if (once) throw error;
+      // An answer that was no part of the blob, before any of it was handed on.
+      if (isThinError(error, 'corrupt') && advanced === 0 && refused++ === 0) continue;
       await backoff.wait(error, signal);
     }
   }

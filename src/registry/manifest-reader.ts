@@ -5,6 +5,7 @@ import type { Descriptor } from '../image/descriptor.js';
 import { indexMediaTypes, manifestMediaTypes, mediaTypeOfHeader } from '../image/media-type.js';
 import { isTag } from '../image/reference.js';
 import { limits } from '../limits.js';
+import { onceMore } from '../once-more.js';
 import type { HttpRequest, HttpResponse } from './http-exchange.js';
 import { displayRepository, pullScope, type Repository, repositoryUrl } from './repository.js';
 import { retrying } from './retry.js';
@@ -34,14 +35,15 @@ export async function readManifest(
 ): Promise<RawManifest> {
   const { session } = repository;
   const request = manifestRequest('GET', repository, target, signal);
-  return retrying(session.patience, signal, async () => {
+  const read = async (): Promise<RawManifest> => {
     const response = await session.request(request, [pullScope(repository.name)], [200]);
     const mediaType = mediaTypeOfHeader(response.header('content-type'));
     const bytes = await response.bytes(limits.manifestBytesMax);
     const manifest = { bytes, mediaType, digest: digestOf(bytes) };
     checkBytes(request.action, bytes, digestsOf(target, response));
     return typeof target === 'string' ? manifest : agreeing(request.action, manifest, target);
-  });
+  };
+  return onceMore(() => retrying(session.patience, signal, read));
 }
 
 /**

@@ -1,8 +1,9 @@
 import { zstdCompress, zstdDecompress } from '../../native-bindings/zstd.js';
 import { digestOf } from '../digest.js';
 import { ThinError } from '../errors.js';
+import { onceMore } from '../once-more.js';
 import type { WireBlob } from './descriptor.js';
-import type { ThinImageSource } from './image-store.js';
+import type { Blob, ThinImageSource } from './image-store.js';
 
 /** Metadata and chunk map are written once and read by every node: a slow level, still 20 MB/s. */
 const wireLevel = 9;
@@ -38,9 +39,17 @@ export async function readWire(
 }
 
 /** A whole blob in memory, verified; `blob.size` must be bounded already. */
-export async function readWhole(
+export function readWhole(
   store: ThinImageSource,
-  { digest, size }: { readonly digest: WireBlob['digest']; readonly size: number },
+  { digest, size }: Blob,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  return onceMore(() => readOnce(store, { digest, size }, signal));
+}
+
+async function readOnce(
+  store: ThinImageSource,
+  { digest, size }: Blob,
   signal: AbortSignal,
 ): Promise<Buffer> {
   const whole = Buffer.allocUnsafeSlow(size);

@@ -203,7 +203,7 @@ export const rows: readonly Row[] = [
       chunked: true,
       body: Buffer.from(right.body ?? '').subarray(0, -1),
     })),
-    outcome: { manifest: 'corrupt', token: 'corrupt', others: 'right' },
+    outcome: 'right',
   },
   {
     name: 'cut in the middle, once',
@@ -238,6 +238,16 @@ export const rows: readonly Row[] = [
     name: 'right length, wrong bytes',
     change: (right) => ({ ...right, body: flipped(right.body) }),
     outcome: { range: 'right', others: 'corrupt' },
+  },
+  {
+    name: 'right length, wrong bytes, once',
+    change: first((right) => ({ ...right, body: flipped(right.body) })),
+    outcome: { config: 'corrupt', blob: 'corrupt', others: 'right' }, // they have been handed on
+  },
+  {
+    name: 'another length announced, once',
+    change: first((right) => ({ ...right, headers: { ...right.headers, 'content-length': '7' } })),
+    outcome: 'right',
   },
   {
     name: 'endless',
