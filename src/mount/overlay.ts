@@ -1,11 +1,10 @@
-import { closeSync, constants, openSync } from 'node:fs';
-import { chmod, chown, mkdir, stat, utimes } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mount } from '../../native-bindings/mount-calls.js';
-import { getXattr, listXattrs, setXattr } from '../../native-bindings/xattr.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
 import { detachPath, mountSource, unmountPath } from '../fuse/kernel-mount.js';
-import { runProgram } from '../fuse/run-program.js';
+import { prepareChanges } from './changes.js';
+import { LayerPaths } from './layer-paths.js';
 
 export interface OverlayOptions {
   /** The mounted tree, of the form `overlay-lower`. */
@@ -31,9 +30,6 @@ export interface Overlay extends AsyncDisposable {
  */
 const settings = 'xino=on,metacopy=off,redirect_dir=off,index=off';
 
-/** Paths that mean the same in the mount options of the kernel, without escapes. */
-const plainPath = /^\/[\w\-./@+ ]*$/;
-
 /**
  * Mounts a kernel overlay of a tree with a directory for changes. Disposal detaches it even if it
  * is in use.
@@ -45,13 +41,11 @@ export async function mountOverlay(options: OverlayOptions): Promise<Overlay> {
   const upper = join(directory, 'upper');
   const work = join(directory, 'work');
   const merged = join(directory, 'merged');
+  await prepareChanges(lower, { upper, work });
   try {
-    const created = await mkdir(upper, { recursive: true, mode: 0o755 });
-    if (created !== undefined) await copyAttributes(lower, upper);
-    await mkdir(work, { recursive: true, mode: 0o700 });
     await mkdir(merged, { recursive: true, mode: 0o755 });
   } catch (error) {
-    throw fromSystemError(`Cannot prepare ${directory} for a container's changes`, error);
+    throw fromSystemError(`Cannot make mount point ${merged}`, error);
   }
   await mountLayers(merged, { lowerdir: lower, upperdir: upper, workdir: work });
   return {
@@ -62,42 +56,20 @@ export async function mountOverlay(options: OverlayOptions): Promise<Overlay> {
   };
 }
 
-/** The root of the view is `upper` itself: it must look like the tree's. */
-async function copyAttributes(lower: string, upper: string): Promise<void> {
-  const { uid, gid, mode } = await stat(lower);
-  await chown(upper, uid, gid);
-  await chmod(upper, mode & 0o7777);
-  const [from, to] = [Buffer.from(lower), Buffer.from(upper)];
-  for (const name of await listXattrs(from)) {
-    const value = await getXattr(from, name);
-    if (value) await setXattr(to, name, value);
-  }
-  await copyTime(lower, upper);
-}
-
-async function copyTime(from: string, to: string): Promise<void> {
-  const { mtimeNs } = await stat(from, { bigint: true });
-  const seconds = Number(mtimeNs) / 1e9;
-  await utimes(to, seconds, seconds);
-  if ((await stat(to, { bigint: true })).mtimeNs === mtimeNs) return;
-  await runProgram('touch', ['-r', from, to]); // Node's times are no more exact than microseconds
-}
-
 async function mountLayers(
   merged: string,
   layers: Readonly<Record<'lowerdir' | 'upperdir' | 'workdir', string>>,
 ): Promise<void> {
-  const descriptors: number[] = [];
+  await using paths = new LayerPaths();
+  const named: string[] = [];
+  for (const [option, path] of Object.entries(layers)) {
+    named.push(`${option}=${await paths.text(path)}`);
+  }
   try {
-    const named = Object.entries(layers).map(
-      ([option, path]) => `${option}=${optionValue(path, descriptors)}`,
-    );
     const data = [...named, settings].join(',');
     await mount({ source: mountSource, target: merged, type: 'overlay', data });
   } catch (error) {
     throw explain(error, merged, layers.upperdir);
-  } finally {
-    for (const descriptor of descriptors) closeSync(descriptor);
   }
 }
 
@@ -110,16 +82,4 @@ function explain(error: unknown, merged: string, upper: string): unknown {
       `system with trusted.* attributes at ${upper})`,
     { cause: error },
   );
-}
-
-/** A path, or the name of a descriptor for one that would need escapes: `,` `:` `\` and quotes. */
-function optionValue(path: string, descriptors: number[]): string {
-  if (plainPath.test(path)) return path;
-  try {
-    const descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
-    descriptors.push(descriptor);
-    return `/proc/self/fd/${descriptor}`;
-  } catch (error) {
-    throw fromSystemError(`Cannot use ${path} in a writable layer`, error);
-  }
 }
