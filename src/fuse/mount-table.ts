@@ -10,6 +10,8 @@ export interface MountEntry {
   /** With subtype, as `fuse.thinfs`. */
   readonly type: string;
   readonly source: ByteString;
+  /** Of the file system, as its driver shows them: `rw,lowerdir=…`. */
+  readonly options: string;
 }
 
 /** All mounts of this process's mount namespace, in the order they were made. */
@@ -31,9 +33,10 @@ export function parseMountTable(text: string): MountEntry[] {
   return text.split('\n').flatMap((line) => {
     const fields = line.split(' ');
     const [, , device, , mountPoint] = fields;
-    const [type, source] = fields.slice(fields.indexOf('-', 6) + 1);
+    const [type, source, options = ''] = fields.slice(fields.indexOf('-', 6) + 1);
     if (!device || !mountPoint || !type || source === undefined) return [];
-    return [{ device, mountPoint: decodeOctal(mountPoint), type, source: decodeOctal(source) }];
+    const [place, from] = [decodeOctal(mountPoint), decodeOctal(source)];
+    return [{ device, mountPoint: place, type, source: from, options }];
   });
 }
 

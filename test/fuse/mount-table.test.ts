@@ -12,8 +12,20 @@ t.test('lines with and without optional fields', async (t) => {
 nonsense
 `;
   t.strictSame(parseMountTable(text), [
-    { device: '98:0', mountPoint: '/mnt2', type: 'ext3', source: '/dev/root' },
-    { device: '0:39', mountPoint: '/a b\\c\td', type: 'fuse.thinfs', source: 'thinfs' },
+    {
+      device: '98:0',
+      mountPoint: '/mnt2',
+      type: 'ext3',
+      source: '/dev/root',
+      options: 'rw,errors=continue',
+    },
+    {
+      device: '0:39',
+      mountPoint: '/a b\\c\td',
+      type: 'fuse.thinfs',
+      source: 'thinfs',
+      options: 'ro,user_id=0',
+    },
   ]);
 });
 
