@@ -1,4 +1,11 @@
-import { Worker } from 'node:worker_threads';
+import { type ResourceLimits, type Transferable, Worker } from 'node:worker_threads';
+
+export interface WorkerModuleOptions {
+  /** What of `workerData` moves to the thread. */
+  readonly transferList?: Transferable[];
+  /** Of the thread's heap. Not from TypeScript source, whose compiler needs more. */
+  readonly resourceLimits?: ResourceLimits;
+}
 
 /**
  * Starts a worker thread from a module beside the caller's, compiled or not. From TypeScript source
@@ -6,9 +13,17 @@ import { Worker } from 'node:worker_threads';
  * @param name file name without its extension
  * @param base `import.meta.url` of the caller
  */
-export function startWorker(name: string, base: string, workerData: unknown): Worker {
-  if (!base.endsWith('.ts')) return new Worker(new URL(`./${name}.js`, base), { workerData });
+export function startWorker(
+  name: string,
+  base: string,
+  workerData: unknown,
+  { transferList = [], resourceLimits = {} }: WorkerModuleOptions = {},
+): Worker {
+  if (!base.endsWith('.ts')) {
+    const module = new URL(`./${name}.js`, base);
+    return new Worker(module, { workerData, transferList, resourceLimits });
+  }
   const module = JSON.stringify(new URL(`./${name}.ts`, base).href);
   const start = `import('tsx/esm/api').then(({ register }) => { register(); return import(${module}); })`;
-  return new Worker(start, { eval: true, execArgv: [], workerData });
+  return new Worker(start, { eval: true, execArgv: [], workerData, transferList });
 }

@@ -94,9 +94,10 @@ const answers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [opcodes.destroy, () => 0],
 ]);
 
-function answerInit(_: Namespace, request: FuseRequest, body: Buffer): Answer {
+function answerInit(namespace: Namespace, request: FuseRequest, body: Buffer): Answer {
   const init = decodeInit(request.body);
-  return init && isServable(init) ? writeInitReply(body, init) : -errno.EINVAL;
+  if (!init || !isServable(init)) return -errno.EINVAL;
+  return writeInitReply(body, init, { accessLists: namespace.xattrs !== undefined });
 }
 
 function answerLookup(namespace: Namespace, request: FuseRequest, body: Buffer): Answer {
@@ -104,7 +105,9 @@ function answerLookup(namespace: Namespace, request: FuseRequest, body: Buffer):
   if (name === undefined) return -errno.EINVAL;
   // The kernel asks for `.` to make a node of a file handle, for nodes that are no directory too.
   const node = name === '.' ? request.node : namespace.lookup(request.node, name);
-  if (node === undefined) return writeAbsentEntry(body);
+  if (node === undefined) {
+    return namespace.absentNames === 'may come' ? -errno.ENOENT : writeAbsentEntry(body);
+  }
   return writeEntry(body, node, namespace.attributes(node));
 }
 
@@ -155,6 +158,7 @@ function writeDirectoryEntry(
 }
 
 function answerGetxattr(namespace: Namespace, request: FuseRequest, body: Buffer): Answer {
+  if (!namespace.xattrs) return -errno.ENOSYS;
   const size = decodeXattrSize(request.body);
   const name = decodeName(request.body, xattrNameOffset);
   if (size === undefined || name === undefined) return -errno.EINVAL;
@@ -164,6 +168,7 @@ function answerGetxattr(namespace: Namespace, request: FuseRequest, body: Buffer
 }
 
 function answerListxattr(namespace: Namespace, request: FuseRequest, body: Buffer): Answer {
+  if (!namespace.xattrs) return -errno.ENOSYS;
   const size = decodeXattrSize(request.body);
   if (size === undefined) return -errno.EINVAL;
   const list = [...namespace.xattrs(request.node).keys()].map(withNul).join('');

@@ -58,6 +58,37 @@ export function sendReply(
   }
 }
 
+/** How the kernel took {@link requestResend}. */
+export type ResendAnswer =
+  /** Whatever was not answered comes again. */
+  | 'done'
+  /** Before Linux 6.9: what a server took with it to its end is never answered. */
+  | 'not-supported'
+  /** The descriptor was never mounted. */
+  | 'not-mounted';
+
+/** `FUSE_NOTIFY_RESEND`, with which all requests come again that were read and not answered. */
+const notifyResend = 7;
+
+/**
+ * Asks for all requests again that a process read and did not answer. They come with bit 63 of
+ * `unique` set, which is to be answered as it is.
+ * @throws ThinError `unavailable`
+ */
+export function requestResend(device: number): ResendAnswer {
+  const notice = Buffer.alloc(replyHeaderBytes);
+  writeReplyHeader(notice, 0n, -notifyResend, 0);
+  try {
+    writeSync(device, notice);
+    return 'done';
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'EPERM') return 'not-mounted';
+    if (code === 'EINVAL') return 'not-supported';
+    throw fromSystemError('Cannot take over a FUSE connection', error);
+  }
+}
+
 /** Nobody waits for the reply: the request was given up, answered before, or the mount is gone. */
 export function isUnwanted(error: unknown): boolean {
   const code = systemCode(error);

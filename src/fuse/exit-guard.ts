@@ -1,9 +1,35 @@
 import { spawnSync } from 'node:child_process';
 import { abortNow } from './connection.js';
 import { fusermountPrograms, mayMount } from './kernel-mount.js';
+import { threadState } from './object-worker-messages.js';
 
 /** Milliseconds for each of the programs run while this process exits. */
 const stepTimeoutMs = 5_000;
+/** Requests that are made to wake a thread, before this process kills itself. */
+const wakingsMax = 8;
+/** Milliseconds in which a thread that was woken comes to its end. */
+const endMs = 100;
+
+const releases = new Set<() => void>();
+
+/**
+ * Makes sure that this process can exit although threads of it wait for requests of a mount: Node
+ * joins its threads at exit, and would wait for ever. Covers process.exit() and uncaught errors.
+ * @param release ends the threads at once; see below
+ * @returns the function that takes the guard off
+ */
+export function guardExit(release: () => void): () => void {
+  if (releases.size === 0) process.on('exit', releaseAll);
+  releases.add(release);
+  return () => {
+    releases.delete(release);
+    if (releases.size === 0) process.off('exit', releaseAll);
+  };
+}
+
+function releaseAll(): void {
+  for (const release of releases) release();
+}
 
 export interface GuardedMount {
   readonly mountPoint: string;
@@ -14,34 +40,38 @@ export interface GuardedMount {
   stop(): void;
 }
 
-const guarded = new Set<GuardedMount>();
-
-/**
- * Makes sure that this process can exit although threads of it wait for requests of a mount: Node
- * joins its threads at exit, and would wait for ever. Covers process.exit() and uncaught errors.
- * @returns the function that takes the guard off
- */
-export function guardExit(mount: GuardedMount): () => void {
-  if (guarded.size === 0) process.on('exit', releaseMounts);
-  guarded.add(mount);
-  return () => {
-    guarded.delete(mount);
-    if (guarded.size === 0) process.off('exit', releaseMounts);
-  };
+/** Ends the threads of a mount that ends with this process. */
+export function releaseMount({ mountPoint, device, threads, stop }: GuardedMount): void {
+  stop();
+  const aborted = abortNow(device);
+  if (mayMount()) {
+    run('umount', ['-i', '-c', '-f', '-l', mountPoint]);
+    return;
+  }
+  // One request wakes one thread, which then ends; statistics are never cached by the kernel.
+  if (!aborted) for (let thread = 0; thread < threads; thread++) run('stat', ['-f', mountPoint]);
+  fusermountPrograms.find((program) => run(program, ['-u', '-z', '--', mountPoint]));
 }
 
-function releaseMounts(): void {
-  for (const { mountPoint, device, threads, stop } of guarded) {
-    stop();
-    const aborted = abortNow(device);
-    if (mayMount()) {
-      run('umount', ['-i', '-c', '-f', '-l', mountPoint]);
-      continue;
-    }
-    // One request wakes one thread, which then ends; statistics are never cached by the kernel.
-    if (!aborted) for (let thread = 0; thread < threads; thread++) run('stat', ['-f', mountPoint]);
-    fusermountPrograms.find((program) => run(program, ['-u', '-z', '--', mountPoint]));
+export interface GuardedThreads {
+  readonly mountPoint: string;
+  /** Shared number: not 0 when the threads are to end with their next request. */
+  readonly stop: Int32Array;
+  /** Of each thread, as `threadState` tells. */
+  readonly states: readonly Int32Array[];
+}
+
+/** Ends the threads of a mount that outlives this process. */
+export function releaseThreads({ mountPoint, stop, states }: GuardedThreads): void {
+  Atomics.store(stop, 0, 1);
+  const running = () => states.find((state) => Atomics.load(state, threadState.ended) === 0);
+  for (let waking = 0; waking < wakingsMax; waking++) {
+    const state = running();
+    if (!state) return;
+    run('stat', ['-f', mountPoint]);
+    Atomics.wait(state, threadState.ended, 0, endMs);
   }
+  if (running()) process.kill(process.pid, 'SIGKILL');
 }
 
 function run(program: string, args: readonly string[]): boolean {

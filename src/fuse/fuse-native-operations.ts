@@ -12,7 +12,7 @@ import { errno, rootNode } from './protocol.js';
 import type { OnReadError, ReadFile } from './read-forwarder.js';
 
 export interface NativeOperationsOptions {
-  readonly namespace: Namespace;
+  readonly namespace: Required<Namespace>;
   readonly readFile: ReadFile;
   readonly onReadError: OnReadError;
   /** Ends the reads that are under way. */

@@ -1,6 +1,6 @@
 import { fromSystemError, isThinError } from '../errors.js';
 import { ErofsImage } from '../metadata/erofs-image.js';
-import { guardExit } from './exit-guard.js';
+import { guardExit, releaseMount } from './exit-guard.js';
 import { fuseNative, type NativeMount } from './fuse-native-module.js';
 import { nativeOperations } from './fuse-native-operations.js';
 import { detachPath, mountSource, resolveMountPoint } from './kernel-mount.js';
@@ -66,7 +66,9 @@ class FuseNativeServer implements TreeServer {
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
-    this.#unguard = guardExit({ mountPoint, device, threads: 0, stop: () => stop.abort() });
+    this.#unguard = guardExit(() =>
+      releaseMount({ mountPoint, device, threads: 0, stop: () => stop.abort() }),
+    );
   }
 
   async unmount(): Promise<void> {

@@ -44,27 +44,35 @@ export function mountFuse(options: KernelMountOptions): Promise<number> {
 }
 
 async function mountAsRoot(options: KernelMountOptions): Promise<number> {
-  const { mountPoint, allowOther, setuid } = options;
   const device = openDevice();
+  try {
+    await mountDevice(device, options);
+    return device;
+  } catch (error) {
+    closeSync(device);
+    throw error;
+  }
+}
+
+/**
+ * Mounts the connection of an open descriptor that was never mounted. Root only.
+ * @throws ThinError `denied`, `not-found`
+ */
+export async function mountDevice(device: number, options: KernelMountOptions): Promise<void> {
+  const { mountPoint, allowOther, setuid } = options;
   const settings = [
     `fd=${device},rootmode=40000,user_id=0,group_id=0,default_permissions`,
     `max_read=${readBytesMax}`,
     ...(allowOther ? ['allow_other'] : []),
   ];
   const { readOnly, noDevices, noSuid } = mountFlags;
-  try {
-    await mount({
-      source: mountSource,
-      target: mountPoint,
-      type: mountType,
-      flags: readOnly | noDevices | (setuid ? 0 : noSuid),
-      data: settings.join(','),
-    });
-    return device;
-  } catch (error) {
-    closeSync(device);
-    throw error;
-  }
+  await mount({
+    source: mountSource,
+    target: mountPoint,
+    type: mountType,
+    flags: readOnly | noDevices | (setuid ? 0 : noSuid),
+    data: settings.join(','),
+  });
 }
 
 /**

@@ -1,8 +1,9 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { LRUCache } from 'lru-cache';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { tierPath } from '../cache/layout.js';
 import type { Digest } from '../digest.js';
+import { DescriptorCache } from './descriptor-cache.js';
 import type { FileContent } from './namespace.js';
+import { readFully } from './read-fully.js';
 
 /** Descriptors one thread keeps open; a process has 1024 by default, and several threads. */
 const openFilesMax = 128;
@@ -11,10 +12,7 @@ const openFilesMax = 128;
 export class LocalFiles {
   readonly #tiers: readonly string[];
   readonly #onFirstUse: (content: Digest) => void;
-  readonly #descriptors = new LRUCache<Digest, number>({
-    max: openFilesMax,
-    dispose: (descriptor) => closeSync(descriptor),
-  });
+  readonly #descriptors = new DescriptorCache<Digest>(openFilesMax);
 
   /** @param onFirstUse called when a file is opened here, again after it was closed for others */
   constructor(tiers: readonly string[], onFirstUse: (content: Digest) => void) {
@@ -59,18 +57,4 @@ function openWhole(path: string, size: number): number | undefined {
   if (found.isFile() && found.size === size) return descriptor;
   closeSync(descriptor);
   return undefined;
-}
-
-function readFully(descriptor: number, offset: number, target: Buffer): boolean {
-  let done = 0;
-  try {
-    while (done < target.length) {
-      const got = readSync(descriptor, target, done, target.length - done, offset + done);
-      if (got === 0) return false;
-      done += got;
-    }
-  } catch {
-    return false; // a failing disk: the bytes may still be had from the store
-  }
-  return true;
 }

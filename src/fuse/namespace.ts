@@ -6,6 +6,8 @@ import type { Time } from '../image/tree.js';
 export interface NodeAttributes {
   /** `st_ino`, below 2^53. */
   readonly inode: number;
+  /** 32 bits that tell apart what has the same node id at different times. */
+  readonly generation: number;
   /** Type and permission bits, as `st_mode`. */
   readonly mode: number;
   readonly size: number;
@@ -31,10 +33,12 @@ export interface NamespaceEntry {
 export interface FileContent {
   readonly content: Digest;
   readonly size: number;
+  /** The image that says so, where the namespace has files of several. */
+  readonly image?: Digest;
 }
 
 /**
- * A read-only, never-changing set of files by node id: what the kernel is shown. Node ids are a
+ * A read-only set of files by node id that never change: what the kernel is shown. Node ids are a
  * fixed function of what they name, so that nothing has to be remembered for the kernel: a server
  * that starts again means the same files by them. The root's is 1.
  *
@@ -42,13 +46,16 @@ export interface FileContent {
  * another type, and `corrupt` for damaged metadata.
  */
 export interface Namespace {
+  /** Whether the kernel may remember that a name does not exist. */
+  readonly absentNames: 'stay absent' | 'may come';
   attributes(node: number): NodeAttributes;
   /** The node of a name in a directory, `..` included. Absent: there is no such name. */
   lookup(directory: number, name: ByteString): number | undefined;
   /** All names, `.` and `..` included, always in the same order. */
   entries(directory: number): readonly NamespaceEntry[];
   symlinkTarget(node: number): ByteString;
-  xattrs(node: number): ReadonlyMap<ByteString, Buffer>;
+  /** Where nothing in the namespace has any, the method is missing. */
+  xattrs?(node: number): ReadonlyMap<ByteString, Buffer>;
   /** Absent: not a regular file, or an empty one. */
   file(node: number): FileContent | undefined;
   /** For statfs(2): inodes, and bytes that they take. */

@@ -25,7 +25,6 @@ const wantedFlags =
   initFlags.doReaddirplus |
   initFlags.noOpenSupport |
   initFlags.parallelDirops |
-  initFlags.posixAcl |
   initFlags.maxPages |
   initFlags.cacheSymlinks |
   initFlags.noOpendirSupport;
@@ -41,15 +40,21 @@ export function isServable(request: InitRequest): boolean {
 
 /**
  * `fuse_init_out`. A kernel with a newer major version gets our version only and asks again.
+ * @param shows.accessLists whether the kernel is to ask for access control lists
  * @returns bytes written
  */
-export function writeInitReply(body: Buffer, request: InitRequest): number {
+export function writeInitReply(
+  body: Buffer,
+  request: InitRequest,
+  shows: { readonly accessLists: boolean },
+): number {
+  const flags = wantedFlags | (shows.accessLists ? initFlags.posixAcl : 0);
   body.fill(0, 0, initReplyBytes);
   body.writeUInt32LE(protocolMajor, 0);
   body.writeUInt32LE(Math.min(request.minor, protocolMinor), 4);
   if (request.major > protocolMajor) return initReplyBytes;
   body.writeUInt32LE(Math.min(request.readAheadBytesMax, readBytesMax), 8);
-  body.writeUInt32LE((request.flags & wantedFlags) >>> 0, 12);
+  body.writeUInt32LE((request.flags & flags) >>> 0, 12);
   body.writeUInt16LE(backgroundReadsMax, 16);
   body.writeUInt16LE(congestionThreshold, 18);
   body.writeUInt32LE(writeBytesMax, 20);

@@ -20,16 +20,28 @@ export type ReadFile = (
   signal: AbortSignal,
 ) => Promise<Buffer>;
 
+/** Fetches what a read wants; see {@link ReadFile}. */
+export type AnswerRead = (read: ForwardedRead, signal: AbortSignal) => Promise<Buffer>;
+
+export function answerBy(readFile: ReadFile): AnswerRead {
+  return ({ content, size, offset, length }, signal) =>
+    readFile(content, size, offset, length, signal);
+}
+
 /** Told of every read that a program sees fail. */
 export type OnReadError = (error: unknown, content: Digest) => void;
 
-/** Calls of {@link ReadFile} under way at once; one holds at most 1 MiB, when it is answered. */
+/** Calls of {@link AnswerRead} under way at once; one holds at most 1 MiB, when it is answered. */
 const readsInFlightMax = 1024;
 /** Between looks at whether the programs that wait for interrupted reads were killed. */
 const killedPollMs = 250;
 
+/** Set in the `unique` of a request that the kernel sends again, and of what interrupts it. */
+const resentBit = 1n << 63n;
+
 interface PendingRead {
-  readonly read: ForwardedRead;
+  /** The newest request for it: only that one's `unique` is answered. */
+  read: ForwardedRead;
   readonly controller: AbortController;
 }
 
@@ -39,23 +51,29 @@ interface PendingRead {
  */
 export class ReadForwarder {
   readonly #device: number;
-  readonly #readFile: ReadFile;
+  readonly #answerRead: AnswerRead;
   readonly #onError: OnReadError;
+  /** By `unique` without {@link resentBit}. */
   readonly #pending = new Map<bigint, PendingRead>();
   readonly #interrupted = new Set<PendingRead>();
   readonly #queue: ForwardedRead[] = [];
   readonly #running = new Set<Promise<void>>();
   #poll: NodeJS.Timeout | undefined;
-  readonly #closing = new AbortController();
+  #phase: 'open' | 'closed' | 'abandoned' = 'open';
 
-  constructor(device: number, readFile: ReadFile, onError: OnReadError) {
+  constructor(device: number, answerRead: AnswerRead, onError: OnReadError) {
     this.#device = device;
-    this.#readFile = readFile;
+    this.#answerRead = answerRead;
     this.#onError = onError;
   }
 
   forward(read: ForwardedRead): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#phase !== 'open') return;
+    const pending = this.#pending.get(read.unique & ~resentBit);
+    if (pending) {
+      pending.read = read;
+      return;
+    }
     if (this.#running.size >= readsInFlightMax) {
       this.#queue.push(read);
       return;
@@ -73,45 +91,57 @@ export class ReadForwarder {
    * program that handles SIGALRM during a page fault would die of a failed read instead.
    */
   interrupt(unique: bigint): void {
-    const pending = this.#pending.get(unique);
+    const pending = this.#pending.get(unique & ~resentBit);
     if (!pending) return;
     this.#interrupted.add(pending);
     this.#poll ??= setInterval(() => this.#abortReadsOfKilled(), killedPollMs);
     this.#abortReadsOfKilled();
   }
 
-  /** Gives up all reads and waits until none uses the descriptor any more. */
-  async close(): Promise<void> {
-    this.#closing.abort();
+  /** Gives up all reads, with an error, and waits until none uses the descriptor any more. */
+  close(): Promise<void> {
+    return this.#end('closed');
+  }
+
+  /** As {@link close}, but answers nothing: the successor is asked for these reads again. */
+  abandon(): Promise<void> {
+    return this.#end('abandoned');
+  }
+
+  async #end(phase: 'closed' | 'abandoned'): Promise<void> {
+    this.#phase = phase;
     this.#queue.length = 0;
     for (const { controller } of this.#pending.values()) controller.abort(canceled());
     await Promise.all(this.#running);
   }
 
+  /** Resolves when nothing is being read. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.race(this.#running);
+  }
+
   async #answer(read: ForwardedRead): Promise<void> {
     const pending = { read, controller: new AbortController() };
-    this.#pending.set(read.unique, pending);
+    const key = read.unique & ~resentBit;
+    this.#pending.set(key, pending);
     try {
-      this.#send(read.unique, 0, await this.#fetch(read, pending.controller.signal));
+      this.#send(pending, 0, await this.#fetch(read, pending.controller.signal));
     } catch (error) {
       if (!pending.controller.signal.aborted) this.#onError(error, read.content);
-      this.#send(read.unique, errnoOf(error), Buffer.alloc(0));
+      this.#send(pending, errnoOf(error), Buffer.alloc(0));
     } finally {
-      this.#pending.delete(read.unique);
+      this.#pending.delete(key);
       this.#forgetInterrupt(pending);
     }
   }
 
   async #fetch(read: ForwardedRead, signal: AbortSignal): Promise<Buffer> {
-    const { content, size, offset, length } = read;
+    const { content, offset, length } = read;
     // Whoever was told to stop may still take its time; the mount does not wait for it.
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(canceled()), { once: true });
     });
-    const bytes = await Promise.race([
-      this.#readFile(content, size, offset, length, signal),
-      aborted,
-    ]);
+    const bytes = await Promise.race([this.#answerRead(read, signal), aborted]);
     if (bytes.length === length) return bytes;
     throw new ThinError(
       'corrupt',
@@ -119,9 +149,10 @@ export class ReadForwarder {
     );
   }
 
-  #send(unique: bigint, error: number, body: Buffer): void {
+  #send({ read }: PendingRead, error: number, body: Buffer): void {
+    if (this.#phase === 'abandoned') return;
     const header = Buffer.allocUnsafe(replyHeaderBytes);
-    writeReplyHeader(header, unique, error, body.length);
+    writeReplyHeader(header, read.unique, error, body.length);
     try {
       writevSync(this.#device, [header, body]);
     } catch (failure) {

@@ -4,8 +4,6 @@ import { replyHeaderBytes } from './protocol.js';
 
 /** Seconds for which the kernel may keep names and attributes: images never change. */
 const validSeconds = 10 ** 9;
-/** Generation of every node id: an id means the same file for the life of the mount. */
-const generation = 0;
 
 const attributesBytes = 88;
 export const attributesReplyBytes = 16 + attributesBytes;
@@ -108,7 +106,7 @@ export function writeListedNamePlus(
 
 function writeEntryAt(body: Buffer, at: number, node: number, attributes: NodeAttributes): void {
   writeUint64(body, node, at);
-  writeUint64(body, generation, at + 8);
+  writeUint64(body, attributes.generation, at + 8);
   writeUint64(body, validSeconds, at + 16);
   writeUint64(body, validSeconds, at + 24);
   writeUint64(body, 0, at + 32);

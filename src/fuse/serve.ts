@@ -8,6 +8,7 @@ import { decodeInterrupt, decodeRead, decodeRequest, type FuseRequest } from './
 /** A READ that somebody else answers, by `unique`. */
 export interface ForwardedRead extends FileContent {
   readonly unique: bigint;
+  readonly node: number;
   readonly offset: number;
   /** Bytes, all of them inside the file; at least 1. */
   readonly length: number;
@@ -20,11 +21,13 @@ export interface ServeHooks {
    * Reads from what is complete on this machine.
    * @returns false if it is not here; then the read is forwarded
    */
-  readLocal(file: FileContent, offset: number, target: Buffer): boolean;
+  readLocal(file: FileContent, offset: number, target: Buffer, node: number): boolean;
   forwardRead(read: ForwardedRead): void;
   /** The kernel no longer insists on the answer to `unique`. */
   interrupt(unique: bigint): void;
   initialized(accepted: boolean): void;
+  /** A request was read, and is answered next: the moment to hear what is new. */
+  received?(): void;
   /** True if the loop is to end after this request. */
   stopped(): boolean;
 }
@@ -42,6 +45,7 @@ export function serveDevice(device: number, namespace: Namespace, hooks: ServeHo
   while (!hooks.stopped()) {
     const length = readRequest(device, input);
     if (length === 'ended') return;
+    hooks.received?.();
     const request = decodeRequest(input.subarray(0, length));
     if (!request) continue;
     const result = respond(namespace, hooks, request, body);
@@ -85,8 +89,8 @@ function respondToRead(
   if (!file || range.offset >= file.size) return 0;
   const length = Math.min(range.size, file.size - range.offset, body.length);
   if (length === 0) return 0;
-  if (hooks.readLocal(file, range.offset, body.subarray(0, length))) return length;
-  const { unique, pid } = request;
-  hooks.forwardRead({ ...file, unique, pid, offset: range.offset, length });
+  const { unique, pid, node } = request;
+  if (hooks.readLocal(file, range.offset, body.subarray(0, length), node)) return length;
+  hooks.forwardRead({ ...file, unique, pid, node, offset: range.offset, length });
   return 'none';
 }

@@ -15,6 +15,7 @@ const dotDot = '..' as ByteString;
 
 /** One image's whole tree. Node ids and inode numbers are those of its metadata; the root's is 1. */
 export class TreeNamespace implements Namespace {
+  readonly absentNames = 'stay absent';
   readonly #image: ErofsImage;
   readonly #form: TreeForm;
   readonly #listings = new Map<number, readonly NamespaceEntry[]>();
@@ -29,6 +30,7 @@ export class TreeNamespace implements Namespace {
     const inode = this.#image.inode(nid, this.#form);
     return {
       inode: nid,
+      generation: 0,
       mode: formatBits(inode.type) | inode.mode,
       size: inode.size,
       nlink: inode.nlink,

@@ -4,14 +4,15 @@ import t from 'tap';
 import { digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
 import { errno } from '../../src/fuse/protocol.js';
-import { ReadForwarder } from '../../src/fuse/read-forwarder.js';
+import { answerBy, ReadForwarder } from '../../src/fuse/read-forwarder.js';
 import type { ForwardedRead } from '../../src/fuse/serve.js';
 import { HeldReads, temporaryFolder, until } from './mounted-tree.js';
 
 const content = digestOf(Buffer.from('a file'));
 
 function read(unique: number): ForwardedRead {
-  return { content, size: 1000, unique: BigInt(unique), offset: 0, length: 10, pid: process.pid };
+  const unnamed = { content, size: 1000, node: 7, offset: 0, length: 10, pid: process.pid };
+  return { ...unnamed, unique: BigInt(unique) };
 }
 
 /** Replies go to a file, where the test reads them as the kernel would have. */
@@ -38,7 +39,7 @@ t.test('each read is answered once, in whatever order', async (t) => {
   const waiting = new Map<number, (bytes: Buffer) => void>();
   const forwarder = new ReadForwarder(
     descriptor,
-    (_, __, offset) => new Promise((resolve) => waiting.set(offset, resolve)),
+    ({ offset }) => new Promise((resolve) => waiting.set(offset, resolve)),
     (error) => errors.push(error),
   );
   for (const unique of [1, 2, 3]) forwarder.forward({ ...read(unique), offset: unique });
@@ -63,7 +64,7 @@ t.test('no more than 1024 calls at once, and none is forgotten', async (t) => {
   const { descriptor, replies } = await openReplies(t);
   const held = new HeldReads();
   const readFile = held.readFile(async () => Buffer.alloc(10));
-  const forwarder = new ReadForwarder(descriptor, readFile, () => {});
+  const forwarder = new ReadForwarder(descriptor, answerBy(readFile), () => {});
   for (let unique = 1; unique <= 1500; unique++) forwarder.forward(read(unique));
   t.equal(held.calls.length, 1024);
   held.release();
@@ -79,7 +80,9 @@ t.test(
     const errors: unknown[] = [];
     const held = new HeldReads();
     const readFile = held.readFile(async () => Buffer.alloc(10));
-    const forwarder = new ReadForwarder(descriptor, readFile, (error) => errors.push(error));
+    const forwarder = new ReadForwarder(descriptor, answerBy(readFile), (error) =>
+      errors.push(error),
+    );
     for (let unique = 1; unique <= 1030; unique++) forwarder.forward(read(unique));
     await forwarder.close();
     t.equal(replies().length, 1024);
@@ -97,7 +100,7 @@ t.test('failures become error numbers', async (t) => {
   const { descriptor, replies } = await openReplies(t);
   const forwarder = new ReadForwarder(
     descriptor,
-    async (_, __, offset) => {
+    async ({ offset }) => {
       if (offset === 1) throw new ThinError('denied', 'Cannot read: credentials');
       throw new TypeError('a defect');
     },
