@@ -1,19 +1,28 @@
-import type { FileChunks, Frame } from '../src/chunk/frame.js';
+import type { ContentTable } from '../src/chunk/content-table.js';
+import type { FileChunks } from '../src/chunk/frame.js';
 import { type Digest, digestOf } from '../src/digest.js';
 import { ThinError } from '../src/errors.js';
+import type { LayerChanges } from '../src/image/layer-entry.js';
 import type { DirectoryNode } from '../src/image/tree.js';
 import { writeErofs } from '../src/metadata/erofs-writer.js';
 import { mergeLayers } from '../src/metadata/merge.js';
-import { onceMore } from '../src/once-more.js';
+import { ChunkMap } from '../src/thin/chunk-map.js';
 import { encodeChunkMap } from '../src/thin/chunk-map-encoder.js';
-import { type PublishedThinImage, publishThinImage } from '../src/thin/publish-thin-image.js';
+import { packsMax } from '../src/thin/chunk-map-layout.js';
+import {
+  type NewThinImage,
+  type PublishedThinImage,
+  publishThinImage,
+} from '../src/thin/publish-thin-image.js';
 import { convertLayer } from './convert-layer.js';
+import type { ConvertedLayer } from './converted-layer.js';
 import { KnownChunks } from './known-chunks.js';
-import type { ConvertedLayer } from './layer-record.js';
+import type { LayerKey } from './layer-index.js';
 import { PackUploads } from './pack-uploads.js';
 import type { SourceImage, SourceLayer } from './source-image.js';
 import type { Spool } from './spool.js';
-import { namedBase, presentPacks, type Target, taggedImage } from './target.js';
+import { namedBase, type Target, taggedImage } from './target.js';
+import { UsablePacks } from './usable-packs.js';
 
 /** Counted up when the same layer gives other entries or chunks: layers converted before are not used. */
 const converterVersion = 1;
@@ -50,23 +59,15 @@ export async function convertImage(
   target: Target,
   options: ConvertOptions,
 ): Promise<ConvertedImage> {
-  const known = await knownChunks(image, target, options);
   const uploads = new PackUploads(target, options.signal, options.onProgress);
-  const layers: ConvertedLayer[] = [];
+  let content: ImageParts;
   try {
-    for (const [index, layer] of image.layers.entries()) {
-      const job = `layer ${index + 1} of ${image.layers.length}`;
-      layers.push(await takeLayer(layer, job, known, uploads, target, options));
-    }
+    const conversion = new ImageConversion(image, target, uploads, options);
+    content = await conversion.run();
     await uploads.finish();
   } finally {
     await uploads.stop();
   }
-  const root = mergeLayers(layers);
-  const files = filesOf(root, layers);
-  const packs = known.packsOf(files);
-  const metadata = writeErofs(root);
-  const chunkMap = encodeChunkMap({ files, packs });
   const { listed, newBytes } = await publishThinImage(
     target.store,
     {
@@ -74,119 +75,143 @@ export async function convertImage(
       manifest: image.manifest,
       config: image.config,
       platform: image.platform,
-      metadata,
-      chunkMap,
-      packs,
+      ...content,
     },
     options.signal,
   );
-  return summary(listed, files, uploads.sentBytes + newBytes, uploads.sent);
+  const bytesUploaded = uploads.sentBytes + newBytes;
+  return { published: listed, bytesUploaded, ...sumOf(content.chunkMap, uploads.sent) };
 }
 
-async function knownChunks(
-  image: SourceImage,
-  target: Target,
-  { base, signal }: ConvertOptions,
-): Promise<KnownChunks> {
-  const known = new KnownChunks();
-  const packs = await presentPacks(target, signal);
-  const present = new Set(packs.map(({ digest }) => digest));
-  known.addOlder(target.index.chunkFinder(target.key, present), packs);
-  if (base) {
-    const named = await namedBase(target, base, image.platform, signal);
-    known.addOlder(named.find, named.packs);
-  } else if (packs.length === 0 && target.tag !== undefined) {
-    const { store, repository, tag } = target;
-    const former = await taggedImage(store, repository, tag, image.platform, signal);
-    if (former) known.addOlder(former.find, former.packs);
-  }
-  return known;
-}
+type ImageParts = Pick<NewThinImage, 'metadata' | 'chunkMap' | 'packs'>;
 
-/** A layer from the index, or converted with its pack on the way to the store. */
-async function takeLayer(
-  layer: SourceLayer,
-  job: string,
-  known: KnownChunks,
-  uploads: PackUploads,
-  { key, index }: Target,
-  options: ConvertOptions,
-): Promise<ConvertedLayer> {
-  const { digest, size } = layer.descriptor;
-  const converter = `${converterVersion} level ${options.level ?? 'default'}`;
-  const before = await index.layer(key, digest, converter);
-  if (before && before.diffId === layer.diffId && known.hasPacksOf(before.files)) {
-    options.note(`${job}: converted before`);
-    known.addLayer(before.files, undefined);
-    return before;
+/** Takes the layers one after the other, and puts them together. */
+class ImageConversion {
+  readonly #image: SourceImage;
+  readonly #target: Target;
+  readonly #uploads: PackUploads;
+  readonly #options: ConvertOptions;
+  readonly #usable: UsablePacks;
+  readonly #known: KnownChunks;
+
+  constructor(image: SourceImage, target: Target, uploads: PackUploads, options: ConvertOptions) {
+    this.#image = image;
+    this.#target = target;
+    this.#uploads = uploads;
+    this.#options = options;
+    this.#usable = new UsablePacks(target, packsMax - image.layers.length, uploads.signal);
+    this.#known = new KnownChunks(this.#usable);
   }
-  const path = options.spool.path();
-  const convert = () =>
-    convertLayer(layer, {
-      path,
-      level: options.level,
-      known: (chunk) => known.find(chunk),
-      signal: uploads.signal,
-      onProgress: ({ compressedBytes }) => options.onProgress(job, compressedBytes, size),
+
+  async run(): Promise<ImageParts> {
+    await this.#findOlder();
+    const layers: LayerChanges[] = [];
+    for (const [index, layer] of this.#image.layers.entries()) {
+      const job = `layer ${index + 1} of ${this.#image.layers.length}`;
+      layers.push((await this.#convertedBefore(layer, job)) ?? (await this.#convert(layer, job)));
+    }
+    const root = mergeLayers(layers);
+    const files = shownFiles(root, this.#known.contents);
+    const { packs } = this.#known;
+    return { metadata: writeErofs(root), chunkMap: encodeChunkMap({ files, packs }), packs };
+  }
+
+  async #findOlder(): Promise<void> {
+    const { store, place, index, repository, tag } = this.#target;
+    const { base, signal } = this.#options;
+    const { platform } = this.#image;
+    this.#known.addOlder(index.packs.finder(place.store));
+    if (base) {
+      this.#known.addOlder(await namedBase(this.#target, base, platform, signal));
+    } else if (tag !== undefined && !index.packs.hasAny(place)) {
+      const former = await taggedImage(store, repository, tag, platform, signal);
+      if (former) this.#known.addOlder(former);
+    }
+  }
+
+  /** The layer as the index has it, if its packs are still in the store or can be brought there. */
+  async #convertedBefore(layer: SourceLayer, job: string): Promise<ConvertedLayer | undefined> {
+    const { place, index } = this.#target;
+    for (const remembered of await index.layers.find(place, this.#keyOf(layer))) {
+      const { diffId, packs } = remembered;
+      if (diffId !== layer.diffId || !(await this.#usable.askAll(packs))) continue;
+      this.#options.note(`${job}: converted before`);
+      const restored = await remembered.restore(this.#options.spool.path());
+      this.#known.addLayer(restored.files);
+      return restored;
+    }
+    return undefined;
+  }
+
+  /** Converts the layer; its pack is on the way to the store afterwards. */
+  async #convert(source: SourceLayer, job: string): Promise<ConvertedLayer> {
+    const { spool, level, onProgress } = this.#options;
+    const packPath = spool.path();
+    const { layer, pack } = await convertLayer(source, {
+      packPath,
+      entriesPath: spool.path(),
+      level,
+      known: (chunk) => this.#known.find(chunk),
+      signal: this.#uploads.signal,
+      onProgress: ({ compressedBytes }) => onProgress(job, compressedBytes, source.descriptor.size),
     });
-  const { layer: converted, result } = await onceMore(convert);
-  known.addLayer(converted.files, result.pack);
-  const remember = () => index.addLayer(key, digest, converter, converted);
-  await uploads.add({ job, path, pack: result.pack, files: result.files, remember });
-  return converted;
+    if (pack) this.#usable.add(pack);
+    const packs = this.#known.addLayer(layer.files);
+    const { place, index } = this.#target;
+    const remember = () => index.layers.add(place, this.#keyOf(source), layer, packs);
+    await this.#uploads.add({ job, path: packPath, pack, files: layer.files, remember });
+    return layer;
+  }
+
+  #keyOf({ descriptor }: SourceLayer): LayerKey {
+    const converter = `${converterVersion} level ${this.#options.level ?? 'default'}`;
+    return { layer: descriptor.digest, converter };
+  }
 }
 
 /** The files that the image shows, each content once, in the order of the layers. */
-function filesOf(root: DirectoryNode, layers: readonly ConvertedLayer[]): FileChunks[] {
-  const shown = contentsOf(root);
-  const files = new Map<Digest, FileChunks>();
-  for (const layer of layers) {
-    for (const file of layer.files) {
-      if (shown.has(file.content) && !files.has(file.content)) files.set(file.content, file);
+function shownFiles(root: DirectoryNode, contents: ContentTable): Iterable<FileChunks> {
+  const shown = new Uint8Array(contents.fileCount);
+  for (const content of contentsOf(root)) {
+    const row = contents.findFile(content);
+    if (row < 0) {
+      throw new ThinError(
+        'corrupt',
+        `Cannot publish image: content ${content} is in none of its layers`,
+      );
     }
+    shown[row] = 1;
   }
-  const missing = [...shown].find((content) => !files.has(content));
-  if (missing === undefined) return [...files.values()];
-  throw new ThinError(
-    'corrupt',
-    `Cannot publish image: content ${missing} is in none of its layers`,
-  );
+  return {
+    *[Symbol.iterator]() {
+      for (const [row, isShown] of shown.entries()) if (isShown) yield contents.fileAt(row);
+    },
+  };
 }
 
 const emptyContent = digestOf(Buffer.alloc(0));
 
-function contentsOf(root: DirectoryNode): Set<Digest> {
-  const contents = new Set<Digest>();
+function* contentsOf(root: DirectoryNode): Generator<Digest, void> {
   const waiting = [root];
   for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
     for (const node of at.children.values()) {
       if (node.type === 'directory') waiting.push(node);
-      else if (node.type === 'file' && node.content !== emptyContent) contents.add(node.content);
+      else if (node.type === 'file' && node.content !== emptyContent) yield node.content;
     }
   }
-  return contents;
 }
 
-function summary(
-  published: PublishedThinImage['listed'],
-  files: readonly FileChunks[],
-  bytesUploaded: number,
-  sent: ReadonlySet<Digest>,
-): ConvertedImage {
-  const sum = (numbers: readonly number[]) => numbers.reduce((total, one) => total + one, 0);
-  const chunks = new Set(files.flatMap((file) => file.chunks.map(({ digest }) => digest)));
-  const frames = new Map<string, Frame>();
-  for (const { frame } of files.flatMap((file) => file.chunks)) {
-    frames.set(`${frame.pack} ${frame.offset}`, frame);
+/** What the image is made of. @param sent packs that the store did not have */
+function sumOf(chunkMap: Buffer, sent: ReadonlySet<Digest>) {
+  const map = ChunkMap.parse(chunkMap);
+  const sums = { files: 0, plainBytes: 0, bytesReused: 0, publishedBytes: 0 };
+  for (const { size } of map.files()) {
+    sums.files += 1;
+    sums.plainBytes += size;
   }
-  const reused = [...frames.values()].filter(({ pack }) => !sent.has(pack));
-  return {
-    published,
-    files: files.length,
-    chunks: chunks.size,
-    plainBytes: sum(files.map(({ size }) => size)),
-    bytesUploaded,
-    bytesReused: sum(reused.map(({ length }) => length)),
-    publishedBytes: sum([...frames.values()].map(({ length }) => length)),
-  };
+  for (const { pack, length } of map.frames()) {
+    sums.publishedBytes += length;
+    if (!sent.has(pack)) sums.bytesReused += length;
+  }
+  return { ...sums, chunks: map.chunkCount };
 }

@@ -1,26 +1,30 @@
-import type { Chunk } from '../src/chunk/frame.js';
-import { type PackResult, PackWriter } from '../src/chunk/pack-writer.js';
-import { type Digest, digestOf } from '../src/digest.js';
+import type { Pack } from '../src/chunk/frame.js';
+import { type FindKnown, type PackResult, PackWriter } from '../src/chunk/pack-writer.js';
+import { digestOf } from '../src/digest.js';
 import type { LayerEntry, TarEntry } from '../src/image/layer-entry.js';
 import { type LayerProgress, type LayerSummary, readLayer } from '../src/layer/read-layer.js';
 import type { TarEvent } from '../src/layer/tar-event.js';
-import type { ConvertedLayer } from './layer-record.js';
+import type { ConvertedLayer } from './converted-layer.js';
+import { EntriesWriter, type LayerEntries } from './layer-entries.js';
 import type { SourceLayer } from './source-image.js';
 
 const emptyContent = digestOf(Buffer.alloc(0));
 
 export interface LayerOptions {
   /** Where the pack is to lie. */
-  readonly path: string;
+  readonly packPath: string;
+  /** The same for the entries. */
+  readonly entriesPath: string;
   readonly level?: number | undefined;
-  readonly known: (digest: Digest) => Chunk | undefined;
+  readonly known: FindKnown;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: LayerProgress) => void;
 }
 
 export interface LayerConversion {
   readonly layer: ConvertedLayer;
-  readonly result: PackResult;
+  /** Undefined if it has no new chunk. */
+  readonly pack: Pack | undefined;
 }
 
 /**
@@ -29,17 +33,18 @@ export interface LayerConversion {
  */
 export async function convertLayer(
   source: SourceLayer,
-  { path, level, known, signal, onProgress }: LayerOptions,
+  { packPath: path, entriesPath, level, known, signal, onProgress }: LayerOptions,
 ): Promise<LayerConversion> {
   const { mediaType, digest, size } = source.descriptor;
+  using entriesWriter = EntriesWriter.create(entriesPath);
   const writer = await PackWriter.create({ path, known, signal, ...(level && { level }) });
   try {
-    const content = new LayerContent(writer);
+    const content = new LayerContent(writer, entriesWriter);
     const options = { mediaType, digest, size, diffId: source.diffId, signal, onProgress };
     const events = readLayer(source.open(signal), options);
     const { diffId } = await takeAll(events, content);
     const { result, entries } = await content.finish();
-    return { layer: { diffId, entries, files: result.files }, result };
+    return { layer: { diffId, entries, files: result.files }, pack: result.pack };
   } catch (error) {
     await writer.abort();
     throw error;
@@ -64,16 +69,23 @@ async function takeAll(
 
 type FileEntry = Extract<TarEntry, { type: 'file' }>;
 
-/** Entries in the order of the archive, with what the writer says of their content. */
+/** An entry that has its turn; empty while the content of its file is not known. */
+interface Turn {
+  entry: LayerEntry | undefined;
+}
+
+/** Writes entries in the order of the archive, with what the pack's writer says of their content. */
 class LayerContent {
   readonly #writer: PackWriter;
-  /** The place of a file is empty until its content is known. */
-  readonly #entries: (LayerEntry | undefined)[] = [];
-  readonly #ended: Promise<void>[] = [];
+  readonly #entries: EntriesWriter;
+  /** Those behind a file whose content is not known yet, and that: at most a batch of the writer's. */
+  readonly #turns: Turn[] = [];
+  #lastEnded: Promise<void> = Promise.resolve();
   #file: FileEntry | undefined;
 
-  constructor(writer: PackWriter) {
+  constructor(writer: PackWriter, entries: EntriesWriter) {
     this.#writer = writer;
+    this.#entries = entries;
   }
 
   async take(event: TarEvent): Promise<void> {
@@ -85,28 +97,45 @@ class LayerContent {
   }
 
   async #begin(entry: TarEntry): Promise<void> {
-    if (entry.type !== 'file') this.#entries.push(entry);
-    else if (entry.size === 0) this.#entries.push({ ...entry, content: emptyContent });
+    if (entry.type !== 'file') this.#add(entry);
+    else if (entry.size === 0) this.#add({ ...entry, content: emptyContent });
     else {
       this.#file = entry;
       await this.#writer.beginFile(entry.path, entry.size);
     }
   }
 
+  #add(entry: LayerEntry): void {
+    if (this.#turns.length === 0) this.#entries.add(entry);
+    else this.#turns.push({ entry });
+  }
+
   #end(entry: FileEntry): void {
     this.#file = undefined;
-    const place = this.#entries.push(undefined) - 1;
+    const turn: Turn = { entry: undefined };
+    this.#turns.push(turn);
     const ended = this.#writer.endFile().then(({ content }) => {
-      this.#entries[place] = { ...entry, content };
+      turn.entry = { ...entry, content };
+      this.#takeTurns();
     });
     // A failure is told by the next call of the writer.
     ended.catch(() => undefined);
-    this.#ended.push(ended);
+    this.#lastEnded = ended;
   }
 
-  async finish(): Promise<{ result: PackResult; entries: LayerEntry[] }> {
+  #takeTurns(): void {
+    let taken = 0;
+    for (const { entry } of this.#turns) {
+      if (entry === undefined) break;
+      this.#entries.add(entry);
+      taken += 1;
+    }
+    this.#turns.splice(0, taken);
+  }
+
+  async finish(): Promise<{ result: PackResult; entries: LayerEntries }> {
     const result = await this.#writer.finish();
-    await Promise.all(this.#ended);
-    return { result, entries: this.#entries.filter((entry) => entry !== undefined) };
+    await this.#lastEnded;
+    return { result, entries: this.#entries.finish() };
   }
 }

@@ -1,55 +1,65 @@
+import { ContentTable } from '../src/chunk/content-table.js';
 import type { Chunk, FileChunks, Pack } from '../src/chunk/frame.js';
 import type { Digest } from '../src/digest.js';
-import type { NewPack } from '../src/thin/publish-thin-image.js';
+import type { UsablePacks } from './usable-packs.js';
 
-/** A source of chunks that are in the store already. */
-export type FindChunk = (digest: Digest) => Chunk | undefined;
+/** A chunk of another image, and the pack that it is in. */
+export interface OlderChunk {
+  readonly chunk: Chunk;
+  readonly pack: Pack;
+}
+
+/** A source of chunks that may be in the store already: all that it knows of one, best first. */
+export type FindOlder = (digest: Digest) => readonly OlderChunk[];
 
 /** Chunks that need not be written again: of this image's earlier layers, then of older images. */
 export class KnownChunks {
-  readonly #own = new Map<Digest, Chunk>();
-  readonly #older: FindChunk[] = [];
-  readonly #packs = new Map<Digest, NewPack>();
+  readonly #usable: UsablePacks;
+  readonly #own = new ContentTable();
+  readonly #older: FindOlder[] = [];
+  readonly #packs = new Map<Digest, Pack>();
 
-  /** Chunks of packs that are in the store, or can be taken from where `packs` say. */
-  addOlder(find: FindChunk, packs: Iterable<NewPack>): void {
+  constructor(usable: UsablePacks) {
+    this.#usable = usable;
+  }
+
+  addOlder(find: FindOlder): void {
     this.#older.push(find);
-    for (const pack of packs) if (!this.#packs.has(pack.digest)) this.#packs.set(pack.digest, pack);
   }
 
-  /** A layer was converted: into a pack of its own, if anything was new. */
-  addLayer(files: readonly FileChunks[], pack: Pack | undefined): void {
-    if (pack) this.#packs.set(pack.digest, pack);
-    for (const { chunks } of files) {
-      for (const chunk of chunks)
-        if (!this.#own.has(chunk.digest)) this.#own.set(chunk.digest, chunk);
+  /** A layer that was converted, now or before. @returns the packs that its files are in */
+  addLayer(files: Iterable<FileChunks>): Pack[] {
+    const needed = new Set<Digest>();
+    for (const file of files) {
+      this.#own.takeFile(file);
+      for (const { frame } of file.chunks) needed.add(frame.pack);
     }
+    const packs = [...needed].sort().flatMap((digest) => this.#usable.get(digest) ?? []);
+    for (const pack of packs) this.#packs.set(pack.digest, pack);
+    return packs;
   }
 
-  find(digest: Digest): Chunk | undefined {
-    const own = this.#own.get(digest);
-    if (own) return own;
+  /** The contents of all layers. */
+  get contents(): ContentTable {
+    return this.#own;
+  }
+
+  /** The packs of all layers, in an order that does not depend on when each was converted. */
+  get packs(): readonly Pack[] {
+    return [...this.#packs.values()];
+  }
+
+  /** Where a chunk is; a promise if the store has to be asked. */
+  find(digest: Digest): Chunk | undefined | Promise<Chunk | undefined> {
+    const own = this.#own.findChunk(digest);
+    if (own >= 0) return this.#own.chunkAt(own);
     for (const find of this.#older) {
-      const chunk = find(digest);
-      if (chunk) return chunk;
-    }
-    return undefined;
-  }
-
-  /** True if every pack that these files need is known. */
-  hasPacksOf(files: readonly FileChunks[]): boolean {
-    return files.every(({ chunks }) => chunks.every(({ frame }) => this.#packs.has(frame.pack)));
-  }
-
-  /** The packs that the files are in, in the order in which they are first needed. */
-  packsOf(files: Iterable<FileChunks>): NewPack[] {
-    const needed = new Map<Digest, NewPack>();
-    for (const { chunks } of files) {
-      for (const { frame } of chunks) {
-        const pack = this.#packs.get(frame.pack);
-        if (pack && !needed.has(frame.pack)) needed.set(frame.pack, pack);
+      for (const { chunk, pack } of find(digest)) {
+        const usable = this.#usable.ask(pack);
+        if (usable === true) return chunk;
+        if (usable !== false) return usable.then((yes) => (yes ? chunk : this.find(digest)));
       }
     }
-    return [...needed.values()];
+    return undefined;
   }
 }

@@ -9,7 +9,7 @@ export interface PackUpload {
   readonly path: string;
   /** Undefined if the layer had no new chunk. */
   readonly pack: Pack | undefined;
-  readonly files: readonly FileChunks[];
+  readonly files: Iterable<FileChunks>;
   /** Called when everything that the layer refers to is in the store. */
   readonly remember: () => Promise<void>;
 }
@@ -79,7 +79,7 @@ export class PackUploads {
   async #send({ job, path, pack, files, remember }: PackUpload): Promise<void> {
     if (pack) {
       await this.#put(`${job}: pack`, path, pack);
-      this.#target.index.addPack(this.#target.key, pack, files);
+      this.#target.index.packs.add(this.#target.place, pack, files);
       await rm(path, { force: true });
     }
     await remember();

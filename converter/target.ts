@@ -1,4 +1,3 @@
-import type { Pack } from '../src/chunk/frame.js';
 import type { Digest } from '../src/digest.js';
 import { isThinError, ThinError } from '../src/errors.js';
 import type { Platform } from '../src/image/descriptor.js';
@@ -10,7 +9,8 @@ import { loadThinImage } from '../src/thin/load-thin-image.js';
 import { inParallel } from '../src/thin/parallel.js';
 import { thinArtifactType } from '../src/thin/thin-manifest.js';
 import type { ConversionIndex } from './conversion-index.js';
-import type { FindChunk } from './known-chunks.js';
+import type { FindOlder } from './known-chunks.js';
+import type { StorePlace } from './store-place.js';
 
 /** Questions of a store at a time: each is one round trip. */
 const questionsMax = 8;
@@ -19,8 +19,7 @@ const questionsMax = 8;
 export interface Target {
   readonly store: WritableStore &
     Partial<Pick<MountingStore, 'mountBlob'> & Pick<AdoptingStore, 'adoptFile'>>;
-  /** Names the store in the conversion index. */
-  readonly key: string;
+  readonly place: StorePlace;
   /** Registry host and repository of the original image. */
   readonly repository: string;
   readonly tag: string | undefined;
@@ -70,22 +69,6 @@ async function usable<T>(wanted: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** The packs that the index has for the store; those that the store has lost are forgotten. */
-export async function presentPacks(
-  { store, key, index }: Target,
-  signal: AbortSignal,
-): Promise<Pack[]> {
-  const packs = index.packs(key);
-  const lost = await lostBlobs(store, packs, signal);
-  for (const digest of lost) index.forgetPack(key, digest);
-  return packs.filter(({ digest }) => !lost.has(digest));
-}
-
-export interface BaseImage {
-  readonly find: FindChunk;
-  readonly packs: readonly Pack[];
-}
-
 /** The chunks of the thin image that a tag has in the store; undefined if there is none for us. */
 export async function taggedImage(
   store: WritableStore,
@@ -93,18 +76,18 @@ export async function taggedImage(
   tag: string,
   platform: Platform,
   signal: AbortSignal,
-): Promise<BaseImage | undefined> {
+): Promise<FindOlder | undefined> {
   const found = await usable(findThinImage(store, { repository, tag, platform }, signal));
   if (!found) return undefined;
   const loaded = await usable(loadThinImage(store, found.descriptor, signal));
   if (!loaded) return undefined;
   const { chunkMap } = loaded;
-  const lost = await lostBlobs(store, chunkMap.packs, signal);
-  const find = (digest: Digest) => {
+  const packs = new Map(chunkMap.packs.map((pack) => [pack.digest, pack]));
+  return (digest) => {
     const chunk = chunkMap.find(digest);
-    return chunk && lost.has(chunk.frame.pack) ? undefined : chunk;
+    const pack = chunk && packs.get(chunk.frame.pack);
+    return pack ? [{ chunk, pack }] : [];
   };
-  return { find, packs: chunkMap.packs.filter(({ digest }) => !lost.has(digest)) };
 }
 
 /** As {@link taggedImage}, when the user named the image. */
@@ -113,7 +96,7 @@ export async function namedBase(
   base: { readonly repository: string; readonly tag: string },
   platform: Platform,
   signal: AbortSignal,
-): Promise<BaseImage> {
+): Promise<FindOlder> {
   const { store, repository } = target;
   if (store.mountBlob !== undefined && base.repository !== repository) {
     throw new ThinError(

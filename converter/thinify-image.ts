@@ -10,6 +10,7 @@ import type { ImageContent } from './image-content.js';
 import { openImage } from './open-image.js';
 import { type SourceImage, sourceImages } from './source-image.js';
 import { Spool } from './spool.js';
+import type { StorePlace } from './store-place.js';
 import { publishedImage, type Target } from './target.js';
 
 export interface ThinifyOptions {
@@ -56,13 +57,20 @@ export async function thinify(options: ThinifyOptions): Promise<ThinifyResult> {
   await using opened = await openWritableStore(destination.location, stores, signal);
   const { store } = opened;
   const { repository, tag } = destination;
-  const target = { store, key: store.toString(), repository, tag, index };
+  const target = { store, place: placeOf(store, destination), repository, tag, index };
   const images = await chosenImages(content, options);
   const originalBytes = await bringOriginal(content, images, destination, options);
   const platforms: PlatformResult[] = [];
   for (const source of images) platforms.push(await takePlatform(source, target, spool, options));
   await publishTag(target, platforms, signal);
   return { destination, store: store.toString(), platforms, originalBytes };
+}
+
+/** Blobs can be brought over from one repository of a registry to another. */
+function placeOf(store: Target['store'], { reference }: Destination): StorePlace {
+  const { registry, repository } = reference;
+  if (store.mountBlob) return { store: registry, repository };
+  return { store: store.toString(), repository: '' };
 }
 
 async function chosenImages(

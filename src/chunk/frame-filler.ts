@@ -1,20 +1,15 @@
 import { type FrameFill, type GroupedFile, isSmall, joinsFrame } from './frame-grouping.js';
 import type { PackFile } from './pack-file.js';
 
-/** Stands for a frame until its pack is whole. */
-export interface FrameTicket {
-  /** Place among the frames of the pack; set when the frame is closed. */
-  number: number | undefined;
-}
-
 /** Where a chunk was put. */
 export interface Place {
-  readonly ticket: FrameTicket;
+  /** Stands for a frame until its pack is whole: its number in the order in which frames began. */
+  readonly ticket: number;
   readonly offsetInFrame: number;
 }
 
 interface OpenFrame {
-  readonly ticket: FrameTicket;
+  readonly ticket: number;
   readonly buffer: Buffer;
   fill: FrameFill;
 }
@@ -26,7 +21,8 @@ interface OpenFrame {
 export class FrameFiller {
   readonly #pack: PackFile;
   readonly #open: { small?: OpenFrame; large?: OpenFrame } = {};
-  #closedCount: number = 0;
+  #opened: number = 0;
+  readonly #closed: number[] = [];
 
   constructor(pack: PackFile) {
     this.#pack = pack;
@@ -40,16 +36,17 @@ export class FrameFiller {
     return this.#placeInNext(kind, file, bytes);
   }
 
-  /** Closes what is open. */
-  async finish(): Promise<void> {
+  /** Closes what is open. @returns the tickets of all frames, in the order of the pack */
+  async finish(): Promise<readonly number[]> {
     await this.#close('small');
     await this.#close('large');
+    return this.#closed;
   }
 
   async #placeInNext(kind: 'small' | 'large', file: GroupedFile, bytes: Buffer): Promise<Place> {
     await this.#close(kind);
     const open: OpenFrame = {
-      ticket: { number: undefined },
+      ticket: this.#opened++,
       buffer: this.#pack.takeBuffer(),
       fill: { length: 0, lastFile: file },
     };
@@ -61,7 +58,7 @@ export class FrameFiller {
     const open = this.#open[kind];
     if (!open) return;
     delete this.#open[kind];
-    open.ticket.number = this.#closedCount++;
+    this.#closed.push(open.ticket);
     await this.#pack.add(open.buffer, open.fill.length);
   }
 }

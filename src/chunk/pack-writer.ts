@@ -6,7 +6,7 @@ import { type ChunkSink, FileCutter } from './file-cutter.js';
 import type { Chunk, FileChunks, Pack } from './frame.js';
 import { FrameFiller, type Place } from './frame-filler.js';
 import type { GroupedFile } from './frame-grouping.js';
-import { type FileChunk, PackContents, type PackStats } from './pack-contents.js';
+import { PackContents, type PackStats } from './pack-contents.js';
 import { PackFile } from './pack-file.js';
 
 /**
@@ -23,13 +23,18 @@ import { PackFile } from './pack-file.js';
  */
 const defaultLevel = 3;
 
+export type FindKnown = (digest: Digest) => Chunk | undefined | Promise<Chunk | undefined>;
+
 export interface PackWriterOptions {
   /** Where the pack appears, whole, when `finish` has ended; its folder must exist. */
   readonly path: string;
   /** zstd level, 1 to 19; default 3. */
   readonly level?: number;
-  /** Where a chunk is already, in another pack: it is referenced there and not written again. */
-  readonly known?: (digest: Digest) => Chunk | undefined;
+  /**
+   * Where a chunk is already, in another pack: it is referenced there and not written again. Asked
+   * once for a chunk that is found; the writer waits for an answer that takes time.
+   */
+  readonly known?: FindKnown;
   readonly signal: AbortSignal;
 }
 
@@ -37,7 +42,7 @@ export interface PackResult {
   /** Undefined if every chunk was known: then there is no file either. */
   readonly pack: Pack | undefined;
   /** One for each distinct content, in the order of first appearance; none for empty files. */
-  readonly files: readonly FileChunks[];
+  readonly files: Iterable<FileChunks>;
   readonly stats: PackStats;
 }
 
@@ -48,7 +53,8 @@ export interface FileContent {
 }
 
 interface PackedFile extends GroupedFile {
-  readonly chunks: FileChunk[];
+  /** Their numbers in the pack's contents. */
+  readonly chunks: number[];
 }
 
 /** Who waits for the digest of a file. */
@@ -84,7 +90,8 @@ type Phase =
 export class PackWriter {
   readonly #path: string;
   readonly #pack: PackFile;
-  readonly #contents: PackContents;
+  readonly #contents = new PackContents();
+  readonly #known: FindKnown;
   readonly #frames: FrameFiller;
   readonly #cutter: FileCutter<PackedFile>;
   readonly #signal: AbortSignal;
@@ -97,7 +104,7 @@ export class PackWriter {
     this.#path = options.path;
     this.#pack = pack;
     this.#signal = options.signal;
-    this.#contents = new PackContents(options.known ?? (() => undefined));
+    this.#known = options.known ?? (() => undefined);
     this.#frames = new FrameFiller(pack);
     this.#cutter = new FileCutter(this.#sink());
   }
@@ -155,10 +162,10 @@ export class PackWriter {
     return this.#step(async () => {
       if (this.#phase.name !== 'between') throw this.#misuse('the last file has not ended');
       await this.#cutter.drain();
-      await this.#frames.finish();
+      const tickets = await this.#frames.finish();
       const { pack, frames } = await this.#pack.finish();
       this.#phase = { name: 'over', error: this.#misuse('it is finished') };
-      return { pack, files: this.#contents.resolve(frames), stats: this.#contents.stats };
+      return { pack, files: this.#contents.resolve(frames, tickets), stats: this.#contents.stats };
     });
   }
 
@@ -205,9 +212,25 @@ export class PackWriter {
 
   #chunk(file: PackedFile, digest: Digest, bytes: Buffer): Promise<void> | undefined {
     this.#checkSignal();
-    const found = this.#contents.find(digest, bytes.length);
-    if (found) {
-      file.chunks.push(found);
+    const number = this.#contents.find(digest);
+    if (number !== undefined) {
+      file.chunks.push(number);
+      return undefined;
+    }
+    const known = this.#known(digest);
+    if (!(known instanceof Promise)) return this.#newChunk(file, digest, bytes, known);
+    return known.then((chunk) => this.#newChunk(file, digest, bytes, chunk));
+  }
+
+  /** The first of its content here. @param known is not believed if it has another length */
+  #newChunk(
+    file: PackedFile,
+    digest: Digest,
+    bytes: Buffer,
+    known: Chunk | undefined,
+  ): Promise<void> | undefined {
+    if (known?.length === bytes.length) {
+      file.chunks.push(this.#contents.addKnown(known));
       return undefined;
     }
     const put = (place: Place) => {

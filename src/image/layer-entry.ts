@@ -23,8 +23,14 @@ export type LayerEntry =
   | (Extract<TarEntry, { type: 'file' }> & { readonly content: Digest });
 
 /** One layer, in the order of its archive, whiteout entries included. */
-export interface LayerRecord {
+export interface LayerChanges {
   /** Digest of the uncompressed archive, computed by us. */
   readonly diffId: Digest;
+  /** Read more than once. */
+  readonly entries: Iterable<LayerEntry>;
+}
+
+/** The same with its entries in memory. */
+export interface LayerRecord extends LayerChanges {
   readonly entries: readonly LayerEntry[];
 }

@@ -55,7 +55,7 @@ export function roleOf(path: ByteString): EntryRole {
  * this layer are not followed; containerd and umoci read the archive in order, and follow them if
  * they came before.
  */
-export function applyWhiteouts(tree: MergeTree, entries: readonly LayerEntry[]): void {
+export function applyWhiteouts(tree: MergeTree, entries: Iterable<LayerEntry>): void {
   const removals: { directory: DirectoryNode; name: ByteString | undefined }[] = [];
   let hidden: LayerPaths | undefined;
   const isHidden = (path: ByteString) => {
@@ -82,7 +82,7 @@ class LayerPaths {
   readonly #removed = new Set<string>();
   readonly #opaque = new Set<string>();
 
-  constructor(entries: readonly LayerEntry[]) {
+  constructor(entries: Iterable<LayerEntry>) {
     for (const { path } of entries) {
       const role = roleOf(path);
       if (role.kind === 'content') this.#replaced.add(path);

@@ -1,5 +1,5 @@
 import { isThinError, ThinError } from '../errors.js';
-import type { LayerEntry, LayerRecord } from '../image/layer-entry.js';
+import type { LayerChanges, LayerEntry } from '../image/layer-entry.js';
 import type { DirectoryNode } from '../image/tree.js';
 import { limits } from '../limits.js';
 import { unmergeable } from './merge-error.js';
@@ -32,7 +32,7 @@ import { applyWhiteouts, roleOf } from './merge-whiteouts.js';
  * @throws ThinError `corrupt` if the layers cannot be put together or exceed `limits`
  */
 export function mergeLayers(
-  layers: readonly LayerRecord[],
+  layers: readonly LayerChanges[],
   bounds: MergeBounds = mergeBounds,
 ): DirectoryNode {
   if (layers.length > limits.layersMax) {
@@ -54,7 +54,7 @@ export function mergeLayers(
   return tree.root;
 }
 
-function applyLayer(tree: MergeTree, entries: readonly LayerEntry[]): void {
+function applyLayer(tree: MergeTree, entries: Iterable<LayerEntry>): void {
   applyWhiteouts(tree, entries);
   const links = new MergeHardlinks(tree);
   for (const entry of entries) {

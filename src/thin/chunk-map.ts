@@ -57,6 +57,15 @@ export class ChunkMap {
     return this.#tables.packs;
   }
 
+  get chunkCount(): number {
+    return this.#tables.chunkLengths.length;
+  }
+
+  /** All frames, pack by pack. */
+  *frames(): Generator<Frame, void> {
+    for (let row = 0; row < this.#tables.frameLengths.length; row++) yield this.#frameAt(row);
+  }
+
   /** The chunks of a file in order, which sum to its size; undefined for a file of another image. */
   chunksOf(content: Digest): readonly Chunk[] | undefined {
     const file = this.#findFile(content);

@@ -215,7 +215,7 @@ t.test('the end of a file can be awaited before the next file begins', async (t)
     const content = digestOf(contentOf(file));
     t.same(await writer.endFile(), { content, size: sizeOf(file) });
   }
-  t.equal((await writer.finish()).files.length, 10);
+  t.equal([...(await writer.finish()).files].length, 10);
 });
 
 t.test('thousands of empty and tiny files', async (t) => {

@@ -35,7 +35,7 @@ export async function packFiles(
   files: readonly InputFile[],
   options: Omit<PackWriterOptions, 'signal'> & { signal?: AbortSignal },
   pause: () => Promise<void> | void = () => undefined,
-): Promise<PackResult & { contents: string[] }> {
+): Promise<PackResult & { files: FileChunks[]; contents: string[] }> {
   const writer = await PackWriter.create({ signal: new AbortController().signal, ...options });
   const contents: Promise<{ content: string }>[] = [];
   for (const file of files) {
@@ -47,7 +47,11 @@ export async function packFiles(
     contents.push(writer.endFile());
   }
   const result = await writer.finish();
-  return { ...result, contents: (await Promise.all(contents)).map(({ content }) => content) };
+  return {
+    ...result,
+    files: [...result.files],
+    contents: (await Promise.all(contents)).map(({ content }) => content),
+  };
 }
 
 /** Content of a file out of its pack, frame by frame. */
