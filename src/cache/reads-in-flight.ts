@@ -34,6 +34,8 @@ export class ReadsInFlight {
   readonly #policy: ReadPolicy;
   readonly #reads = new Set<ReadInFlight>();
   readonly #outcomes = new Map<ReadOutcome, number>();
+  /** By {@link FileOrigin.id}. */
+  readonly #counts = new Map<string, number>();
 
   constructor(policy: ReadPolicy) {
     this.#policy = policy;
@@ -47,6 +49,11 @@ export class ReadsInFlight {
   /** Reads that have ended since the start, by how they did. */
   get outcomes(): ReadonlyMap<ReadOutcome, number> {
     return this.#outcomes;
+  }
+
+  /** Reads of the files of an origin that have ended since the start. */
+  count(originId: string): number {
+    return this.#counts.get(originId) ?? 0;
   }
 
   /**
@@ -72,6 +79,7 @@ export class ReadsInFlight {
     } finally {
       this.#reads.delete(read);
       this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1);
+      this.#counts.set(read.origin.id, this.count(read.origin.id) + 1);
       if (ended.hasSubscribers) {
         const milliseconds = performance.now() - startedAt;
         ended.publish({ milliseconds, outcome } satisfies EndedRead);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Activity, WaitingRead, WhyReport } from './observation.js';
 
 /**
  * What the commands ask of the daemon: `POST /v1/<method>` on its Unix socket with one JSON object;
@@ -55,6 +56,9 @@ export const controlSchemas = {
   'container.end': z.object({ id: z.string(), exitCode: z.number().int() }),
   'container.remove': z.object({ id: z.string() }),
   status: z.object({}),
+  /** Of a mount, a container or an image. */
+  why: z.object({ name: z.string().min(1) }),
+  activity: z.object({}),
   gc: z.object({ all: z.boolean() }),
   stop: z.object({ force: z.boolean() }),
 } as const;
@@ -132,6 +136,8 @@ export interface NodeStatus {
   };
   readonly images: readonly (ImageSummary & { readonly fetched: FetchCounters })[];
   readonly mounts: readonly MountSummary[];
+  /** Reads of programs that wait for bytes, the longest first. */
+  readonly waiting: readonly WaitingRead[];
 }
 
 export interface ControlResults {
@@ -142,6 +148,8 @@ export interface ControlResults {
   readonly 'container.end': null;
   readonly 'container.remove': null;
   readonly status: NodeStatus;
+  readonly why: WhyReport;
+  readonly activity: Activity;
   readonly gc: { readonly bytes: number; readonly files: number; readonly images: number };
   readonly stop: null;
 }

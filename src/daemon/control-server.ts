@@ -11,6 +11,7 @@ import {
   type ControlResults,
   controlSchemas,
 } from './control-api.js';
+import type { MetricsPage } from './metrics.js';
 
 /** What a method is given beside its request. */
 export interface CallContext {
@@ -39,6 +40,12 @@ export type FileReader = (
   signal: AbortSignal,
 ) => Promise<{ size: number; bytes: AsyncIterable<Buffer> }>;
 
+/** What is answered to GET. */
+export interface ControlPages {
+  readonly readFile: FileReader;
+  readonly metrics: () => Promise<MetricsPage>;
+}
+
 /** Bytes of one request: the longest have command lines and environments in them. */
 const requestBytesMax = 4 * 1024 * 1024;
 
@@ -46,12 +53,12 @@ const requestBytesMax = 4 * 1024 * 1024;
 export class ControlServer {
   readonly #server: Server;
   readonly #handlers: ControlHandlers;
-  readonly #readFile: FileReader;
+  readonly #pages: ControlPages;
   readonly #log: Logger;
 
-  private constructor(handlers: ControlHandlers, readFile: FileReader, log: Logger) {
+  private constructor(handlers: ControlHandlers, pages: ControlPages, log: Logger) {
     this.#handlers = handlers;
-    this.#readFile = readFile;
+    this.#pages = pages;
     this.#log = log;
     this.#server = createServer({ keepAlive: false }, (request, response) => {
       void this.#answer(request, response);
@@ -63,10 +70,10 @@ export class ControlServer {
   static async open(
     socket: string,
     handlers: ControlHandlers,
-    readFile: FileReader,
+    pages: ControlPages,
     log: Logger,
   ): Promise<ControlServer> {
-    const control = new ControlServer(handlers, readFile, log);
+    const control = new ControlServer(handlers, pages, log);
     try {
       mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
       chmodSync(dirname(socket), 0o700);
@@ -96,6 +103,9 @@ export class ControlServer {
       const url = new URL(request.url ?? '/', 'http://daemon');
       if (request.method === 'GET' && url.pathname === '/v1/file') {
         await this.#sendFile(url.searchParams, response, gone.signal);
+      } else if (request.method === 'GET' && url.pathname === '/metrics') {
+        const { contentType, text } = await this.#pages.metrics();
+        response.writeHead(200, { 'content-type': contentType }).end(text);
       } else {
         await this.#call(url.pathname, request, response, gone.signal);
       }
@@ -110,7 +120,7 @@ export class ControlServer {
     signal: AbortSignal,
   ): Promise<void> {
     const [manifest, path] = [query.get('manifest') ?? '', query.get('path') ?? ''];
-    const { size, bytes } = await this.#readFile(manifest, path, signal);
+    const { size, bytes } = await this.#pages.readFile(manifest, path, signal);
     const pieces = bytes[Symbol.asyncIterator]();
     // Most failures show before the first byte, where they can still be told.
     const first = await pieces.next();

@@ -1,6 +1,5 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { FileCache } from '../cache/file-cache.js';
 import type { NodeConfig } from '../config.js';
 import { parseDigest } from '../digest.js';
@@ -13,7 +12,10 @@ import { ImageFolder, type ImageRecord } from './image-folder.js';
 import { ImageOpener } from './image-opener.js';
 import type { LiveImage } from './live-image.js';
 import { LiveImages } from './live-images.js';
+import { failedReadLog, openLog, outageLog } from './log.js';
+import { loggedHandlers } from './logged-handlers.js';
 import { Mounts } from './mounts.js';
+import { Observability } from './observability.js';
 import { Ownership } from './ownership.js';
 import { Stores } from './stores.js';
 import { Trees } from './trees.js';
@@ -30,6 +32,7 @@ export class Daemon implements AsyncDisposable {
   readonly #trees: Trees;
   readonly #mounts: Mounts;
   readonly #containers: Containers;
+  readonly #observability: Observability;
   readonly #startedAt = Date.now();
   readonly #stop = new AbortController();
 
@@ -45,6 +48,7 @@ export class Daemon implements AsyncDisposable {
       trees: Trees;
       mounts: Mounts;
       containers: Containers;
+      observability: Observability;
     },
   ) {
     this.#config = config;
@@ -57,16 +61,18 @@ export class Daemon implements AsyncDisposable {
     this.#trees = parts.trees;
     this.#mounts = parts.mounts;
     this.#containers = parts.containers;
+    this.#observability = parts.observability;
   }
 
   /** @throws ThinError `busy` if another daemon has this root; `denied`, `no-space` */
   static async open(config: NodeConfig, version: string): Promise<Daemon> {
-    const log = pino({ base: null }, pino.destination({ dest: 2, sync: true }));
+    const log = openLog(config.logLevel);
     const { root, runFolder, cacheSize, freeSpaceFloor } = config;
     const owned = new Ownership();
     try {
+      const reads = { deadlineMs: config.readDeadlineMs, onFailure: failedReadLog(log) };
       const limits = { quotaBytes: cacheSize, freeSpaceFloorBytes: freeSpaceFloor };
-      const cache = owned.use(await FileCache.open({ root, log, ...limits }));
+      const cache = owned.use(await FileCache.open({ root, log, reads, ...limits }));
       makeRunFolder(runFolder);
       for (const folder of [join(runFolder, 'trees'), root]) {
         const { detached } = await detachLeftovers(folder);
@@ -76,7 +82,7 @@ export class Daemon implements AsyncDisposable {
       const images = await ImageFolder.open(root, (error) => {
         log.warn({ reason: describeError(error) }, 'an image folder is left out');
       });
-      const stores = owned.use(new Stores());
+      const stores = owned.use(new Stores(outageLog(log)));
       const live = new LiveImages(images, cache, stores);
       const trees = owned.use(new Trees(runFolder, cache, log));
       const mounts = owned.use(new Mounts(root, trees));
@@ -84,10 +90,21 @@ export class Daemon implements AsyncDisposable {
       if (detached.length > 0) log.warn({ detached }, 'a dead daemon left these mounts');
       const containers = owned.use(await Containers.open(root, runFolder, trees));
       const opener = new ImageOpener(images, stores, cache);
-      const parts = { cache, images, live, opener, trees, mounts, containers };
+      const observability = owned.use(
+        await Observability.open(
+          { cache, images, live, stores, mounts: () => [...mounts.list(), ...containers.list()] },
+          config.metrics,
+          log,
+        ),
+      );
+      const parts = { cache, images, live, opener, trees, mounts, containers, observability };
       const daemon = new Daemon(config, version, owned, parts);
-      const readFile = daemon.#readFile.bind(daemon);
-      owned.use(await ControlServer.open(config.socket, daemon.#handlers(), readFile, log));
+      const pages = {
+        readFile: daemon.#readFile.bind(daemon),
+        metrics: observability.metrics,
+      };
+      const handlers = loggedHandlers(daemon.#handlers(), log);
+      owned.use(await ControlServer.open(config.socket, handlers, pages, log));
       log.info({ root, pid: process.pid, version }, 'ready');
       return daemon;
     } catch (error) {
@@ -127,6 +144,8 @@ export class Daemon implements AsyncDisposable {
         return null;
       },
       status: () => this.#status(),
+      why: ({ name }) => this.#observability.view.why(name),
+      activity: () => this.#observability.view.activity(),
       gc: ({ all }) => this.#collectGarbage(all),
       stop: async ({ force }) => this.#requestStop(force),
     };
@@ -208,6 +227,7 @@ export class Daemon implements AsyncDisposable {
         fetched: this.#live.fetched(parseDigest(record.manifest)),
       })),
       mounts: [...this.#mounts.list(), ...this.#containers.list()],
+      waiting: await this.#observability.view.waiting(),
     };
   }
 

@@ -34,6 +34,11 @@ export class LiveImages {
     return opening;
   }
 
+  /** The image if it has been opened already. */
+  peek(manifest: Digest): LiveImage | undefined {
+    return this.#opened.get(manifest);
+  }
+
   fetched(manifest: Digest): FetchCounters {
     return this.#opened.get(manifest)?.fetched ?? { requests: 0, bytes: 0, failures: 0 };
   }

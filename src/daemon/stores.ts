@@ -3,8 +3,9 @@ import { fromSystemError } from '../errors.js';
 import { parseReference } from '../image/reference.js';
 import type { RegistryClient, RegistryOptions } from '../registry/registry-client.js';
 import type { CredentialChoice } from '../registry/registry-session.js';
+import { systemClock } from '../store/clock.js';
 import { type OpenedStore, openStore } from '../store/open-store.js';
-import { SourceHealth, type SourceReport } from '../store/source-health.js';
+import { type OnTurn, SourceHealth, type SourceReport } from '../store/source-health.js';
 import { SourceStore } from '../store/source-store.js';
 import type { Store } from '../store/store.js';
 import type { ImageSource } from './image-folder.js';
@@ -19,6 +20,12 @@ export class Stores implements AsyncDisposable {
   readonly #hosts = new Map<string, SourceHealth>();
   readonly #registries = new Map<string, Promise<RegistryClient>>();
   readonly #credentials = new Map<string, CredentialChoice>();
+  readonly #onTurn: OnTurn;
+
+  /** @param onTurn told of outages */
+  constructor(onTurn: OnTurn) {
+    this.#onTurn = onTurn;
+  }
 
   /** Uses these from now on; a store that was opened without them is opened anew. */
   logIn(source: ImageSource, credentials: CredentialChoice): void {
@@ -60,7 +67,7 @@ export class Stores implements AsyncDisposable {
   }
 
   #healthOf(host: string): SourceHealth {
-    const health = this.#hosts.get(host) ?? new SourceHealth(host);
+    const health = this.#hosts.get(host) ?? new SourceHealth(host, systemClock, this.#onTurn);
     this.#hosts.set(host, health);
     return health;
   }

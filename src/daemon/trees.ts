@@ -109,8 +109,9 @@ export class Trees implements AsyncDisposable {
           tiers: [this.#cache.tierDirectory],
           readFile: image.readFile,
           onFirstUse: (contents) => this.#cache.touch(contents),
+          // The cache tells of it, once for each file.
           onReadError: (error, content) => {
-            this.#log.error({ content, reason: describeError(error) }, 'a read failed');
+            this.#log.debug({ content, reason: describeError(error) }, 'a program saw a read fail');
           },
           allowOther: asRoot,
           setuid: asRoot && form === 'overlay-lower',

@@ -33,7 +33,14 @@ export interface SourceReport {
   readonly bytesPerSecond?: number;
   readonly inFlight: number;
   readonly queued: number;
+  /** Since the start, of whatever image: what was asked, failed, and came, compressed. */
+  readonly requests: number;
+  readonly failures: number;
+  readonly bytes: number;
 }
+
+/** Told when a source goes down, with why, and when it is back. */
+export type OnTurn = (source: string, why: ThinError | undefined) => void;
 
 /**
  * How one host has answered, whoever asked: all images and their reads share it, so that the success
@@ -43,10 +50,14 @@ export class SourceHealth {
   readonly slots = new FetchSlots();
   readonly #name: string;
   readonly #clock: Clock;
+  readonly #onTurn: OnTurn;
   readonly #listeners = new Set<() => void>();
   #lastSuccess: number | undefined;
   #lastFailure: { at: number; error: ThinError } | undefined;
   #failuresInARow = 0;
+  #requests = 0;
+  #failures = 0;
+  #bytes = 0;
   /** On the clock. */
   #pausedUntil = Number.NEGATIVE_INFINITY;
   #probedAt = Number.NEGATIVE_INFINITY;
@@ -54,9 +65,10 @@ export class SourceHealth {
   #bytesPerSecond: number | undefined;
 
   /** @param name of the host, for people, without secrets */
-  constructor(name: string, clock: Clock = systemClock) {
+  constructor(name: string, clock: Clock = systemClock, onTurn: OnTurn = () => {}) {
     this.#name = name;
     this.#clock = clock;
+    this.#onTurn = onTurn;
   }
 
   get down(): boolean {
@@ -82,18 +94,28 @@ export class SourceHealth {
 
   /** It has answered, perhaps that it has not got what was asked for. All that wait try again. */
   answered(): void {
+    this.#requests += 1;
     this.#lastSuccess = Date.now();
+    this.wake();
+  }
+
+  /** There is reason to believe that it answers now: all that wait try again. */
+  wake(): void {
+    if (this.down) this.#onTurn(this.#name, undefined);
     this.#failuresInARow = 0;
     this.#probedAt = Number.NEGATIVE_INFINITY;
     for (const listener of this.#listeners) listener();
   }
 
   failed(error: ThinError): void {
+    this.#requests += 1;
+    this.#failures += 1;
     this.#lastFailure = { at: Date.now(), error };
     this.#probedAt = Number.NEGATIVE_INFINITY;
     // What it refuses to one image, or has wrong, it may have for others.
     if (error.code !== 'unavailable') return;
     this.#failuresInARow += 1;
+    if (this.#failuresInARow === downAfter) this.#onTurn(this.#name, error);
     const delay = backoffDelay(probing, this.#failuresInARow - downAfter, error);
     if (this.down) this.#pausedUntil = this.#clock.now() + delay;
   }
@@ -104,6 +126,7 @@ export class SourceHealth {
   }
 
   measured(firstByteMs: number, totalMs: number, bytes: number): void {
+    this.#bytes += bytes;
     this.#roundTripMs = averaged(this.#roundTripMs, firstByteMs);
     this.#bytesPerSecond = averaged(this.#bytesPerSecond, (1000 * bytes) / Math.max(totalMs, 0.1));
   }
@@ -124,6 +147,9 @@ export class SourceHealth {
       failuresInARow: this.#failuresInARow,
       inFlight: this.slots.inFlight,
       queued: this.slots.queued,
+      requests: this.#requests,
+      failures: this.#failures,
+      bytes: this.#bytes,
       ...(this.#lastSuccess !== undefined && { lastSuccess: this.#lastSuccess }),
       ...(failure && {
         lastFailure: { at: failure.at, code: failure.error.code, message: failure.error.message },

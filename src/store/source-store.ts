@@ -29,7 +29,7 @@ export class SourceStore implements HealthyStore, AsyncDisposable {
     this.#open = open;
     this.#opened = undefined;
     await close(before);
-    this.health.answered(); // all that wait for other credentials try again
+    this.health.wake();
   }
 
   async *openRange(
