@@ -1,21 +1,23 @@
 import { performance } from 'node:perf_hooks';
 import { type Digest, digestHex } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
-import type { ChunkTable } from './chunk-table.js';
-import { type Disk, errnoName } from './disk.js';
-import { Evictor } from './evictor.js';
+import { errnoName } from './disk.js';
+import type { EvictionTarget } from './evictor.js';
 import type { FileRef } from './file-origin.js';
-import type { ChunkCopy, ReaderEvents } from './file-reader.js';
+import type { ReaderEvents } from './file-reader.js';
 import { type FileHold, FileUse } from './file-use.js';
-import type { WriterEvents } from './file-writer.js';
-import type { KeeperEvents } from './frame-keeper.js';
+import type { KeeperEvents, PlacedFile } from './frame-keeper.js';
+import { type ChunkCopy, chunkPlaces } from './index-chunks.js';
+import type { EvictionCandidate } from './index-eviction.js';
 import { IndexFeed } from './index-feed.js';
 import type { FileKind, IndexTotals } from './index-files.js';
-import type { EvictionCandidate } from './index-images.js';
 import type { CacheIndex } from './index-thread.js';
-import type { PartialFile } from './partial-file.js';
-import { SpaceBudget, type SpaceLimits } from './space-budget.js';
+import { localTier } from './layout.js';
+import type { ChunkBytes, PartialFile } from './partial-file.js';
+import type { SpaceLimits } from './space-budget.js';
 import { Syncer } from './syncer.js';
+import type { Tier } from './tier.js';
+import { TierSpace } from './tier-space.js';
 
 /** A disk takes whole blocks: what small files count for. */
 const blockBytes = 4096;
@@ -33,18 +35,21 @@ export interface CacheLog {
 /** Where the ledger reaches the files that it keeps account of. */
 export interface LedgerFiles {
   busy(file: EvictionCandidate): boolean;
-  remove(kind: FileKind, name: string, content: Digest): Promise<void>;
+  /** @param tier where it is, if that is known: elsewhere it may be on its way to */
+  remove(kind: FileKind, name: string, content: Digest, tier?: string): Promise<void>;
 }
 
 export interface LedgerOptions {
-  readonly root: string;
-  readonly limits: SpaceLimits;
-  readonly disk: Disk;
+  readonly tiers: readonly { readonly tier: Tier; readonly limits: SpaceLimits }[];
   readonly index: CacheIndex;
   readonly log: CacheLog;
   readonly files: LedgerFiles;
   readonly totals: IndexTotals;
+  readonly onWrong: OnWrong | undefined;
 }
+
+/** Told of files that were removed because they were not what their names say. */
+export type OnWrong = (contents: readonly Digest[]) => void;
 
 /** Trouble that was met and survived, since the cache was opened. */
 export interface CacheCounters {
@@ -58,42 +63,61 @@ export interface CacheCounters {
  * The cache's accounts: what is here, how much it takes, what is in use. Everything that happens to
  * a file is told here, and goes from here to the index, the budget, the syncer and eviction.
  */
-export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, AsyncDisposable {
-  readonly budget: SpaceBudget;
+export class CacheLedger implements KeeperEvents, ReaderEvents, AsyncDisposable {
+  /** In the order of the tiers. */
+  readonly spaces: readonly TierSpace[];
   readonly counters: CacheCounters = { wrongFiles: 0, failures: 0 };
-  readonly evictor: Evictor;
-  readonly #root: string;
-  readonly #disk: Disk;
+  readonly #local: TierSpace;
   readonly #index: CacheIndex;
   readonly #log: CacheLog;
   readonly #files: LedgerFiles;
   readonly #use: FileUse;
   readonly #feed: IndexFeed;
   readonly #syncer: Syncer;
+  readonly #onWrong: OnWrong | undefined;
   readonly #loggedAt = new Map<string, number>();
   #totals: IndexTotals;
 
-  constructor({ root, limits, disk, index, log, files, totals }: LedgerOptions) {
-    this.#root = root;
-    this.#disk = disk;
+  constructor({ tiers, index, log, files, totals, onWrong }: LedgerOptions) {
     this.#index = index;
     this.#log = log;
     this.#files = files;
     this.#totals = totals;
+    this.#onWrong = onWrong;
     const now = () => performance.now();
     this.#use = new FileUse(now);
-    this.budget = new SpaceBudget(limits, now);
-    this.budget.recorded(totals.bytes, 0);
     const trouble = (what: string) => (error: unknown) => this.#trouble(error, what);
-    this.#feed = new IndexFeed(index, () => this.#recording(), trouble('cannot use index'));
-    const flush = () => this.#feed.flush();
-    this.#syncer = new Syncer(disk, root, index, flush, trouble('cannot sync cache'));
-    this.evictor = new Evictor(this.budget, index, {
+    const target: EvictionTarget = {
       refresh: () => this.refresh(),
       inUse: (file) => this.#use.inUse(file.content) || files.busy(file),
-      remove: (file) => this.#remove(file.kind, file.name, file.content),
+      remove: (file) => this.#remove(file.kind, file.name, file.content, file.tier),
       failed: trouble('cannot evict'),
-    });
+    };
+    this.spaces = tiers.map(({ tier, limits }) => new TierSpace(tier, limits, index, target, now));
+    this.#local = this.space(localTier);
+    for (const space of this.spaces) space.recording()(totals);
+    this.#feed = new IndexFeed(index, () => this.#recording(), trouble('cannot use index'));
+    const flush = () => this.#feed.flush();
+    const synced = tiers.map(({ tier }) => tier);
+    this.#syncer = new Syncer(synced, index, flush, trouble('cannot sync cache'));
+  }
+
+  /** @throws ThinError `invalid` if there is no tier of that name */
+  space(name: string): TierSpace {
+    const space = this.spaces.find(({ tier }) => tier.name === name);
+    if (space !== undefined) return space;
+    const names = this.spaces.map(({ tier }) => tier.name).join(', ');
+    throw new ThinError('invalid', `Cannot use tier "${name}": there is none (wanted ${names})`);
+  }
+
+  /** Begins to evict by itself. */
+  start(): void {
+    for (const { evictor } of this.spaces) evictor.start();
+  }
+
+  /** Evicts what may go in every tier that has too much. */
+  async evict(): Promise<void> {
+    await Promise.all(this.spaces.map(({ evictor }) => evictor.run()));
   }
 
   get totals(): IndexTotals {
@@ -115,51 +139,30 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
   }
 
   admit(bytes: number): boolean {
-    const admitted = this.budget.admit(bytes);
-    if (!admitted || this.budget.demand.needed > 0) this.evictor.request();
-    return admitted;
-  }
-
-  async reserve(bytes: number): Promise<void> {
-    if (this.budget.admit(bytes)) return;
-    this.budget.ask(bytes);
-    try {
-      // A run that is under way may have begun before it was asked.
-      for (let run = 1; run <= 2; run++) {
-        await this.evictor.run();
-        if (this.budget.admit(bytes)) return;
-      }
-    } finally {
-      this.budget.ask(-bytes);
-    }
-    const { quotaBytes } = this.budget.limits;
-    throw new ThinError(
-      'no-space',
-      `Cannot store ${bytes} bytes in the cache: ${this.budget.usedBytes} of ${quotaBytes} bytes are in use, and what may go has gone (allow it more space, or remove images)`,
-    );
+    return this.#local.admit(bytes);
   }
 
   written(bytes: number): void {
-    this.budget.written(bytes);
+    this.#local.written(bytes);
   }
 
-  completed(file: FileRef, allocated?: number, table?: ChunkTable): void {
+  completed(file: FileRef, { tier = localTier, allocated }: PlacedFile = {}): void {
     this.#feed.placed({
       ...file,
       kind: 'complete',
       name: digestHex(file.content),
+      tier,
       allocated: allocated ?? Math.ceil(file.size / blockBytes) * blockBytes,
     });
-    if (table !== undefined) {
-      const digests = table.chunks.map(({ digest }) => digest);
-      const offsets = digests.map((_, at) => table.start(at));
-      this.#feed.chunks({ content: file.content, digests, offsets });
-    }
     this.#syncer.placed(file.size);
   }
 
-  filled({ file, key, allocated }: PartialFile): void {
-    this.#feed.placed({ ...file, kind: 'partial', name: key, allocated });
+  filled({ file, key, allocated, table }: PartialFile, chunks: readonly ChunkBytes[]): void {
+    this.#feed.placed({ ...file, kind: 'partial', name: key, tier: localTier, allocated });
+    const places = chunks.map(({ index }) => {
+      return { digest: table.chunk(index).digest, offset: table.start(index) };
+    });
+    this.#feed.chunks(chunkPlaces(file.content, places));
   }
 
   promoted(key: string): void {
@@ -167,7 +170,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
   }
 
   async findCopies(chunks: readonly Digest[]): Promise<readonly (ChunkCopy | undefined)[]> {
-    if (this.#totals.completeFiles === 0) return [];
+    if (this.#totals.completeFiles + this.#totals.partialFiles === 0) return [];
     let timer: NodeJS.Timeout | undefined;
     const tooLate = new Promise<[]>((resolve) => {
       timer = setTimeout(resolve, copyLookupMsMax, []);
@@ -186,13 +189,20 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
     this.counters.wrongFiles++;
     this.#log.warn({ content }, 'cached file is not what it should be, removing it');
     await this.#remove('complete', digestHex(content), content);
+    this.#onWrong?.([content]);
+  }
+
+  /** A file that had been set aside was wrong, and is removed. */
+  dismissed(content: Digest): void {
+    this.counters.wrongFiles++;
+    this.#log.warn({ content }, 'cached file was changed or torn while we were away, removed it');
+    this.#onWrong?.([content]);
   }
 
   failed(error: unknown): void {
     this.counters.failures++;
     if (errnoName(error) === 'ENOSPC' || errnoName(error) === 'EDQUOT') {
-      this.budget.full();
-      this.evictor.request();
+      this.#local.full();
     }
     this.#trouble(error, 'cannot keep or read cached bytes, going on without');
   }
@@ -202,11 +212,10 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
     const recorded = this.#recording();
     await this.#feed.flush();
     recorded(await this.#index.call('totals'));
-    try {
-      const { freeBytes } = await this.#disk.space(this.#root);
-      this.budget.measured(freeBytes);
-    } catch (error) {
-      this.#trouble(error, 'cannot measure free space');
+    for (const space of this.spaces) {
+      await space.measure().catch((error: unknown) => {
+        this.#trouble(error, 'cannot measure free space');
+      });
     }
   }
 
@@ -215,17 +224,16 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
     return this.#syncer.sync();
   }
 
-  async #remove(kind: FileKind, name: string, content: Digest): Promise<void> {
-    await this.#files.remove(kind, name, content);
+  async #remove(kind: FileKind, name: string, content: Digest, tier?: string): Promise<void> {
+    await this.#files.remove(kind, name, content, tier);
     this.#feed.removed(kind, name);
   }
 
-  /** What is written from here on is not in the totals that the index tells next. */
   #recording(): (totals: IndexTotals) => void {
-    const { writtenBytes } = this.budget;
+    const tell = this.spaces.map((space) => space.recording());
     return (totals) => {
       this.#totals = totals;
-      this.budget.recorded(totals.bytes, writtenBytes);
+      for (const recorded of tell) recorded(totals);
     };
   }
 
@@ -240,7 +248,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, WriterEvents, As
 
   /** Ends the accounts. The index is marked clean if it tells everything that is on the disk. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.evictor[Symbol.asyncDispose]();
+    for (const space of this.spaces) await space[Symbol.asyncDispose]();
     await this.#syncer[Symbol.asyncDispose]();
     const durable = await this.#syncer.sync();
     await this.#syncer[Symbol.asyncDispose]();

@@ -2,11 +2,11 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../digest.js';
 import type { CachedImages } from './cached-images.js';
-import type { Evictor } from './evictor.js';
-import type { UsePosition } from './index-images.js';
+import type { UsePosition } from './index-eviction.js';
 import type { CacheIndex } from './index-thread.js';
 import { type CacheLayout, fanOut, hexName } from './layout.js';
 import type { TierFiles } from './tier-files.js';
+import type { TierSpace } from './tier-space.js';
 
 /** Files looked at in one step. */
 const pageFiles = 256;
@@ -30,7 +30,7 @@ export class CacheUpkeep implements AsyncDisposable {
   readonly #layout: CacheLayout;
   readonly #tier: TierFiles;
   readonly #index: CacheIndex;
-  readonly #evictor: Evictor;
+  readonly #spaces: readonly TierSpace[];
   readonly #images: CachedImages;
   readonly #wrong: (content: Digest) => Promise<void>;
   readonly #failed: (error: unknown) => void;
@@ -43,7 +43,7 @@ export class CacheUpkeep implements AsyncDisposable {
     layout: CacheLayout;
     tier: TierFiles;
     index: CacheIndex;
-    evictor: Evictor;
+    spaces: readonly TierSpace[];
     images: CachedImages;
     wrong: (content: Digest) => Promise<void>;
     failed: (error: unknown) => void;
@@ -51,22 +51,24 @@ export class CacheUpkeep implements AsyncDisposable {
     this.#layout = parts.layout;
     this.#tier = parts.tier;
     this.#index = parts.index;
-    this.#evictor = parts.evictor;
+    this.#spaces = parts.spaces;
     this.#images = parts.images;
     this.#wrong = parts.wrong;
     this.#failed = parts.failed;
   }
 
-  /** Verifies in the background what an unclean stop has left to be verified. */
+  /** Verifies in the background what was set aside at the start. */
   settleSuspects(): void {
     this.#background = this.#settleAll().catch(this.#failed);
   }
 
   async #settleAll(): Promise<void> {
-    for (const name of fanOut) {
-      for (const hex of await readdir(join(this.#layout.suspect, name))) {
-        if (this.#stop.signal.aborted) return;
-        if (hexName.test(hex)) await this.#tier.settle(`sha256:${hex}` as Digest);
+    for (const { suspect } of this.#layout.tiers) {
+      for (const name of fanOut) {
+        for (const hex of await readdir(join(suspect, name))) {
+          if (this.#stop.signal.aborted) return;
+          if (hexName.test(hex)) await this.#tier.settle(`sha256:${hex}` as Digest);
+        }
       }
     }
     this.#tier.allSettled();
@@ -106,13 +108,19 @@ export class CacheUpkeep implements AsyncDisposable {
     const images = await this.#index.call('keepImages', keep);
     for (const image of images) await this.#index.call('unpinImage', image);
     let bytes = 0;
+    for (const space of this.#spaces) bytes += await this.#removeOrphans(space);
+    return { images, bytes };
+  }
+
+  async #removeOrphans({ tier, evictor }: TierSpace): Promise<number> {
+    let bytes = 0;
     let at: UsePosition = { used: 0, id: 0 };
     for (;;) {
-      const page = await this.#index.call('orphans', at, pageFiles);
+      const page = await this.#index.call('orphans', tier.name, at, pageFiles);
       const last = page.at(-1);
-      if (last === undefined) return { images, bytes };
+      if (last === undefined) return bytes;
       at = last;
-      bytes += await this.#evictor.removeAll(page);
+      bytes += await evictor.removeAll(page);
     }
   }
 

@@ -1,4 +1,4 @@
-import type { EvictionCandidate } from './index-images.js';
+import type { EvictionCandidate } from './index-eviction.js';
 
 /** Which files may go: of no mounted image; or, where that is not enough, also those of mounts. */
 export type EvictionRound = 'free' | 'mounted';

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { mapBounded } from './bounded.js';
 import { chooseVictims, type EvictionRound } from './eviction-policy.js';
-import type { EvictionCandidate, UsePosition } from './index-images.js';
+import type { EvictionCandidate, UsePosition } from './index-eviction.js';
 import type { CacheIndex } from './index-thread.js';
 import type { SpaceBudget } from './space-budget.js';
 
@@ -23,8 +23,9 @@ export interface EvictionTarget {
   failed(error: unknown): void;
 }
 
-/** Keeps the cache inside its budget; runs when asked, and now and then by itself. */
+/** Keeps a tier inside its budget; runs when asked, and now and then by itself. */
 export class Evictor implements AsyncDisposable {
+  readonly #tier: string;
   readonly #budget: SpaceBudget;
   readonly #index: CacheIndex;
   readonly #target: EvictionTarget;
@@ -33,7 +34,8 @@ export class Evictor implements AsyncDisposable {
   #stopped: boolean;
   #idleUntil = 0;
 
-  constructor(budget: SpaceBudget, index: CacheIndex, target: EvictionTarget) {
+  constructor(tier: string, budget: SpaceBudget, index: CacheIndex, target: EvictionTarget) {
+    this.#tier = tier;
     this.#budget = budget;
     this.#index = index;
     this.#target = target;
@@ -73,7 +75,7 @@ export class Evictor implements AsyncDisposable {
     let freed = 0;
     let at: UsePosition = { used: 0, id: 0 };
     while (freed < bytes && !this.#stopped) {
-      const page = await this.#index.call('candidates', at, pageFiles);
+      const page = await this.#index.call('candidates', this.#tier, at, pageFiles);
       const last = page.at(-1);
       if (last === undefined) break;
       at = last;

@@ -5,6 +5,7 @@ import { isChunk } from './chunk-table.js';
 import type { FileOrigin, FileRef, Placement } from './file-origin.js';
 import type { FrameFlights } from './frame-flights.js';
 import type { FrameKeeper } from './frame-keeper.js';
+import type { ChunkCopy } from './index-chunks.js';
 import type { ChunkBytes, ChunkedFile, PartialFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
 import type { TierFiles } from './tier-files.js';
@@ -16,14 +17,9 @@ const attemptsMax = 3;
 
 const emptyBuffer = Buffer.alloc(0);
 
-/** Where a chunk lies in a complete file that is here. */
-export interface ChunkCopy extends FileRef {
-  readonly offset: number;
-}
-
 /** What the reader tells the rest of the cache, and asks of it. */
 export interface ReaderEvents {
-  /** Copies of chunks in complete files, in the order of `chunks`. Never fails. */
+  /** Copies of chunks in files that are here, in the order of `chunks`. Never fails. */
   findCopies(chunks: readonly Digest[]): Promise<readonly (ChunkCopy | undefined)[]>;
   /** A complete file turned out to be something else; it is to be removed. */
   wrong(content: Digest): Promise<void>;
@@ -160,6 +156,9 @@ export class FileReader {
 
   async #readCopy(copy: ChunkCopy, length: number): Promise<Buffer | undefined> {
     try {
+      if (copy.partial !== undefined) {
+        return await this.#partials.readUnverified(copy.partial, copy.offset, length);
+      }
       const open = await this.#tier.open(copy.content);
       return await open?.readUnverified(copy.offset, length);
     } catch (error) {

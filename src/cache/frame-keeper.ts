@@ -1,6 +1,5 @@
 import type { Digest } from '../digest.js';
 import { mapBounded } from './bounded.js';
-import type { ChunkTable } from './chunk-table.js';
 import type { FileOrigin, FileRef, Placement } from './file-origin.js';
 import type { ChunkBytes, ChunkedFile, PartialFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
@@ -18,16 +17,25 @@ const blockBytes = 4096;
 /** Files of one frame written at the same time. */
 const filesInFlight = 4;
 
+/** Where a complete file is, and how much disk it takes, as far as that is known. */
+export interface PlacedFile {
+  /** The local one if not given. */
+  readonly tier?: string;
+  /** Bytes. */
+  readonly allocated?: number;
+}
+
 /** What the keeper tells the rest of the cache, and asks of it. */
 export interface KeeperEvents {
   /** May `bytes` more go to the disk? If so, `written` follows. */
   admit(bytes: number): boolean;
   written(bytes: number): void;
-  /** A complete file has its name now. `chunks` where it has more than one; `allocated` if known. */
-  completed(file: FileRef, allocated?: number, chunks?: ChunkTable): void;
+  /** A complete file has its name now. */
+  completed(file: FileRef, placed?: PlacedFile): void;
   /** The partial file that it was is gone. */
   promoted(key: string): void;
-  filled(partial: PartialFile): void;
+  /** A partial file has these chunks now, too. */
+  filled(partial: PartialFile, chunks: readonly ChunkBytes[]): void;
   /** Something could not be kept; reads go on. */
   failed(error: unknown): void;
 }
@@ -126,7 +134,7 @@ export class FrameKeeper {
       if (partial.empty) await this.#partials.remove(chunked.key);
       throw error;
     }
-    this.#events.filled(partial);
+    this.#events.filled(partial, chunks);
     await this.#promoteReady(chunked, partial);
   }
 
@@ -154,11 +162,13 @@ export class FrameKeeper {
   }
 
   /** A partial file that has become complete gets its final name. */
-  async #promote({ file, table, key }: ChunkedFile, partial: PartialFile): Promise<void> {
+  async #promote({ file, key }: ChunkedFile, partial: PartialFile): Promise<void> {
     if (!(await partial.finish())) return;
-    await this.#partials.promote(key, (path) => this.#tier.adopt(path, file.content));
+    await this.#partials.promote(key, (path) =>
+      this.#tier.adopt(this.#tier.local, path, file.content),
+    );
+    this.#events.completed(file);
     this.#events.promoted(key);
-    this.#events.completed(file, undefined, table);
   }
 }
 

@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import type { Database } from 'better-sqlite3';
 import { digestFromBytes } from '../digest.js';
 import { isThinError } from '../errors.js';
+import { evictionCalls } from './index-eviction.js';
 import { fileCalls, type IndexTotals } from './index-files.js';
 import { imageCalls } from './index-images.js';
 import { hasSuspects, recover } from './index-recovery.js';
@@ -13,7 +14,7 @@ import { readPinFiles, removePinFile, writePinFile } from './pin-files.js';
 export interface IndexStart {
   readonly totals: IndexTotals;
   readonly state: IndexState;
-  /** Some files wait in `suspect/` to be verified. */
+  /** Some files were set aside and wait to be verified. */
   readonly suspects: boolean;
   /** False where a full disk has no room for the index: it is in memory, and made anew next time. */
   readonly onDisk: boolean;
@@ -54,20 +55,19 @@ function startIndex(layout: CacheLayout, path: string) {
 function indexCalls(layout: CacheLayout, database: Database, state: IndexState, onDisk: boolean) {
   const files = fileCalls(database);
   const images = imageCalls(database);
-  if (state !== 'clean') {
-    const found = recover(database, layout, state === 'lost', (placed) => {
-      files.apply({ placed, removed: [], touched: [], chunks: [] });
-    });
-    // Whose files these are was lost with the index; of an empty cache there is nothing to know.
-    const empty = found.suspects + found.partialFiles === 0;
-    if (state === 'lost' && !empty) setState(database, 'known', 0);
-  }
+  const found = recover(database, layout, state, (placed) => {
+    files.apply({ placed, removed: [], touched: [], chunks: [] });
+  });
+  // Whose files these are was lost with the index; of an empty cache there is nothing to know.
+  const empty = found.suspects + found.partialFiles === 0;
+  if (state === 'lost' && !empty) setState(database, 'known', 0);
   restorePins(layout, images);
   const suspects = hasSuspects(layout);
   const start: IndexStart = { totals: files.totals(), state, suspects, onDisk };
   return {
     ...files,
     ...images,
+    ...evictionCalls(database),
     start: (): IndexStart => start,
 
     /** Makes an image whose files were added one that keeps them. */

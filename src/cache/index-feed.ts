@@ -1,6 +1,7 @@
 import type { Digest } from '../digest.js';
 import { isThinError } from '../errors.js';
-import type { FileChunkList, IndexChanges, IndexedFile, IndexTotals } from './index-files.js';
+import type { ChunkPlaces } from './index-chunks.js';
+import type { IndexChanges, IndexedFile, IndexTotals } from './index-files.js';
 import type { CacheIndex } from './index-thread.js';
 
 /** Milliseconds between a change and the transaction that records it with all others. */
@@ -18,10 +19,13 @@ export class IndexFeed {
   #placed = new Map<string, IndexedFile>();
   #removed = new Map<string, Pick<IndexedFile, 'kind' | 'name'>>();
   #touched = new Set<Digest>();
-  #chunks: FileChunkList[] = [];
+  #chunks: ChunkPlaces[] = [];
+  #chunkCount = 0;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
   #lossless = true;
+  /** A flush is about to begin, or the last one failed and the timer is to begin the next. */
+  #patient = false;
 
   /** @param recording called when the index is asked; what it returns is told the answer */
   constructor(
@@ -55,14 +59,9 @@ export class IndexFeed {
     this.#schedule();
   }
 
-  chunks(list: FileChunkList): void {
-    for (let at = 0; at < list.digests.length; at += batchMax) {
-      this.#chunks.push({
-        content: list.content,
-        digests: list.digests.slice(at, at + batchMax),
-        offsets: list.offsets.slice(at, at + batchMax),
-      });
-    }
+  chunks(places: ChunkPlaces): void {
+    this.#chunks.push(places);
+    this.#chunkCount += places.offsets.length;
     this.#schedule();
   }
 
@@ -70,27 +69,28 @@ export class IndexFeed {
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#patient = true;
     this.#flushing = this.#flushing.then(() => this.#flushAll());
     return this.#flushing;
   }
 
   get #waiting(): number {
-    return (
-      this.#placed.size + this.#removed.size + this.#touched.size + this.#chunks.length * batchMax
-    );
+    return this.#placed.size + this.#removed.size + this.#touched.size + this.#chunkCount;
   }
 
   #schedule(): void {
-    if (this.#waiting === batchMax) void this.flush();
+    if (this.#waiting >= batchMax && !this.#patient) void this.flush();
     else this.#timer ??= setTimeout(() => void this.flush(), flushMs).unref();
   }
 
   async #flushAll(): Promise<void> {
+    this.#patient = this.#waiting > 0;
     while (this.#waiting > 0) {
       const changes = this.#take();
       const recorded = this.#recording();
       try {
         const totals = await this.#index.call('apply', changes);
+        this.#patient = false;
         // Else some of what was written waits for the next round.
         if (changes.placed.length < batchMax) recorded(totals);
       } catch (error) {
@@ -102,15 +102,26 @@ export class IndexFeed {
   }
 
   #take(): IndexChanges {
-    const chunks = this.#chunks.splice(0, 1);
     const changes = {
       placed: takeFrom(this.#placed, batchMax),
       removed: takeFrom(this.#removed, batchMax),
       touched: [...this.#touched].slice(0, batchMax),
-      chunks,
+      chunks: this.#takeChunks(),
     };
     for (const content of changes.touched) this.#touched.delete(content);
     return changes;
+  }
+
+  #takeChunks(): ChunkPlaces[] {
+    const taken: ChunkPlaces[] = [];
+    for (let count = 0; count < batchMax; ) {
+      const places = this.#chunks.shift();
+      if (places === undefined) break;
+      taken.push(places);
+      count += places.offsets.length;
+      this.#chunkCount -= places.offsets.length;
+    }
+    return taken;
   }
 
   /** A full disk will have room again; what was placed or removed in the meantime is newer. */
@@ -124,7 +135,8 @@ export class IndexFeed {
       if (!this.#placed.has(name) && !this.#removed.has(name)) this.#placed.set(name, file);
     }
     for (const file of changes.removed) this.#removed.set(file.kind + file.name, file);
-    this.#chunks.unshift(...changes.chunks);
+    this.#chunks.push(...changes.chunks);
+    for (const { offsets } of changes.chunks) this.#chunkCount += offsets.length;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import { type Digest, digestBytes, digestFromBytes } from '../digest.js';
 import type { FileRef } from './file-origin.js';
+import { type ChunkPlaces, chunkCalls } from './index-chunks.js';
 import { durably, getState, setState } from './index-schema.js';
 
 export type FileKind = 'complete' | 'partial';
@@ -9,16 +10,16 @@ export type FileKind = 'complete' | 'partial';
 export interface IndexedFile extends FileRef {
   readonly kind: FileKind;
   readonly name: string;
+  /** Whose space it takes; partial files are of the local tier. */
+  readonly tier: string;
   /** Bytes of disk. */
   readonly allocated: number;
 }
 
-/** Where the chunks of a complete file lie, in order. */
-export interface FileChunkList {
-  readonly content: Digest;
-  readonly digests: readonly Digest[];
-  /** Offset of each. */
-  readonly offsets: readonly number[];
+/** A moment: the files on record then, and milliseconds since 1970. */
+export interface SyncPoint {
+  readonly lastId: number;
+  readonly now: number;
 }
 
 /** What happened since the last changes, in any order that keeps a name in one list only. */
@@ -26,27 +27,24 @@ export interface IndexChanges {
   readonly placed: readonly IndexedFile[];
   readonly removed: readonly Pick<IndexedFile, 'kind' | 'name'>[];
   readonly touched: readonly Digest[];
-  readonly chunks: readonly FileChunkList[];
+  readonly chunks: readonly ChunkPlaces[];
 }
 
 export interface IndexTotals {
   readonly bytes: number;
   readonly completeFiles: number;
   readonly partialFiles: number;
-  readonly chunks: number;
-}
-
-/** A chunk's place in a complete file. */
-export interface ChunkPlace extends FileRef {
-  readonly offset: number;
+  /** Bytes by tier. */
+  readonly tiers: Readonly<Record<string, number>>;
 }
 
 export const kindNumbers = { complete: 0, partial: 1 } as const;
 
-interface PlaceRow {
-  readonly digest: Buffer;
-  readonly size: number;
-  readonly offset: number;
+interface SumRow {
+  readonly tier: string;
+  readonly kind: number;
+  readonly files: number;
+  readonly bytes: number;
 }
 
 /** The calls about files and chunks. */
@@ -54,68 +52,60 @@ export function fileCalls(database: Database) {
   const addContent = database.prepare<[Buffer, number]>(
     'INSERT INTO contents (digest, size) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING',
   );
-  const addFile = database.prepare<[number, Buffer, Buffer, number, number]>(
-    `INSERT INTO files (kind, name, content, allocated, used)
-     VALUES (?, ?, (SELECT id FROM contents WHERE digest = ?), ?, ?)
+  const addFile = database.prepare<[number, Buffer, string, Buffer, number, number, number]>(
+    `INSERT INTO files (kind, name, tier, content, allocated, used, verified)
+     VALUES (?, ?, ?, (SELECT id FROM contents WHERE digest = ?), ?, ?, ?)
      ON CONFLICT (kind, name) DO UPDATE SET allocated = excluded.allocated, used = excluded.used`,
   );
-  const dropChunks = database.prepare<[number, Buffer]>(
-    'DELETE FROM chunks WHERE file = (SELECT id FROM files WHERE kind = ? AND name = ?)',
-  );
-  const dropFile = database.prepare<[number, Buffer]>(
-    'DELETE FROM files WHERE kind = ? AND name = ?',
+  const dropFile = database
+    .prepare<[number, Buffer]>('DELETE FROM files WHERE kind = ? AND name = ? RETURNING content')
+    .pluck();
+  const dropChunks = database.prepare<{ content: unknown }>(
+    `DELETE FROM chunks WHERE content = @content
+       AND NOT EXISTS (SELECT 1 FROM files WHERE files.content = @content)`,
   );
   const touch = database.prepare<[number, Buffer]>(
     'UPDATE files SET used = ? WHERE content = (SELECT id FROM contents WHERE digest = ?)',
   );
-  const addChunk = database.prepare<[Buffer, number, Buffer]>(
-    `INSERT OR REPLACE INTO chunks SELECT ?, id, ? FROM files WHERE kind = 0 AND name = ?`,
-  );
-  const findChunk = database.prepare<[Buffer], PlaceRow>(
-    `SELECT contents.digest, contents.size, chunks.offset FROM chunks
-     JOIN files ON files.id = chunks.file JOIN contents ON contents.id = files.content
-     WHERE chunks.digest = ?`,
-  );
-  const findWhole = database.prepare<[Buffer], PlaceRow>(
-    `SELECT contents.digest, contents.size, 0 AS offset FROM contents
-     JOIN files ON files.content = contents.id AND files.kind = 0 WHERE contents.digest = ?`,
-  );
-  const sums = database.prepare<[], IndexTotals>(
-    `SELECT coalesce(sum(allocated), 0) AS bytes, coalesce(sum(kind = 0), 0) AS completeFiles,
-       coalesce(sum(kind = 1), 0) AS partialFiles,
-       (SELECT count(*) FROM (SELECT 1 FROM chunks LIMIT 1)) AS chunks FROM files`,
-  );
-
-  const drop = (kind: FileKind, name: Buffer): void => {
-    dropChunks.run(kindNumbers[kind], name);
-    dropFile.run(kindNumbers[kind], name);
-  };
+  const sums = database.prepare<[], SumRow>('SELECT * FROM sums');
+  const chunks = chunkCalls(database);
 
   const place = (file: IndexedFile, sequence: number): void => {
     const content = digestBytes(file.content);
+    const { kind, tier, allocated } = file;
     addContent.run(content, file.size);
     const name = Buffer.from(file.name, 'hex');
     // A complete file that is placed anew is another one, and not durable yet.
-    if (file.kind === 'complete') drop(file.kind, name);
-    addFile.run(kindNumbers[file.kind], name, content, file.allocated, sequence);
+    if (kind === 'complete') dropFile.get(kindNumbers[kind], name);
+    addFile.run(kindNumbers[kind], name, tier, content, allocated, sequence, Date.now());
   };
 
   const apply = database.transaction((changes: IndexChanges): void => {
     const sequence = getState(database, 'sequence') + 1;
     setState(database, 'sequence', sequence);
-    for (const { kind, name } of changes.removed) drop(kind, Buffer.from(name, 'hex'));
+    const gone = changes.removed.map(({ kind, name }) =>
+      dropFile.get(kindNumbers[kind], Buffer.from(name, 'hex')),
+    );
     for (const file of changes.placed) place(file, sequence);
+    // A partial file that has become complete keeps its chunks.
+    for (const content of gone) if (content !== undefined) dropChunks.run({ content });
     for (const content of changes.touched) touch.run(sequence, digestBytes(content));
-    for (const { content, digests, offsets } of changes.chunks) {
-      const name = digestBytes(content);
-      for (const [at, digest] of digests.entries()) {
-        addChunk.run(digestBytes(digest), offsets[at] ?? 0, name);
-      }
-    }
+    for (const places of changes.chunks) chunks.addChunks(places);
   });
 
-  const totals = (): IndexTotals =>
-    sums.get() ?? { bytes: 0, completeFiles: 0, partialFiles: 0, chunks: 0 };
+  const totals = (): IndexTotals => {
+    const all = sums.all();
+    const files = (kind: FileKind) =>
+      all.reduce((sum, row) => sum + (row.kind === kindNumbers[kind] ? row.files : 0), 0);
+    const tiers: Record<string, number> = {};
+    for (const { tier, bytes } of all) tiers[tier] = (tiers[tier] ?? 0) + bytes;
+    return {
+      bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
+      completeFiles: files('complete'),
+      partialFiles: files('partial'),
+      tiers,
+    };
+  };
 
   return {
     /** Records what happened, in one transaction. */
@@ -126,24 +116,19 @@ export function fileCalls(database: Database) {
 
     totals,
 
-    /** Where complete files have these chunks. */
-    findChunks: (digests: readonly Digest[]): (ChunkPlace | undefined)[] =>
-      digests.map((digest) => {
-        const bytes = digestBytes(digest);
-        const row = findChunk.get(bytes) ?? findWhole.get(bytes);
-        if (row === undefined) return undefined;
-        return { content: digestFromBytes(row.digest), size: row.size, offset: row.offset };
-      }),
+    findChunks: chunks.findChunks,
 
-    /** The id up to which files were recorded; what is synced after this is durable up to it. */
-    lastFileId: (): number => {
+    /** Files up to `lastId` were recorded until `now`: what is synced after this is durable. */
+    syncPoint: (): SyncPoint => {
       const id = database.prepare('SELECT max(id) FROM files').pluck().get();
-      return typeof id === 'number' ? id : 0;
+      return { lastId: typeof id === 'number' ? id : 0, now: Date.now() + 1 };
     },
 
-    markDurable: (lastId: number): void => {
+    markDurable: ({ lastId, now }: SyncPoint): void => {
       durably(database, () => {
-        database.prepare('UPDATE files SET durable = 1 WHERE durable = 0 AND id <= ?').run(lastId);
+        database
+          .prepare('UPDATE files SET durable = ? WHERE durable = 0 AND id <= ?')
+          .run(now, lastId);
       });
     },
 

@@ -1,27 +1,10 @@
 import type { Database } from 'better-sqlite3';
-import { digestBytes, digestFromBytes } from '../digest.js';
+import { type Digest, digestBytes } from '../digest.js';
 import type { FileRef } from './file-origin.js';
-import type { IndexedFile } from './index-files.js';
 import { getState, setState } from './index-schema.js';
 
 /** Images that are neither mounted nor pinned and whose file lists are remembered all the same. */
 const idleImagesMax = 256;
-
-/** How a file is needed: by an image that cannot be fetched again, by a live mount, by neither. */
-export type Standing = 'pinned' | 'mounted' | 'free';
-
-/** A file that eviction may look at, and where it stands in the order of use. */
-export interface EvictionCandidate extends IndexedFile {
-  readonly standing: Standing;
-  readonly used: number;
-  readonly id: number;
-}
-
-/** A place in the order of use. */
-export interface UsePosition {
-  readonly used: number;
-  readonly id: number;
-}
 
 export interface MountLease {
   readonly image: string;
@@ -44,18 +27,6 @@ export interface ImageUsage {
   readonly partialBytes: number;
 }
 
-interface CandidateRow {
-  readonly id: number;
-  readonly kind: number;
-  readonly name: Buffer;
-  readonly digest: Buffer;
-  readonly size: number;
-  readonly allocated: number;
-  readonly used: number;
-  readonly pinned: number | null;
-  readonly mounted: number | null;
-}
-
 type ImageUsageRow = Omit<ImageUsage, 'pinned'> & { readonly pinned: number };
 
 /** The calls about images: their files, mounts and pins, and what eviction may take. */
@@ -70,6 +41,14 @@ export function imageCalls(database: Database) {
   const addMember = database.prepare<[number, Buffer]>(
     'INSERT OR IGNORE INTO members SELECT ?, id FROM contents WHERE digest = ?',
   );
+  const isComplete = database.prepare<[Buffer]>(
+    `SELECT 1 FROM contents JOIN files ON files.content = contents.id AND files.kind = 0
+     WHERE contents.digest = ?`,
+  );
+  const absentMember = database.prepare<[number]>(
+    `SELECT 1 FROM members WHERE image = ? AND NOT EXISTS (
+       SELECT 1 FROM files WHERE files.content = members.content AND files.kind = 0) LIMIT 1`,
+  );
   const imageId = (name: string): number =>
     findImage.get(name)?.id ?? Number(addImage.run(name).lastInsertRowid);
   const stamp = (image: string): void => {
@@ -78,7 +57,6 @@ export function imageCalls(database: Database) {
   };
 
   return {
-    ...evictionCalls(database),
     ...usageCalls(database),
 
     /** True if all files of the image are known already. */
@@ -92,6 +70,16 @@ export function imageCalls(database: Database) {
         addMember.run(id, digest);
       }
     }),
+
+    /** Which of these contents are not here as complete files. */
+    missing: (contents: readonly Digest[]): Digest[] =>
+      contents.filter((content) => isComplete.get(digestBytes(content)) === undefined),
+
+    /** True if all files of the image are known, and here. */
+    isComplete: (image: string): boolean => {
+      const found = findImage.get(image);
+      return found?.complete === 1 && absentMember.get(found.id) === undefined;
+    },
 
     /** All files of the image were added. */
     completeMembers: (image: string): void => {
@@ -177,62 +165,6 @@ function forgetIdleImages(database: Database): void {
          ORDER BY used DESC LIMIT -1 OFFSET ?)`,
     )
     .run(idleImagesMax);
-}
-
-function evictionCalls(database: Database) {
-  const candidates = database.prepare<[number, number, number], CandidateRow>(
-    `SELECT files.id, kind, name, digest, size, allocated, files.used,
-       (SELECT max(images.pinned) FROM members JOIN images ON images.id = members.image
-        WHERE members.content = files.content) AS pinned,
-       (SELECT 1 FROM members JOIN leases ON leases.image = members.image
-        WHERE members.content = files.content LIMIT 1) AS mounted
-     FROM files JOIN contents ON contents.id = files.content
-     WHERE (files.used, files.id) > (?, ?) ORDER BY files.used, files.id LIMIT ?`,
-  );
-  const orphans = database.prepare<[number, number, number], CandidateRow>(
-    `SELECT files.id, kind, name, digest, size, allocated, used, 0 AS pinned, 0 AS mounted
-     FROM files JOIN contents ON contents.id = files.content
-     WHERE (used, files.id) > (?, ?)
-       AND NOT EXISTS (SELECT 1 FROM members WHERE members.content = files.content)
-     ORDER BY used, files.id LIMIT ?`,
-  );
-  const unlisted = database
-    .prepare(
-      'SELECT 1 FROM images JOIN leases ON leases.image = images.id WHERE complete = 0 LIMIT 1',
-    )
-    .pluck();
-
-  const standingOf = (row: CandidateRow, known: boolean): Standing => {
-    if (row.pinned === 1 && row.kind === 0) return 'pinned';
-    return row.mounted === 1 || !known ? 'mounted' : 'free';
-  };
-
-  return {
-    /** Files from the least recently used on. While a mount's files are not all known, any may be its. */
-    candidates: (after: UsePosition, limit: number): EvictionCandidate[] => {
-      const known = getState(database, 'known') === 1 && unlisted.get() === undefined;
-      return candidates
-        .all(after.used, after.id, limit)
-        .map((row) => toCandidate(row, standingOf(row, known)));
-    },
-
-    /** Files of no image that is known, from the least recently used on. */
-    orphans: (after: UsePosition, limit: number): EvictionCandidate[] =>
-      orphans.all(after.used, after.id, limit).map((row) => toCandidate(row, 'free')),
-  };
-}
-
-function toCandidate(row: CandidateRow, standing: Standing): EvictionCandidate {
-  return {
-    id: row.id,
-    kind: row.kind === 0 ? 'complete' : 'partial',
-    name: row.name.toString('hex'),
-    content: digestFromBytes(row.digest),
-    size: row.size,
-    allocated: row.allocated,
-    used: row.used,
-    standing,
-  };
 }
 
 function usageCalls(database: Database) {

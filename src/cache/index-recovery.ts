@@ -1,6 +1,7 @@
 import {
   closeSync,
   fstatSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -13,15 +14,17 @@ import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { errnoName } from './disk.js';
 import type { IndexedFile } from './index-files.js';
-import { type CacheLayout, fanOut, hexName } from './layout.js';
+import type { IndexState } from './index-schema.js';
+import { type CacheLayout, fanOut, hexName, localTier, type TierLayout } from './layout.js';
 import { footerSize, parseFooter } from './partial-trailer.js';
 
 /*
- * After an unclean stop the disk and the index are compared. What the index vouches for (recorded,
- * and synced to the disk after that) stays. Every other complete file goes to `suspect/` until its
- * content was verified: the kernel and the FUSE workers open tier files by path, and must never find
- * one there that a power cut has torn. Partial files need none of this: their chunks are verified
- * one by one before their first use.
+ * At every start the disk and the index are compared. What the index vouches for stays: recorded,
+ * synced to the disk after that, and not changed since. Every other complete file is set aside until
+ * its content was verified: the kernel and the FUSE workers open tier files by path, and must never
+ * find one there that a power cut has torn, or that somebody has written to while we were not there.
+ * A change shows in the size or the ctime, which no program can set back. Partial files need none of
+ * this: their chunks are verified one by one before their first use.
  */
 
 /** Files in one transaction of the tables. */
@@ -33,17 +36,22 @@ export interface Recovery {
   readonly partialFiles: number;
 }
 
-/** Records in `apply`'s tables what is on the disk. `fresh`: the tables were empty to begin with. */
+/** Records in `place`'s tables what is on the disk. */
 export function recover(
   database: Database,
   layout: CacheLayout,
-  fresh: boolean,
+  state: IndexState,
   place: (files: readonly IndexedFile[]) => void,
 ): Recovery {
+  dropTiersBut(database, layout.tiers);
   let suspects = 0;
-  for (const name of fanOut) {
-    suspects += fresh ? setAsideAll(layout, name) : setAsideUnknown(database, layout, name);
+  for (const tier of layout.tiers) {
+    for (const name of fanOut) {
+      suspects +=
+        state === 'lost' ? setAsideAll(tier, name) : setAsideDoubtful(database, tier, name);
+    }
   }
+  if (state === 'clean') return { suspects, partialFiles: 0 };
   const partials = findPartials(layout);
   database.transaction(() => {
     database.exec('DELETE FROM files WHERE kind = 1');
@@ -52,15 +60,25 @@ export function recover(
   return { suspects, partialFiles: partials.length };
 }
 
+/** Files of a tier that is not ours any more: if it comes back, they are unknown there. */
+function dropTiersBut(database: Database, tiers: readonly TierLayout[]): void {
+  const names = JSON.stringify(tiers.map(({ name }) => name));
+  database
+    .prepare('DELETE FROM files WHERE tier NOT IN (SELECT value FROM json_each(?))')
+    .run(names);
+}
+
 /** Whether any file is waiting to be verified. */
-export function hasSuspects(layout: CacheLayout): boolean {
-  return fanOut.some((name) => readdirSync(join(layout.suspect, name)).length > 0);
+export function hasSuspects({ tiers }: CacheLayout): boolean {
+  return tiers.some(({ suspect }) =>
+    fanOut.some((name) => readdirSync(join(suspect, name)).length > 0),
+  );
 }
 
 /** Nothing is known: the whole directory changes places with an empty one. */
-function setAsideAll(layout: CacheLayout, name: string): number {
-  const from = join(layout.tier, name);
-  const to = join(layout.suspect, name);
+function setAsideAll({ directory, suspect }: TierLayout, name: string): number {
+  const from = join(directory, name);
+  const to = join(suspect, name);
   const names = readdirSync(from);
   if (names.length === 0) return 0;
   try {
@@ -73,39 +91,65 @@ function setAsideAll(layout: CacheLayout, name: string): number {
   return names.length;
 }
 
-/** Sets aside what the tables do not vouch for, and drops rows whose files are gone. */
-function setAsideUnknown(database: Database, layout: CacheLayout, name: string): number {
+interface VouchRow {
+  readonly id: number;
+  readonly name: Buffer;
+  readonly size: number;
+  readonly durable: number;
+}
+
+/** Sets aside what the tables do not vouch for, and drops the rows of that and of what is gone. */
+function setAsideDoubtful(database: Database, tier: TierLayout, name: string): number {
   const rows = database
-    .prepare<[Buffer, Buffer], { id: number; name: Buffer; durable: number }>(
-      'SELECT id, name, durable FROM files WHERE kind = 0 AND name BETWEEN ? AND ?',
+    .prepare<[string, Buffer, Buffer], VouchRow>(
+      `SELECT files.id, name, size, durable FROM files JOIN contents ON contents.id = content
+       WHERE kind = 0 AND tier = ? AND name BETWEEN ? AND ?`,
     )
-    .all(Buffer.from(name.padEnd(64, '0'), 'hex'), Buffer.from(name.padEnd(64, 'f'), 'hex'));
-  const here = new Set(readdirSync(join(layout.tier, name)));
-  const vouched = new Set<string>();
+    .all(
+      tier.name,
+      Buffer.from(name.padEnd(64, '0'), 'hex'),
+      Buffer.from(name.padEnd(64, 'f'), 'hex'),
+    );
+  const directory = join(tier.directory, name);
+  const here = new Set(readdirSync(directory));
   const drop: number[] = [];
   for (const row of rows) {
     const hex = row.name.toString('hex');
-    if (row.durable === 1 && here.has(hex)) vouched.add(hex);
+    const vouched = row.durable > 0 && here.has(hex) && isUnchanged(join(directory, hex), row);
+    if (vouched) here.delete(hex);
     else drop.push(row.id);
   }
-  database.transaction(() => {
-    for (const id of drop) {
-      database.prepare('DELETE FROM chunks WHERE file = ?').run(id);
-      database.prepare('DELETE FROM files WHERE id = ?').run(id);
-    }
-  })();
+  dropFiles(database, drop);
   let suspects = 0;
   for (const file of here) {
-    if (vouched.has(file)) continue;
-    const path = join(layout.tier, name, file);
+    const path = join(directory, file);
     if (hexName.test(file)) {
-      renameSync(path, join(layout.suspect, name, file));
+      renameSync(path, join(tier.suspect, name, file));
       suspects++;
     } else {
       rmSync(path, { recursive: true });
     }
   }
   return suspects;
+}
+
+function isUnchanged(path: string, { size, durable }: VouchRow): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found !== undefined && found.size === size && Math.floor(found.ctimeMs) <= durable;
+}
+
+function dropFiles(database: Database, ids: readonly number[]): void {
+  if (ids.length === 0) return;
+  const dropChunks = database.prepare<[number]>(
+    'DELETE FROM chunks WHERE content = (SELECT content FROM files WHERE id = ?)',
+  );
+  const dropFile = database.prepare<[number]>('DELETE FROM files WHERE id = ?');
+  database.transaction(() => {
+    for (const id of ids) {
+      dropChunks.run(id);
+      dropFile.run(id);
+    }
+  })();
 }
 
 /** The partial files that say what they are part of; the others are removed. */
@@ -129,7 +173,7 @@ function readPartial(path: string, name: string): IndexedFile | undefined {
     readSync(fd, footer, 0, footerSize, Math.max(0, size - footerSize));
     const file = parseFooter(footer);
     if (file === undefined) return undefined;
-    return { ...file, kind: 'partial', name, allocated: blocks * 512 };
+    return { ...file, kind: 'partial', name, tier: localTier, allocated: blocks * 512 };
   } finally {
     closeSync(fd);
   }

@@ -2,7 +2,7 @@ import Database from 'better-sqlite3';
 import { type ErrorCode, ThinError } from '../errors.js';
 
 /** Raised when the tables change; an index of any other version is made anew from the directories. */
-const schemaVersion = 1;
+const schemaVersion = 2;
 
 const schema = `
   -- Contents that are here, or belong to an image that is known here.
@@ -13,26 +13,52 @@ const schema = `
   );
   -- Files on the disk. kind 0: complete, name is the content's digest; 1: partial, name is its key.
   -- Ids are never used twice: "up to this id everything is durable" must stay true.
+  -- durable: when it was known to be on the disk as it should be, in ms since 1970; 0: not yet. The
+  -- file's ctime is older than that, or it was changed behind our back. verified: when last read.
   CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind INTEGER NOT NULL,
     name BLOB NOT NULL,
+    tier TEXT NOT NULL,
     content INTEGER NOT NULL REFERENCES contents(id),
     allocated INTEGER NOT NULL,
     used INTEGER NOT NULL,
     durable INTEGER NOT NULL DEFAULT 0,
+    verified INTEGER NOT NULL,
     UNIQUE (kind, name)
   );
-  CREATE INDEX files_by_use ON files (used, id);
+  CREATE INDEX files_by_use ON files (tier, used, id);
   CREATE INDEX files_by_content ON files (content);
   CREATE INDEX files_not_durable ON files (id) WHERE durable = 0;
-  -- Chunks of complete files that have more than one.
+  CREATE INDEX files_by_scrub ON files (verified) WHERE kind = 0;
+  -- Sums, kept by the tables themselves: adding up a million files takes a tenth of a second.
+  CREATE TABLE sums (
+    tier TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    files INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (tier, kind)
+  ) WITHOUT ROWID;
+  CREATE TRIGGER file_added AFTER INSERT ON files BEGIN
+    INSERT INTO sums VALUES (new.tier, new.kind, 1, new.allocated)
+      ON CONFLICT DO UPDATE SET files = files + 1, bytes = bytes + excluded.bytes;
+  END;
+  CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN
+    UPDATE sums SET files = files - 1, bytes = bytes - old.allocated
+      WHERE tier = old.tier AND kind = old.kind;
+  END;
+  CREATE TRIGGER file_grown AFTER UPDATE OF allocated ON files BEGIN
+    UPDATE sums SET bytes = bytes + new.allocated - old.allocated
+      WHERE tier = new.tier AND kind = new.kind;
+  END;
+  -- Chunks of files that have more than one, complete or partial, by the first bytes of their
+  -- digests. A hint: what is copied is verified.
   CREATE TABLE chunks (
     digest BLOB PRIMARY KEY,
-    file INTEGER NOT NULL REFERENCES files(id),
+    content INTEGER NOT NULL REFERENCES contents(id),
     offset INTEGER NOT NULL
   ) WITHOUT ROWID;
-  CREATE INDEX chunks_by_file ON chunks (file);
+  CREATE INDEX chunks_by_content ON chunks (content);
   CREATE TABLE images (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,

@@ -3,16 +3,16 @@ import { fromSystemError } from '../errors.js';
 import { openIndexCalls } from './index-calls.js';
 import { translated } from './index-schema.js';
 import type { IndexReply, IndexRequest } from './index-thread.js';
-import { cacheLayout } from './layout.js';
+import type { CacheLayout } from './layout.js';
 
 /** The thread that owns index.db: runs one call after the other. Started by IndexThread. */
 const port = parentPort;
-const { root } = workerData;
+const layout: CacheLayout = workerData;
 let calls: ReturnType<typeof openIndexCalls> | undefined;
 
 function answer({ id, method, args }: IndexRequest): IndexReply {
   try {
-    calls ??= openIndexCalls(cacheLayout(root));
+    calls ??= openIndexCalls(layout);
     const call: (...args: never[]) => unknown = calls[method];
     const result = translated(() => Reflect.apply(call, undefined, args));
     return { id, result };

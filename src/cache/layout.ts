@@ -1,5 +1,5 @@
 import { lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { type Digest, digestHex } from '../digest.js';
 import { fromSystemError, ThinError } from '../errors.js';
 
@@ -8,21 +8,41 @@ import { fromSystemError, ThinError } from '../errors.js';
  *     lock.db, owner                  who has the root now
  *     index.db                        what is here, of which image, used when; made anew if lost
  *     pinned/<hash of image id>       the files of an image that was pulled in full
- *     tiers/<name>/xx/<64 hex>        complete files, 0644, by the SHA-256 of their content
- *     tiers/<name>/.incoming/<n>      files on their way to a name
+ *     tiers/local/xx/<64 hex>         complete files, 0644, by the SHA-256 of their content
+ *     tiers/local/.incoming/<n>       files on their way to a name
  *     partial/<64 hex>                large files being filled (partial-trailer.ts)
- *     suspect/xx/<64 hex>             files that an unclean stop may have torn, until verified
+ *     suspect/xx/<64 hex>             files that may be torn or changed, until verified
+ *
+ *   <directory of another tier>/      0700, ours alone; anywhere, on any disk
+ *     .lock.db, .owner                who has it now
+ *     xx/<64 hex>, .incoming/<n>, .suspect/xx/<64 hex>
  */
-export interface CacheLayout {
-  readonly root: string;
-  readonly tier: string;
-  readonly incoming: string;
-  readonly partial: string;
-  readonly suspect: string;
-  readonly pinned: string;
-  readonly index: string;
+
+/** What a lock needs to know: a directory, and two files in it. */
+export interface LockPlace {
+  readonly directory: string;
   readonly lock: string;
   readonly owner: string;
+}
+
+export interface TierPlace {
+  readonly name: string;
+  /** Absolute. */
+  readonly directory: string;
+}
+
+export interface TierLayout extends TierPlace {
+  readonly incoming: string;
+  readonly suspect: string;
+}
+
+export interface CacheLayout {
+  readonly root: string;
+  /** In the order in which files are looked for: the faster ones, then `local`. */
+  readonly tiers: readonly TierLayout[];
+  readonly partial: string;
+  readonly pinned: string;
+  readonly index: string;
 }
 
 /** Name of the tier on the cache's own disk. */
@@ -30,20 +50,61 @@ export const localTier = 'local';
 /** Names of the directories that files are spread over: `00` to `ff`. */
 export const fanOut = Array.from({ length: 256 }, (_, at) => at.toString(16).padStart(2, '0'));
 export const hexName = /^[0-9a-f]{64}$/;
+const tierName = /^[a-z][a-z0-9-]{0,31}$/;
 
-export function cacheLayout(root: string): CacheLayout {
-  const tier = tierDirectory(root, localTier);
+/**
+ * @param faster the tiers before `local`
+ * @throws ThinError `invalid` for names and directories that cannot be theirs
+ */
+export function cacheLayout(root: string, faster: readonly TierPlace[] = []): CacheLayout {
+  const names = new Set([localTier]);
+  for (const { name, directory } of faster) {
+    if (!tierName.test(name) || names.has(name)) {
+      throw new ThinError(
+        'invalid',
+        `Cannot use tier "${name}": wanted a name of its own, of lower-case letters and digits`,
+      );
+    }
+    if (!isAbsolute(directory)) {
+      throw new ThinError('invalid', `Cannot use tier ${name}: ${directory} is not absolute`);
+    }
+    names.add(name);
+  }
   return {
     root,
-    tier,
-    incoming: join(tier, '.incoming'),
+    tiers: [...faster.map(fasterLayout), localLayout(root)],
     partial: join(root, 'partial'),
-    suspect: join(root, 'suspect'),
     pinned: join(root, 'pinned'),
     index: join(root, 'index.db'),
-    lock: join(root, 'lock.db'),
-    owner: join(root, 'owner'),
   };
+}
+
+function localLayout(root: string): TierLayout {
+  const directory = tierDirectory(root, localTier);
+  return {
+    name: localTier,
+    directory,
+    incoming: join(directory, '.incoming'),
+    suspect: join(root, 'suspect'),
+  };
+}
+
+function fasterLayout({ name, directory }: TierPlace): TierLayout {
+  const incoming = join(directory, '.incoming');
+  return { name, directory, incoming, suspect: join(directory, '.suspect') };
+}
+
+/** Everything that must be ours alone, to be locked in this order. */
+export function lockPlaces({ root, tiers }: CacheLayout): LockPlace[] {
+  const others = tiers.filter(({ name }) => name !== localTier);
+  return [
+    { directory: root, lock: join(root, 'lock.db'), owner: join(root, 'owner') },
+    ...others.map(({ directory }) => ({
+      directory,
+      lock: join(directory, '.lock.db'),
+      owner: join(directory, '.owner'),
+    })),
+  ];
 }
 
 /** The directory of tier `name`: what a composed mount gives the kernel as a data-only layer. */
@@ -58,23 +119,28 @@ export function tierPath(directory: string, content: Digest): string {
 }
 
 /**
- * Makes the root's directories where they are missing. Nobody else may be able to write there: what
- * a co-tenant writes into the cache, containers run.
- * @throws ThinError `invalid` if the root is a symbolic link or no directory; `denied` if it is
- *   another user's, or cannot be made
+ * Makes the root's and the tiers' directories where they are missing. Nobody else may be able to
+ * write there: what a co-tenant writes into the cache, containers run.
+ * @throws ThinError `invalid` if one is a symbolic link or no directory; `denied` if it is another
+ *   user's, or cannot be made
  */
 export function prepareRoot(layout: CacheLayout): void {
-  const action = `Cannot use cache directory ${layout.root}`;
-  try {
-    mkdirSync(layout.root, { recursive: true, mode: 0o700 });
-    checkRoot(action, layout.root);
-    for (const path of [layout.incoming, layout.partial, layout.suspect, layout.pinned]) {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
-    }
-    for (const path of [layout.tier, layout.suspect]) {
+  makeOwn(layout.root, [layout.partial, layout.pinned]);
+  for (const { name, directory, incoming, suspect } of layout.tiers) {
+    makeOwn(name === localTier ? layout.root : directory, [directory, incoming, suspect]);
+    for (const path of [directory, suspect]) {
       const there = new Set(readdirSync(path));
-      for (const name of fanOut) if (!there.has(name)) mkdirSync(join(path, name));
+      for (const xx of fanOut) if (!there.has(xx)) mkdirSync(join(path, xx));
     }
+  }
+}
+
+function makeOwn(directory: string, inside: readonly string[]): void {
+  const action = `Cannot use cache directory ${directory}`;
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    checkRoot(action, directory);
+    for (const path of inside) mkdirSync(path, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw fromSystemError(action, error);
   }
@@ -95,8 +161,8 @@ function checkRoot(action: string, root: string): void {
 }
 
 /** Removes what an earlier process had on its way to a name. Only with the root locked. */
-export function removeIncoming(layout: CacheLayout): void {
-  for (const name of readdirSync(layout.incoming)) {
-    rmSync(join(layout.incoming, name), { recursive: true });
+export function removeIncoming({ tiers }: CacheLayout): void {
+  for (const { incoming } of tiers) {
+    for (const name of readdirSync(incoming)) rmSync(join(incoming, name), { recursive: true });
   }
 }

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { ThinError } from '../errors.js';
 import { ChunkTable } from './chunk-table.js';
-import { type Disk, errnoName, openOrCreate, openToWrite } from './disk.js';
+import { type Disk, errnoName, openOrCreate, openToRead, openToWrite } from './disk.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
 import { type ChunkedFile, PartialFile } from './partial-file.js';
 import type { PartialView, PartialViewEvents } from './partial-view.js';
@@ -135,6 +135,20 @@ export class PartialFiles {
     this.#open.delete(key);
     this.#hide(key);
     return open;
+  }
+
+  /** Bytes that the caller verifies, of a file that is perhaps there; fewer where it ends before. */
+  async readUnverified(key: string, offset: number, length: number): Promise<Buffer | undefined> {
+    const bytes = Buffer.allocUnsafe(length);
+    const fd = await this.#disk.open(this.path(key), openToRead).catch((error: unknown) => {
+      if (errnoName(error) !== 'ENOENT') throw error;
+    });
+    if (fd === undefined) return undefined;
+    try {
+      return bytes.subarray(0, await this.#disk.read(fd, bytes, offset));
+    } finally {
+      await this.#disk.close(fd);
+    }
   }
 
   /** True where the file is being read, filled or opened. */

@@ -5,14 +5,19 @@ import type { CacheIndex } from './index-thread.js';
 const bytesMax = 256 * 1024 * 1024;
 const syncMs = 30_000;
 
+/** A directory whose file system is synced. */
+export interface SyncedTier {
+  readonly disk: Disk;
+  readonly directory: string;
+}
+
 /**
  * Makes new files durable now and then. A lazy start writes thousands of small files: syncing each
  * before its rename would make the disk the bottleneck, so they are synced together, and recorded as
  * durable after that. What is not so recorded is verified after an unclean stop (index-recovery.ts).
  */
 export class Syncer implements AsyncDisposable {
-  readonly #disk: Disk;
-  readonly #root: string;
+  readonly #tiers: readonly SyncedTier[];
   readonly #index: CacheIndex;
   readonly #flush: () => Promise<void>;
   readonly #onFailure: (error: unknown) => void;
@@ -22,14 +27,12 @@ export class Syncer implements AsyncDisposable {
 
   /** @param flush records in the index all that was placed */
   constructor(
-    disk: Disk,
-    root: string,
+    tiers: readonly SyncedTier[],
     index: CacheIndex,
     flush: () => Promise<void>,
     onFailure: (error: unknown) => void,
   ) {
-    this.#disk = disk;
-    this.#root = root;
+    this.#tiers = tiers;
     this.#index = index;
     this.#flush = flush;
     this.#onFailure = onFailure;
@@ -56,9 +59,9 @@ export class Syncer implements AsyncDisposable {
     this.#bytes = 0;
     try {
       await this.#flush();
-      const lastId = await this.#index.call('lastFileId');
-      await this.#disk.sync(this.#root);
-      await this.#index.call('markDurable', lastId);
+      const point = await this.#index.call('syncPoint');
+      for (const { disk, directory } of this.#tiers) await disk.sync(directory);
+      await this.#index.call('markDurable', point);
       return true;
     } catch (error) {
       this.#onFailure(error);

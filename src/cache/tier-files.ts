@@ -1,50 +1,59 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../digest.js';
-import { CompleteFile } from './complete-file.js';
-import { createNew, type Disk, errnoName } from './disk.js';
+import { ThinError } from '../errors.js';
+import type { CompleteFile } from './complete-file.js';
+import { DigestSet } from './digest-set.js';
 import type { FileRef } from './file-origin.js';
-import { type CacheLayout, tierPath } from './layout.js';
+import { localTier } from './layout.js';
+import type { Tier } from './tier.js';
 
 /** Complete files held open; the default limit of a process is 1024 descriptors, soft. */
 const openFilesMax = 512;
-/** Contents remembered as verified since the cache was opened; a forgotten one is verified again. */
-const verifiedMax = 200_000;
+/** Contents remembered as verified (1 MiB); a forgotten one is verified again at its next use. */
+const verifiedMax = 2 ** 17;
 
-/** The complete files of the local tier. */
+/** Searches in a row that a removal elsewhere may spoil; a file is moved once in a long while. */
+const searchesMax = 3;
+
+/** What becomes of files that were set aside. */
+export interface SettledEvents {
+  /** It is good and has its name back. */
+  settled(file: FileRef, tier: string): void;
+  /** It was not what its name says, and is removed. */
+  dismissed(content: Digest): void;
+}
+
+/** The complete files of all tiers: each is in one of them. */
 export class TierFiles {
-  readonly #disk: Disk;
-  readonly #layout: CacheLayout;
+  /** In the order in which files are looked for. */
+  readonly tiers: readonly Tier[];
+  /** Where files go if nobody says otherwise. */
+  readonly local: Tier;
   readonly #open = new LRUCache<Digest, CompleteFile>({
     max: openFilesMax,
     dispose: (file, content) => {
-      if (file.verified) this.#verified.set(content, true);
+      if (file.verified) this.#verified.add(content);
       void file.close();
     },
   });
-  readonly #verified = new LRUCache<Digest, true>({ max: verifiedMax });
-  readonly #onSettled: (file: FileRef) => void;
+  /** Since the cache was opened. */
+  readonly #verified = new DigestSet(verifiedMax);
+  readonly #events: SettledEvents;
   readonly #settling = new Map<Digest, Promise<CompleteFile | undefined>>();
   #suspects: boolean;
-  #counter = 0;
+  #removals = 0;
 
-  /**
-   * @param suspects whether `suspect/` may hold files that were not looked at yet
-   * @param onSettled told each of them that is good and has its name back
-   */
-  constructor(
-    disk: Disk,
-    layout: CacheLayout,
-    suspects: boolean,
-    onSettled: (file: FileRef) => void,
-  ) {
-    this.#disk = disk;
-    this.#layout = layout;
+  /** @param suspects whether files that were set aside wait to be looked at */
+  constructor(tiers: readonly Tier[], suspects: boolean, events: SettledEvents) {
+    this.tiers = tiers;
+    this.local = findTier(tiers, localTier);
     this.#suspects = suspects;
-    this.#onSettled = onSettled;
+    this.#events = events;
   }
 
-  path(content: Digest): string {
-    return tierPath(this.#layout.tier, content);
+  /** @throws ThinError `invalid` if there is none of that name */
+  tier(name: string): Tier {
+    return findTier(this.tiers, name);
   }
 
   /** The file if it is open already; costs no call. */
@@ -62,18 +71,37 @@ export class TierFiles {
   }
 
   async has(content: Digest): Promise<boolean> {
-    if (this.#open.has(content) || (await this.#disk.exists(this.path(content)))) return true;
+    if (this.#open.has(content) || (await this.find(content)) !== undefined) return true;
     return this.#suspects && (await this.settle(content)) !== undefined;
+  }
+
+  /** The tier that has the file now. */
+  find(content: Digest): Promise<Tier | undefined> {
+    return this.#search(async (tier) => ((await tier.exists(content)) ? tier : undefined));
+  }
+
+  /** What `look` finds first; a file that is moved past the search meanwhile is not missed. */
+  async #search<T>(look: (tier: Tier) => Promise<T | undefined>): Promise<T | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      const removals = this.#removals;
+      for (const tier of this.tiers) {
+        const found = await look(tier);
+        if (found !== undefined) return found;
+      }
+      if (removals === this.#removals || attempt === searchesMax) return undefined;
+    }
   }
 
   /** Undefined if the file is not here. */
   async open(content: Digest): Promise<CompleteFile | undefined> {
-    const open = this.#open.get(content);
-    if (open !== undefined) return open;
+    const open = this.#open.get(content) ?? (await this.#openPlaced(content));
+    return open === undefined && this.#suspects ? this.settle(content) : open;
+  }
+
+  async #openPlaced(content: Digest): Promise<CompleteFile | undefined> {
     const verified = this.#verified.has(content);
-    const file = await this.#openAt(this.path(content), content, verified);
-    if (file !== undefined) return this.#remember(file);
-    return this.#suspects ? this.settle(content) : undefined;
+    const file = await this.#search((tier) => tier.open(content, verified));
+    return file && this.#remember(file);
   }
 
   /** The one open object of a content: of two that were opened at once the second is closed. */
@@ -82,19 +110,6 @@ export class TierFiles {
     if (other === undefined) this.#open.set(file.file.content, file);
     else void file.close();
     return other ?? file;
-  }
-
-  async #openAt(
-    path: string,
-    content: Digest,
-    verified: boolean,
-  ): Promise<CompleteFile | undefined> {
-    try {
-      return await CompleteFile.open(this.#disk, path, content, verified);
-    } catch (error) {
-      if (errnoName(error) === 'ENOENT') return undefined;
-      throw error;
-    }
   }
 
   /** Gives a suspect file its name back if it is what it should be, and removes it otherwise. */
@@ -107,22 +122,27 @@ export class TierFiles {
   }
 
   async #settle(content: Digest): Promise<CompleteFile | undefined> {
-    const path = tierPath(this.#layout.suspect, content);
-    const file = await this.#openAt(path, content, false); // another may have been fetched since
-    if (file === undefined) return undefined;
-    if (!(await file.verify())) {
+    for (const tier of this.tiers) {
+      const file = await tier.openSuspect(content);
+      if (file === undefined) continue;
+      const good = await file.verify();
+      // Another may have been fetched since, or be in another tier: it was being moved.
+      if (good && (await this.find(content)) === undefined) {
+        await tier.restore(content);
+        this.#events.settled(file.file, tier.name);
+        return this.#remember(file);
+      }
       await file.close();
-      await this.#unlink(path);
-      return undefined;
+      await tier.removeSuspect(content);
+      if (!good) this.#events.dismissed(content);
     }
-    await this.#disk.rename(path, this.path(content));
-    this.#onSettled(file.file);
-    return this.#remember(file);
+    return this.#openPlaced(content);
   }
 
   /** Reads a whole file again whatever is known of it; undefined if it is not here. */
   async scrub(content: Digest): Promise<boolean | undefined> {
-    const file = await this.#openAt(this.path(content), content, false);
+    const tier = await this.find(content);
+    const file = await tier?.open(content, false);
     try {
       return await file?.verify();
     } finally {
@@ -130,68 +150,57 @@ export class TierFiles {
     }
   }
 
-  /** Nothing is left in `suspect/`. */
+  /** Nothing that was set aside is left. */
   allSettled(): void {
     this.#suspects = false;
   }
 
   /**
-   * Keeps a file whose bytes were verified to be `content`.
+   * Keeps a file, in the local tier, whose bytes were verified to be `content`.
    * @returns false if it was here
    */
   async put(content: Digest, bytes: Buffer): Promise<boolean> {
-    if (await this.#disk.exists(this.path(content))) return false;
-    await this.place(content, bytes);
-    return true;
+    if ((await this.find(content)) !== undefined) return false;
+    return this.place(this.local, content, bytes);
   }
 
-  /**
-   * Keeps a file that is not here. It gets its name by rename, whole, and no file here is ever
-   * changed; what is not synced yet is verified after an unclean stop.
-   */
-  async place(content: Digest, bytes: Buffer): Promise<void> {
-    const incoming = this.incomingPath();
-    const fd = await this.#disk.open(incoming, createNew);
-    try {
-      try {
-        await this.#disk.write(fd, bytes, 0);
-      } finally {
-        await this.#disk.close(fd);
-      }
-      await this.adopt(incoming, content);
-    } catch (error) {
-      await this.#unlink(incoming).catch(() => undefined);
-      throw error;
-    }
+  /** Keeps a file that is not here. */
+  async place(tier: Tier, content: Digest, bytes: Buffer): Promise<boolean> {
+    return this.create(tier, content, async (fd) => {
+      await tier.disk.write(fd, bytes, 0);
+      return true;
+    });
   }
 
-  /** A path for a file on its way, never used before. */
-  incomingPath(): string {
-    return `${this.#layout.incoming}/${process.pid}-${this.#counter++}`;
+  /** Makes a file of what `fill` writes, which it has verified. */
+  async create(tier: Tier, content: Digest, fill: (fd: number) => Promise<boolean>) {
+    const placed = await tier.create(content, fill);
+    if (placed) this.#verified.add(content);
+    return placed;
   }
 
-  /** Gives the file at `path`, verified to be `content`, its final name. */
-  async adopt(path: string, content: Digest): Promise<void> {
-    await this.#disk.rename(path, this.path(content));
-    this.#verified.set(content, true);
+  /** Gives the file at `path`, verified to be `content`, its final name in a tier of that disk. */
+  async adopt(tier: Tier, path: string, content: Digest): Promise<void> {
+    await tier.adopt(path, content);
+    this.#verified.add(content);
   }
 
   /** Removes a file, also while it is being read: readers keep what they have open. */
-  async remove(content: Digest): Promise<void> {
+  async remove(content: Digest, from: readonly Tier[] = this.tiers): Promise<void> {
     this.#open.delete(content);
     this.#verified.delete(content);
-    await this.#unlink(this.path(content));
-  }
-
-  async #unlink(path: string): Promise<void> {
-    try {
-      await this.#disk.unlink(path);
-    } catch (error) {
-      if (errnoName(error) !== 'ENOENT') throw error;
-    }
+    this.#removals++;
+    for (const tier of from) await tier.remove(content);
   }
 
   close(): void {
     this.#open.clear();
   }
+}
+
+function findTier(tiers: readonly Tier[], wanted: string): Tier {
+  const tier = tiers.find(({ name }) => name === wanted);
+  if (tier !== undefined) return tier;
+  const names = tiers.map(({ name }) => name).join(', ');
+  throw new ThinError('invalid', `Cannot use tier "${wanted}": there is none (wanted ${names})`);
 }

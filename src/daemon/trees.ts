@@ -106,7 +106,7 @@ export class Trees implements AsyncDisposable {
           mountPoint,
           metadata: image.metadata,
           form,
-          tiers: [this.#cache.tierDirectory],
+          tiers: this.#cache.tierDirectories,
           readFile: image.readFile,
           onFirstUse: (contents) => this.#cache.touch(contents),
           // The cache tells of it, once for each file.

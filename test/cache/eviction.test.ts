@@ -5,7 +5,7 @@ import t from 'tap';
 import { chooseVictims } from '../../src/cache/eviction-policy.js';
 import { FileCache } from '../../src/cache/file-cache.js';
 import { FileUse } from '../../src/cache/file-use.js';
-import type { EvictionCandidate, Standing } from '../../src/cache/index-images.js';
+import type { EvictionCandidate, Standing } from '../../src/cache/index-eviction.js';
 import { cacheLayout } from '../../src/cache/layout.js';
 import { processStart } from '../../src/cache/process-start.js';
 import { SpaceBudget } from '../../src/cache/space-budget.js';
@@ -18,7 +18,17 @@ import { tierFiles } from './tier-listing.js';
 function candidate(id: number, standing: Standing, allocated = 100): EvictionCandidate {
   const content = digestOf(Buffer.from(String(id)));
   const name = content.slice('sha256:'.length);
-  return { id, kind: 'complete', name, content, size: 90, allocated, used: id, standing };
+  return {
+    id,
+    kind: 'complete',
+    name,
+    tier: 'local',
+    content,
+    size: 90,
+    allocated,
+    used: id,
+    standing,
+  };
 }
 
 t.test('policy: least recently used first, as many as needed', (t) => {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
-import { cacheLayout } from '../../src/cache/layout.js';
+import { tierDirectory } from '../../src/cache/layout.js';
 import { digestOf } from '../../src/digest.js';
 import { openCache, scratchDirectory } from './cache-rig.js';
 import { FaultyDisk } from './faulty-disk.js';
@@ -40,7 +40,7 @@ t.test('data and holes in any order make the file that they say', async (t) => {
     }),
     { numRuns: 40 },
   );
-  t.same(readdirSync(cacheLayout(root).incoming), []);
+  t.same(readdirSync(join(tierDirectory(root, 'local'), '.incoming')), []);
 });
 
 t.test('holes take no disk', async (t) => {
@@ -80,7 +80,7 @@ t.test('aborted, or failing: nothing is left', async (t) => {
       disk.faults.clear();
     }
   }
-  t.same(readdirSync(cacheLayout(root).incoming), []);
+  t.same(readdirSync(join(tierDirectory(root, 'local'), '.incoming')), []);
   t.same(tierFiles(root), []);
 });
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { chunkPlaces } from '../../src/cache/index-chunks.js';
 import type { IndexChanges, IndexedFile } from '../../src/cache/index-files.js';
 import { IndexThread } from '../../src/cache/index-thread.js';
 import { cacheLayout, prepareRoot } from '../../src/cache/layout.js';
@@ -13,7 +14,8 @@ import { InlineIndex } from './inline-index.js';
 const nothing: IndexChanges = { placed: [], removed: [], touched: [], chunks: [] };
 
 function indexed(content: Digest, allocated = 4096): IndexedFile {
-  return { kind: 'complete', name: digestHex(content), content, size: 4000, allocated };
+  const name = digestHex(content);
+  return { kind: 'complete', name, tier: 'local', content, size: 4000, allocated };
 }
 
 const numbered = (at: number) => digestOf(Buffer.from(`file ${at}`));
@@ -53,7 +55,7 @@ t.test('a hundred thousand files: recorded, found, evicted in order', async (t) 
   await index.call('apply', { ...nothing, touched: recent });
   const order: Digest[] = [];
   for (let at = { used: 0, id: 0 }; ; ) {
-    const page = await index.call('candidates', at, 500);
+    const page = await index.call('candidates', 'local', at, 500);
     const last = page.at(-1);
     if (last === undefined) break;
     at = last;
@@ -69,29 +71,35 @@ t.test('a hundred thousand files: recorded, found, evicted in order', async (t) 
   ]);
 });
 
-t.test('chunks are found in complete files, and not in removed ones', async (t) => {
+t.test('chunks are found in complete and partial files, and not in removed ones', async (t) => {
   const layout = cacheLayout(join(scratchDirectory(t), 'root'));
   prepareRoot(layout);
   const index = await InlineIndex.open(layout);
   t.teardown(() => index.stop());
-  const [file, chunkA, chunkB, small] = [1, 2, 3, 4].map(numbered) as [
-    Digest,
-    Digest,
-    Digest,
-    Digest,
+  const [file, chunkA, chunkB] = [numbered(1), numbered(2), numbered(3)];
+  const places = [
+    { digest: chunkA, offset: 0 },
+    { digest: chunkB, offset: 2 ** 33 },
   ];
-  const chunks = [{ content: file, digests: [chunkA, chunkB], offsets: [0, 2 ** 33] }];
-  await index.call('apply', { ...nothing, placed: [indexed(file), indexed(small)], chunks });
-  t.same(await index.call('findChunks', [chunkB, small, numbered(9)]), [
-    { content: file, size: 4000, offset: 2 ** 33 },
-    { content: small, size: 4000, offset: 0 },
+  const partial: IndexedFile = { ...indexed(file), kind: 'partial', name: 'ab'.repeat(32) };
+  const chunks = [chunkPlaces(file, places)];
+  await index.call('apply', { ...nothing, placed: [partial], chunks });
+  t.same(await index.call('findChunks', [chunkB, numbered(9)]), [
+    { content: file, size: 4000, partial: partial.name, offset: 2 ** 33 },
     undefined,
   ]);
+  const { kind, name } = partial;
+  const removed = [{ kind, name }];
+  await index.call('apply', { ...nothing, placed: [indexed(file)], removed });
+  t.same(
+    await index.call('findChunks', [chunkA]),
+    [{ content: file, size: 4000, partial: undefined, offset: 0 }],
+    'the same file, promoted',
+  );
   await index.call('apply', { ...nothing, removed: [{ kind: 'complete', name: digestHex(file) }] });
-  t.same(await index.call('findChunks', [chunkA, small]), [
-    undefined,
-    { content: small, size: 4000, offset: 0 },
-  ]);
+  t.same(await index.call('findChunks', [chunkA]), [undefined]);
+  await index.call('apply', { ...nothing, chunks });
+  t.same(await index.call('findChunks', [chunkA]), [undefined], 'evicted before it was noted');
 });
 
 t.test('what is placed anew is not durable until the next sync', async (t) => {
@@ -101,9 +109,10 @@ t.test('what is placed anew is not durable until the next sync', async (t) => {
   t.teardown(() => index.stop());
   const content = numbered(1);
   await index.call('apply', { ...nothing, placed: [indexed(content)] });
-  const before = await index.call('lastFileId');
+  const before = await index.call('syncPoint');
   await index.call('apply', { ...nothing, placed: [indexed(content)] });
-  t.ok((await index.call('lastFileId')) > before, 'an id is not used twice');
+  const after = await index.call('syncPoint');
+  t.ok(after.lastId > before.lastId, 'an id is not used twice');
 });
 
 t.test('pin files: written whole, read back, damaged ones are none', (t) => {

@@ -1,13 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cacheLayout, fanOut } from '../../src/cache/layout.js';
+import { cacheLayout, fanOut, localTier, tierDirectory } from '../../src/cache/layout.js';
 import { digestHex, digestOf } from '../../src/digest.js';
 
-/** Paths of all complete files under their final names. */
+/** Paths of all complete files of the local tier under their final names. */
 export function tierFiles(root: string): string[] {
-  const { tier } = cacheLayout(root);
+  return filesIn(tierDirectory(root, localTier));
+}
+
+/** Paths of all complete files of one tier's directory. */
+export function filesIn(directory: string): string[] {
   return fanOut.flatMap((name) =>
-    readdirSync(join(tier, name)).map((file) => join(tier, name, file)),
+    readdirSync(join(directory, name)).map((file) => join(directory, name, file)),
   );
 }
 

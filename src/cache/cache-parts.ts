@@ -1,0 +1,110 @@
+import { CacheLedger } from './cache-ledger.js';
+import { CacheUpkeep } from './cache-upkeep.js';
+import { CachedImages } from './cached-images.js';
+import { nodeDisk } from './disk.js';
+import type { CacheOptions } from './file-cache.js';
+import { FileMover } from './file-mover.js';
+import { FileReader } from './file-reader.js';
+import { FrameFlights } from './frame-flights.js';
+import { FrameKeeper } from './frame-keeper.js';
+import { GuardedDisk } from './guarded-disk.js';
+import type { IndexStart } from './index-calls.js';
+import type { CacheIndex } from './index-thread.js';
+import type { CacheLayout } from './layout.js';
+import { PartialFiles } from './partial-files.js';
+import { Tier } from './tier.js';
+import { TierFiles } from './tier-files.js';
+
+/** What a cache is made of; each is told its part of what happens, and none knows the whole. */
+export interface CacheParts {
+  /** Of the tiers, in their order. */
+  readonly disks: readonly GuardedDisk[];
+  readonly files: TierFiles;
+  readonly partials: PartialFiles;
+  readonly ledger: CacheLedger;
+  readonly keeper: FrameKeeper;
+  readonly flights: FrameFlights;
+  readonly reader: FileReader;
+  readonly images: CachedImages;
+  readonly upkeep: CacheUpkeep;
+  readonly mover: FileMover;
+}
+
+/** Makes the parts of a cache whose directories are prepared and locked, and whose index is open. */
+export function cacheParts(
+  options: CacheOptions,
+  layout: CacheLayout,
+  index: CacheIndex,
+  start: IndexStart,
+): CacheParts {
+  const disks = layout.tiers.map(({ name }) => guard(options, name));
+  const tiers = layout.tiers.map(
+    (tier, at) => new Tier(disks[at] ?? guard(options, tier.name), tier),
+  );
+  const files = new TierFiles(tiers, start.suspects, {
+    settled: (file, tier) => ledger.completed(file, { tier }),
+    dismissed: (content) => ledger.dismissed(content),
+  });
+  const partials = new PartialFiles(files.local.disk, layout.partial, options);
+  const ledger = openLedger(options, index, start, files, partials);
+  const failed = (error: unknown) => ledger.failed(error);
+  const keeper = new FrameKeeper(files, partials, ledger);
+  const flights = new FrameFlights(keeper.keepFrame);
+  const images = new CachedImages(index, () => ledger.sync(), failed);
+  return {
+    disks,
+    files,
+    partials,
+    ledger,
+    keeper,
+    flights,
+    images,
+    reader: new FileReader(files, partials, flights, keeper, ledger),
+    mover: new FileMover(files, ledger),
+    upkeep: new CacheUpkeep({
+      layout,
+      tier: files,
+      index,
+      spaces: ledger.spaces,
+      images,
+      wrong: (content) => ledger.wrong(content),
+      failed,
+    }),
+  };
+}
+
+/** Each tier has a guard of its own: one disk that hangs leaves the others alone. */
+function guard({ disk = nodeDisk, log }: CacheOptions, tier: string): GuardedDisk {
+  return new GuardedDisk(disk, (down, why) => {
+    log.warn({ why, tier }, down ? 'cache disk fails, going on without it' : 'cache disk is back');
+  });
+}
+
+function openLedger(
+  options: CacheOptions,
+  index: CacheIndex,
+  start: IndexStart,
+  files: TierFiles,
+  partials: PartialFiles,
+): CacheLedger {
+  const { tiers = [], log } = options;
+  return new CacheLedger({
+    tiers: files.tiers.map((tier) => {
+      const { quotaBytes, freeSpaceFloorBytes } =
+        tiers.find(({ name }) => name === tier.name) ?? options;
+      return { tier, limits: { quotaBytes, freeSpaceFloorBytes } };
+    }),
+    index,
+    log,
+    totals: start.totals,
+    onWrong: options.onWrong,
+    files: {
+      busy: ({ kind, name, content }) =>
+        kind === 'partial' ? partials.busy(name) : files.busy(content),
+      remove: (kind, name, content, tier) => {
+        if (kind === 'partial') return partials.remove(name);
+        return files.remove(content, tier === undefined ? files.tiers : [files.tier(tier)]);
+      },
+    },
+  });
+}
