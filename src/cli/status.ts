@@ -3,6 +3,9 @@ import type { ImageSummary, MountSummary, NodeStatus } from '../daemon/control-a
 import { formatDuration, formatSize } from '../units.js';
 import { addNodeFlags, connectDaemon, type NodeFlags } from './connection.js';
 import type { Run } from './program.js';
+import { addTopCommand } from './top.js';
+import { describeWaiting } from './waiting-text.js';
+import { addWhyCommand } from './why.js';
 
 export function addStatusCommands(program: Command, run: Run): void {
   addNodeFlags(program.command('status'))
@@ -13,6 +16,8 @@ export function addStatusCommands(program: Command, run: Run): void {
       const status = await client.call('status', {}, { signal: run.signal });
       process.stdout.write(flags.json ? `${JSON.stringify(status, null, 2)}\n` : describe(status));
     });
+  addWhyCommand(program, run);
+  addTopCommand(program, run);
   addNodeFlags(program.command('gc'))
     .description('Remove cached files and images that nothing uses')
     .option('--all', 'also images that are not mounted, with all their files', false)
@@ -49,6 +54,7 @@ function describe(status: NodeStatus): string {
     ...section('IMAGE', status.images, describeImage, 'no images'),
     '',
     ...section('MOUNTED', status.mounts, describeMount, 'nothing mounted'),
+    ...waitingSection(status.waiting),
   ];
   return `${lines.join('\n')}\n`;
 }
@@ -60,6 +66,11 @@ function section<T>(
   none: string,
 ): string[] {
   return items.length === 0 ? [none] : [title, ...items.map((item) => `  ${line(item)}`)];
+}
+
+function waitingSection(waiting: NodeStatus['waiting']): string[] {
+  if (waiting.length === 0) return [];
+  return ['', 'WAITING', ...waiting.map((read) => `  ${describeWaiting(read)}`)];
 }
 
 function describeImage(image: NodeStatus['images'][number]): string {
