@@ -59,7 +59,8 @@ export class ReadsInFlight {
   /**
    * Does a read under the deadline.
    * @param work is given a signal that is aborted with `signal`, and when the deadline has passed
-   * @throws ThinError `unavailable` after the deadline; whatever `work` throws
+   * @throws ThinError `unavailable` after the deadline, `denied` if a refusal is what it waited for;
+   *   whatever `work` throws
    */
   async run(
     wanted: Omit<ReadInFlight, 'since'>,
@@ -117,9 +118,10 @@ export class ReadsInFlight {
 
 function tooLate({ content, offset, length, origin }: ReadInFlight, deadlineMs: number): ThinError {
   const what = `Cannot read ${length} bytes at ${offset} of file ${content}`;
+  const cause = origin.trouble?.();
   return new ThinError(
-    'unavailable',
+    isThinError(cause, 'denied') ? 'denied' : 'unavailable',
     `${what}: they did not come in ${formatDuration(deadlineMs)}`,
-    { cause: origin.trouble?.() },
+    { cause },
   );
 }
