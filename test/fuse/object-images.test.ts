@@ -1,0 +1,97 @@
+import t from 'tap';
+import { digestOf } from '../../src/digest.js';
+import { makeFileList } from '../../src/fuse/file-list.js';
+import { ObjectImages } from '../../src/fuse/object-images.js';
+import { imageNumber } from '../../src/fuse/object-namespace.js';
+
+const imageNamed = (text: string) => digestOf(Buffer.from(text));
+
+function filesOf(name: string, count: number) {
+  return Array.from({ length: count }, (_, at) => ({
+    content: digestOf(Buffer.from(`${name} ${at}`)),
+    size: at,
+  }));
+}
+
+function published(images: ObjectImages): string[] {
+  const log: string[] = [];
+  images.publishTo((update) => {
+    if (update.type === 'image') log.push(`shows ${update.list.name}`);
+    if (update.type === 'image-ended') log.push(`hides ${update.name}`);
+  });
+  return log;
+}
+
+t.test('an image is shown once, for as long as somebody uses it', async (t) => {
+  const images = new ObjectImages();
+  const log = published(images);
+  const image = imageNamed('a');
+  const [first, second] = await Promise.all([
+    images.add(image, filesOf('a', 100)),
+    images.add(image, filesOf('a', 100)),
+  ]);
+  t.equal(first, second);
+  t.strictSame(log, [`shows ${first}`]);
+  await images.remove(image);
+  t.equal(await images.add(image, []), first, 'while it is shown nobody looks at its files');
+  await images.remove(image);
+  await images.remove(image);
+  await images.remove(image);
+  t.equal(await images.add(image, filesOf('a', 100)), first);
+  t.strictSame(log, [`shows ${first}`], 'it was remembered although nothing used it');
+});
+
+t.test('what is not used is forgotten when enough others came after it', async (t) => {
+  const images = new ObjectImages();
+  const log = published(images);
+  const names: string[] = [];
+  for (const name of ['a', 'b', 'c', 'd', 'e']) {
+    const image = imageNamed(name);
+    names.push(await images.add(image, filesOf(name, 30_000)));
+    if (name !== 'b') await images.remove(image);
+  }
+  t.strictSame(
+    log.filter((entry) => entry.startsWith('hides')),
+    [`hides ${names[0]}`],
+    'the oldest went, b is in use, and 4 MiB of others stay',
+  );
+  t.strictSame(images.lists.map(({ name }) => name).sort(), names.slice(1).sort());
+});
+
+t.test('what cannot be shown leaves nothing, and may be tried again', async (t) => {
+  const images = new ObjectImages();
+  const log = published(images);
+  const image = imageNamed('a');
+  const [file] = filesOf('a', 1);
+  if (!file) throw new Error('no file');
+  const lying = images.add(image, [file, { ...file, size: 77 }]);
+  await t.rejects(lying, { code: 'corrupt' });
+  t.strictSame([log, images.lists], [[], []]);
+  const name = await images.add(image, [file]);
+  t.strictSame(log, [`shows ${name}`]);
+});
+
+t.test('two images of the same number are not shown at once', async (t) => {
+  const numbers = new Map<number, string>();
+  let pair: readonly [string, string] | undefined;
+  // As with birthdays: 2^13 of 2^26 numbers.
+  for (let at = 0; pair === undefined; at++) {
+    const number = imageNumber((await makeFileList(imageNamed(`${at}`), [])).name);
+    const other = numbers.get(number);
+    if (other !== undefined) pair = [other, `${at}`];
+    numbers.set(number, `${at}`);
+  }
+  const images = new ObjectImages();
+  const [first, second] = pair.map(imageNamed);
+  if (!first || !second) throw new Error('no pair');
+  const firstName = await images.add(first, []);
+  await t.rejects(images.add(second, []), { code: 'busy', message: /its number is that of/ });
+  await images.remove(first);
+  const secondName = await images.add(second, []);
+  t.strictSame(
+    images.lists.map(({ name }) => name),
+    [secondName],
+  );
+  t.not(firstName.slice(8, 16), secondName.slice(8, 16), 'the generation tells them apart');
+  await t.rejects(images.add(first, []), { code: 'busy' });
+});
