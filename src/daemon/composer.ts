@@ -1,0 +1,194 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { FileCache } from '../cache/file-cache.js';
+import type { PartialView, PartialViewEvents } from '../cache/partial-view.js';
+import type { Digest } from '../digest.js';
+import { describeError, fromSystemError, ThinError } from '../errors.js';
+import { ObjectImages } from '../fuse/object-images.js';
+import { ObjectServer } from '../fuse/object-server.js';
+import { probeComposed } from '../mount/probe-composed.js';
+import { type ComposedImage, ComposedImages } from './composed-images.js';
+import { ComposedRoots } from './composed-roots.js';
+import type { ImageFolder } from './image-folder.js';
+import type { LiveImage } from './live-image.js';
+import type { LiveImages } from './live-images.js';
+
+/** The holder's /dev/fuse, on which F is mounted, and how it is told that mounts live by it. */
+export interface HeldDevice {
+  readonly descriptor: number;
+  needed(isNeeded: boolean): void;
+}
+
+export interface ComposerOptions {
+  readonly root: string;
+  readonly runFolder: string;
+  readonly cache: FileCache;
+  readonly images: ImageFolder;
+  readonly live: LiveImages;
+  /** Undefined without root, or where there is no /dev/fuse. */
+  readonly device: HeldDevice | undefined;
+  readonly log: Logger;
+  /** F broke: this process has to end, and its successor takes over. */
+  readonly onBroken: (error: Error) => void;
+}
+
+interface Opened {
+  readonly objects: ObjectServer;
+  readonly images: ComposedImages;
+  readonly roots: ComposedRoots;
+}
+
+/**
+ * Partial files that other threads may read, by content. The cache tells of them before there is
+ * anybody to read them, so this is made first.
+ */
+export class PartialFileViews implements PartialViewEvents {
+  readonly #views = new Map<Digest, PartialView>();
+  #onEnd: (view: PartialView) => void = () => {};
+
+  readonly onPartial = (view: PartialView): void => {
+    this.#views.set(view.content, view);
+  };
+
+  readonly onPartialEnd = (view: PartialView): void => {
+    if (this.#views.get(view.content) === view) this.#views.delete(view.content);
+    this.#onEnd(view);
+  };
+
+  tellEnds(onEnd: (view: PartialView) => void): void {
+    this.#onEnd = onEnd;
+  }
+
+  get(content: Digest): PartialView | undefined {
+    return this.#views.get(content);
+  }
+}
+
+/**
+ * What composed mounts need of this node, opened when the first one is wanted: a self test, F, and
+ * the images that it shows. Where the test fails, the reason is kept for all later askers.
+ */
+export class Composer implements AsyncDisposable {
+  readonly #options: ComposerOptions;
+  readonly #views: PartialFileViews;
+  #opening: Promise<Opened> | undefined;
+  #reason: string | undefined;
+
+  constructor(options: ComposerOptions, views: PartialFileViews) {
+    this.#options = options;
+    this.#views = views;
+  }
+
+  /** Why there are no composed mounts here; undefined while there are, or nobody has tried. */
+  get unavailable(): string | undefined {
+    return this.#reason;
+  }
+
+  /** @throws ThinError `unavailable` if the kernel, or this process, cannot do it */
+  async roots(): Promise<ComposedRoots> {
+    return (await this.#open(new ObjectImages())).roots;
+  }
+
+  /**
+   * Goes on serving what an earlier daemon has mounted.
+   * @param images of which there are composed roots
+   * @returns undefined if those roots are lost: F's connection ended with its last holder
+   */
+  async takeOver(images: readonly LiveImage[]): Promise<ComposedRoots | undefined> {
+    const known = new ObjectImages();
+    for (const image of images) await known.add(image.manifest, image.files());
+    const { objects, roots } = await this.#open(known);
+    if (objects.resend === 'not-needed') return undefined;
+    if (objects.resend === 'not-supported') {
+      this.#options.log.warn('this kernel cannot repeat what the last daemon left unanswered');
+    }
+    return roots;
+  }
+
+  /** The roots have been found: images without any are forgotten. */
+  async tookOver(images: readonly LiveImage[]): Promise<void> {
+    const { objects } = await this.#open(new ObjectImages());
+    for (const { manifest } of images) await objects.removeFiles(manifest);
+  }
+
+  /** As composed mounts want it. */
+  composed(image: LiveImage): ComposedImage {
+    return {
+      manifest: image.manifest,
+      metadata: this.#options.images.path(image.manifest, 'metadata'),
+      files: () => image.files(),
+    };
+  }
+
+  /** Lets go of images that have no roots. */
+  async closeIdle(): Promise<void> {
+    const opened = await this.#opening?.catch(() => undefined);
+    await opened?.images.closeIdle();
+  }
+
+  /** Roots go on, and F with them for whoever takes over; without roots F ends. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const opened = await this.#opening?.catch(() => undefined);
+    if (!opened) return;
+    await opened.images[Symbol.asyncDispose]();
+    if (opened.images.used.length > 0) {
+      await opened.objects.close();
+      return;
+    }
+    await opened.objects.unmount();
+    this.#options.device?.needed(false);
+  }
+
+  #open(known: ObjectImages): Promise<Opened> {
+    this.#opening ??= this.#start(known).catch((error: unknown) => {
+      this.#reason = describeError(error);
+      this.#options.log.warn({ reason: this.#reason }, 'no composed mounts, portable ones instead');
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  async #start(known: ObjectImages): Promise<Opened> {
+    const { root, runFolder, cache, device, log } = this.#options;
+    if (!device) {
+      throw new ThinError('unavailable', 'Cannot compose mounts: /dev/fuse cannot be had by root');
+    }
+    const probe = await probeComposed(join(root, 'probe'));
+    if (!probe.available) throw new ThinError('unavailable', probe.reason);
+    const objects = await this.#serveObjects(device, known);
+    const images = new ComposedImages(runFolder, cache, objects);
+    const server = `erofs ${probe.metadataForm}`;
+    log.info({ metadata: probe.metadataForm, takeover: objects.resend }, 'composed mounts');
+    return { objects, images, roots: new ComposedRoots(images, cache.tierDirectories, server) };
+  }
+
+  async #serveObjects(device: HeldDevice, images: ObjectImages): Promise<ObjectServer> {
+    const { runFolder, cache, live, log, onBroken } = this.#options;
+    const mountPoint = join(runFolder, 'objects');
+    try {
+      await mkdir(mountPoint, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw fromSystemError(`Cannot make mount point ${mountPoint}`, error);
+    }
+    device.needed(true);
+    const objects = await ObjectServer.open({
+      device: device.descriptor,
+      mountPoint,
+      tiers: cache.tierDirectories,
+      images,
+      readFile: async (image, { content, size }, offset, length, signal) => {
+        return (await live.get(image)).readFile(content, size, offset, length, signal);
+      },
+      partialView: (_, { content }) => this.#views.get(content),
+      onFirstUse: (contents) => cache.touch(contents),
+      // The cache tells of it, once for each file.
+      onReadError: (error, content) => {
+        log.debug({ content, reason: describeError(error) }, 'a program saw a read fail');
+      },
+    });
+    this.#views.tellEnds((view) => objects.endPartial(view));
+    void objects.ended.then((error) => error && onBroken(error));
+    return objects;
+  }
+}

@@ -1,0 +1,98 @@
+import type { Logger } from 'pino';
+import { type Digest, parseDigest } from '../digest.js';
+import { describeError, isThinError } from '../errors.js';
+import type { ComposedRoots } from './composed-roots.js';
+import type { Composer } from './composer.js';
+import type { LiveImage } from './live-image.js';
+import type { LiveImages } from './live-images.js';
+import type { PortableRoots } from './portable-roots.js';
+import type { MountChoice, Root, RootRecord, RootRequest } from './root.js';
+
+/** A root that an earlier daemon wrote down. */
+export interface KeptRoot {
+  readonly manifest: string;
+  readonly root: RootRecord;
+}
+
+/** Makes images into root file systems, in the form that was asked for or the best there is. */
+export class Roots {
+  readonly #composer: Composer;
+  readonly #portable: PortableRoots;
+  readonly #live: LiveImages;
+  readonly #log: Logger;
+
+  constructor(parts: {
+    composer: Composer;
+    portable: PortableRoots;
+    live: LiveImages;
+    log: Logger;
+  }) {
+    this.#composer = parts.composer;
+    this.#portable = parts.portable;
+    this.#live = parts.live;
+    this.#log = parts.log;
+  }
+
+  /** @throws ThinError `unavailable` if it cannot be had in the form that was asked for */
+  async mount(image: LiveImage, request: RootRequest, choice: MountChoice): Promise<Root> {
+    if (choice === 'portable') return this.#portable.mount(image, request);
+    if (choice === 'auto' && this.#composer.unavailable !== undefined) {
+      return this.#portable.mount(image, request);
+    }
+    try {
+      const composed = await this.#composer.roots();
+      return await composed.mount(this.#composer.composed(image), request);
+    } catch (error) {
+      if (choice === 'composed' || !isThinError(error, 'unavailable', 'denied')) throw error;
+      const reason = describeError(error);
+      this.#log.info({ target: request.target, reason }, 'portable mount');
+      return this.#portable.mount(image, request);
+    }
+  }
+
+  /**
+   * Finds the roots again that outlived an earlier daemon.
+   * @returns in the same order; undefined for those that are gone or lost
+   */
+  async adopt(kept: readonly KeptRoot[]): Promise<(Root | undefined)[]> {
+    const images = await this.#imagesOf(kept.filter(({ root }) => root.form === 'composed'));
+    if (images.size === 0) return kept.map(() => undefined);
+    const composed = await this.#takeOver([...images.values()]);
+    if (!composed) return kept.map(() => undefined);
+    const roots: (Root | undefined)[] = [];
+    for (const { manifest, root } of kept) {
+      const image = root.form === 'composed' ? images.get(manifest) : undefined;
+      roots.push(image && (await composed.adopt(this.#composer.composed(image), root)));
+    }
+    await this.#composer.tookOver([...images.values()]);
+    return roots;
+  }
+
+  async #takeOver(images: readonly LiveImage[]): Promise<ComposedRoots | undefined> {
+    try {
+      return await this.#composer.takeOver(images);
+    } catch (error) {
+      this.#log.error({ reason: describeError(error) }, 'mounts of the last daemon are lost');
+      return undefined;
+    }
+  }
+
+  async #imagesOf(kept: readonly KeptRoot[]): Promise<Map<string, LiveImage>> {
+    const images = new Map<string, LiveImage>();
+    for (const { manifest } of kept) {
+      if (images.has(manifest)) continue;
+      try {
+        images.set(manifest, await this.#live.get(parseDigest(manifest)));
+      } catch (error) {
+        this.#log.error({ manifest, reason: describeError(error) }, 'a mounted image is damaged');
+      }
+    }
+    return images;
+  }
+
+  /** All files of the image are here, or some went wrong: the kernel looks for them again. */
+  async refresh(manifest: Digest): Promise<void> {
+    if (this.#composer.unavailable !== undefined) return;
+    await (await this.#composer.roots()).refresh(manifest);
+  }
+}
