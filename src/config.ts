@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ThinError } from './errors.js';
+import { parseTier, type TierConfig } from './tier-option.js';
 import { parseDuration, parseSize } from './units.js';
 
 /**
@@ -21,6 +22,8 @@ export interface NodeConfig {
   readonly cacheSize: number;
   /** Bytes that stay free on the cache's file system. */
   readonly freeSpaceFloor: number;
+  /** Tiers on other disks, the fastest first. */
+  readonly tiers: readonly TierConfig[];
   /** Milliseconds for which a read waits for a store that cannot be reached; then it fails. */
   readonly readDeadlineMs: number;
   /** Where metrics are served beside the control socket. */
@@ -40,6 +43,7 @@ export interface NodeOptions {
   readonly root?: string | undefined;
   readonly cacheSize?: string | undefined;
   readonly freeSpace?: string | undefined;
+  readonly tier?: readonly string[] | undefined;
   readonly readDeadline?: string | undefined;
   readonly metrics?: string | undefined;
   readonly logLevel?: string | undefined;
@@ -63,6 +67,7 @@ export function nodeConfig(
     freeSpaceFloor: parseSize(
       options.freeSpace ?? environment.THINFS_FREE_SPACE ?? defaultFreeSpace,
     ),
+    tiers: (options.tier ?? environment.THINFS_TIERS?.split(';') ?? []).map(parseTier),
     readDeadlineMs: parseDuration(
       options.readDeadline ?? environment.THINFS_READ_DEADLINE ?? defaultReadDeadline,
     ),

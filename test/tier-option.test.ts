@@ -1,0 +1,23 @@
+import t from 'tap';
+import { parseTier } from '../src/tier-option.js';
+
+t.test('a tier: name, folder, and how much of it', async (t) => {
+  t.same(parseTier('fast=/mnt/a,size=2g,free=1m'), {
+    name: 'fast',
+    directory: '/mnt/a',
+    quotaBytes: 2 ** 31,
+    freeSpaceFloorBytes: 2 ** 20,
+  });
+  t.same(parseTier('ram=/run/x=y'), {
+    name: 'ram',
+    directory: '/run/x=y',
+    quotaBytes: 20 * 2 ** 30,
+    freeSpaceFloorBytes: 64 * 2 ** 20,
+  });
+});
+
+t.test('anything else is refused', async (t) => {
+  for (const text of ['', 'fast', '=/a', 'fast=', 'fast=here', 'f=/a,size=x', 'f=/a,speed=9']) {
+    t.throws(() => parseTier(text), { name: 'ThinError', code: 'invalid' }, text);
+  }
+});
