@@ -56,8 +56,9 @@ export async function mountComposed(options: ComposedMount): Promise<void> {
   } catch (error) {
     if (!isThinError(error, 'invalid', 'unavailable')) throw error;
     // Kernels before 6.8 know data layers only in the text of mount(2), before 6.13 no descriptors.
-    await mountByText(options, layers).catch(() => {
-      throw new ThinError('unavailable', describeError(error), { cause: error });
+    await mountByText(options, layers).catch((cause: unknown) => {
+      const reason = `${describeError(error)} (dmesg may say more)`;
+      throw new ThinError('unavailable', reason, { cause });
     });
   }
 }

@@ -1,13 +1,7 @@
 import { closeSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { attachLoop } from '../../native-bindings/loop-device.js';
-import {
-  mountAttributes,
-  mountWithSettings,
-  settingBytesMax,
-} from '../../native-bindings/mount-api.js';
+import { mount, mountFlags } from '../../native-bindings/mount-calls.js';
 import { byteStringToBuffer } from '../byte-string.js';
-import { fromSystemError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
 import { blockSize } from '../metadata/erofs-layout.js';
@@ -27,7 +21,8 @@ export const metadataType = 'erofs';
  * Mounts an image's metadata, once for all of its containers: the file itself where the kernel and
  * the file's own file system can (not tmpfs, not overlayfs), else over a loop device. What an earlier
  * process has mounted at `mountPoint`, a folder for this image alone, is taken as it is.
- * @throws ThinError with the kernel's words, `denied` without root, `not-found`
+ * @throws ThinError `denied` without root, `not-found`; `unavailable`, `invalid` if the kernel has no
+ *   EROFS, or does not take the image
  */
 export async function mountMetadata(options: {
   /** `metadata.erofs`, whose bytes were verified. */
@@ -38,7 +33,7 @@ export async function mountMetadata(options: {
   const known = await findMetadata(mountPoint);
   if (known) return known;
   try {
-    await mountFile(image, mountPoint);
+    await mountErofs(image, mountPoint);
     return { mountPoint, form: 'file' };
   } catch {
     await mountLoop(image, mountPoint); // whatever was wrong with the other, this says it too
@@ -58,18 +53,6 @@ async function findMetadata(mountPoint: string): Promise<MetadataMount | undefin
   return { mountPoint, form: source.startsWith('/dev/loop') ? 'loop' : 'file' };
 }
 
-async function mountFile(image: string, mountPoint: string): Promise<void> {
-  if (Buffer.byteLength(image) <= settingBytesMax) return mountErofs(image, mountPoint);
-  const handle = await open(image).catch((error: unknown) => {
-    throw fromSystemError(`Cannot mount ${image}`, error);
-  });
-  try {
-    await mountErofs(`/proc/self/fd/${handle.fd}`, mountPoint);
-  } finally {
-    await handle.close();
-  }
-}
-
 async function mountLoop(image: string, mountPoint: string): Promise<void> {
   // The page cache of the file is asked ahead of what is needed; past it, each block is waited for.
   const device = await attachLoop(image, { blockSize, directIo: false });
@@ -82,14 +65,7 @@ async function mountLoop(image: string, mountPoint: string): Promise<void> {
 
 /** Nobody looks in there but the overlays above, which have their own rules for devices and setuid. */
 async function mountErofs(source: string, mountPoint: string): Promise<void> {
-  const { readOnly, noSuid, noDevices } = mountAttributes;
-  await mountWithSettings({
-    type: metadataType,
-    settings: [
-      ['source', source],
-      ['ro', true],
-    ],
-    target: mountPoint,
-    attributes: readOnly | noSuid | noDevices,
-  });
+  const { readOnly, noSuid, noDevices } = mountFlags;
+  const flags = readOnly | noSuid | noDevices;
+  await mount({ source, target: mountPoint, type: metadataType, flags });
 }
