@@ -43,7 +43,7 @@ export interface Answer {
 }
 
 /** Plays a registry; `nth` counts requests of the same method and path from 0. */
-export type Script = (request: Received, nth: number) => Answer;
+export type Script = (request: Received, nth: number) => Answer | Promise<Answer>;
 
 export interface HostileServer {
   /** `127.0.0.1:<port>` */
@@ -112,7 +112,7 @@ async function play(
   const certified = request.socket instanceof TLSSocket && request.socket.authorized;
   const entry: Received = { method, path, headers, body: Buffer.concat(parts), certified };
   received.push(entry);
-  answer(entry, response, script(entry, nth), timers);
+  answer(entry, response, await script(entry, nth), timers);
 }
 
 function answer(
