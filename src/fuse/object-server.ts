@@ -67,6 +67,8 @@ export type Takeover =
 const takeoverMs = 10_000;
 /** Milliseconds in which a report of a thread arrives. */
 const reportMs = 1_000;
+/** Milliseconds in which threads start, and end if there is nothing to serve. */
+const silentMs = 5_000;
 /** Milliseconds that reads get to be answered where no successor would be asked for them. */
 const drainMs = 10_000;
 /** Milliseconds in which the threads notice that the mount is gone, if it is. */
@@ -230,7 +232,9 @@ async function takeOver(
   const settled = Promise.race([answered, threads.ended]);
   if (!(await settlesWithin(settled, takeoverMs))) giveUp.abort();
   const attached = (await answered) && (await settlesWithin(threads.connected, reportMs));
-  if (await settlesWithin(threads.ended, 0)) throw (await threads.ended) ?? ended(mountPoint);
+  if (await settlesWithin(threads.ended, attached ? 0 : silentMs)) {
+    throw (await threads.ended) ?? ended(mountPoint);
+  }
   const device = attached ? (await findMount(mountPoint))?.device : undefined;
   if (device !== undefined) raiseReadAhead(device);
   return new ObjectServer({ ...serving, device: device ?? '', takeover, attached });

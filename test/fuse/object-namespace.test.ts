@@ -133,7 +133,8 @@ t.test('an image is listed, the root is not', async (t) => {
   const directories = names(top);
   t.equal(directories.length, 258);
   const all = directories.slice(2).flatMap((name) => names(lookup(top, name).node).slice(2));
-  t.strictSame(all, refs.map(({ content }) => hexOf(content)).sort());
+  t.strictSame(new Set(all), new Set(refs.map(({ content }) => hexOf(content))));
+  t.equal(all.length, refs.length);
 });
 
 t.test('a read that is forwarded says of which image and node', async (t) => {
