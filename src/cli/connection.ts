@@ -1,14 +1,16 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   defaultCacheSize,
   defaultFreeSpace,
   defaultReadDeadline,
+  logLevels,
   type NodeConfig,
   nodeConfig,
 } from '../config.js';
 import type { ImageRequest } from '../daemon/control-api.js';
 import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
+import type { ServerSettings } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
 import { ThinError } from '../errors.js';
 import type { Progress } from './progress.js';
@@ -21,25 +23,72 @@ export interface NodeFlags {
   readDeadline?: string;
 }
 
+const nodeOptions = [
+  new Option('--root <folder>', "folder of the node's state (default: /var/lib/thinfs)"),
+  new Option('--cache-size <size>', `most bytes of cached files (default: ${defaultCacheSize})`),
+  new Option('--free-space <size>', `bytes left free on the disk (default: ${defaultFreeSpace})`),
+  new Option(
+    '--read-deadline <duration>',
+    `longest that a read waits for a store that is away (default: ${defaultReadDeadline})`,
+  ),
+];
+
+/** What only commands for the daemon itself take. */
+const daemonOptions = [
+  new Option(
+    '--metrics <[host:]port>',
+    'serve GET /metrics there too (default: control socket only)',
+  ),
+  new Option('--log-level <level>', `${logLevels.join(', ')} (default: info)`),
+];
+
 export function addNodeFlags(command: Command): Command {
-  return command
-    .option('--root <folder>', "folder of the node's state (default: /var/lib/thinfs)")
-    .option('--cache-size <size>', `most bytes of cached files (default: ${defaultCacheSize})`)
-    .option('--free-space <size>', `bytes left free on the disk (default: ${defaultFreeSpace})`)
-    .option(
-      '--read-deadline <duration>',
-      `longest that a read waits for a store that is away (default: ${defaultReadDeadline})`,
-    );
+  for (const option of nodeOptions) command.addOption(option);
+  return command;
+}
+
+/** All that a daemon can be started with. */
+export function addDaemonFlags(command: Command): Command {
+  addNodeFlags(command);
+  for (const option of daemonOptions) command.addOption(option);
+  return command;
 }
 
 export function configOf(flags: NodeFlags): NodeConfig {
   return nodeConfig(flags, process.env, process.getuid?.() ?? 0);
 }
 
+/** How this same program is run as a server, with those of the flags that were given. */
+export function serverSettings(flags: NodeFlags): ServerSettings {
+  const given = new Map<string, unknown>(Object.entries({ ...flags, root: configOf(flags).root }));
+  const written: Record<string, string[]> = {};
+  for (const option of [...nodeOptions, ...daemonOptions]) {
+    const value = given.get(option.attributeName());
+    if (value === undefined) continue;
+    const values = Array.isArray(value) ? value : [value];
+    written[option.name()] = values.flatMap((one) => [`--${option.name()}`, `${one}`]);
+  }
+  return {
+    node: process.execPath,
+    nodeArguments: process.execArgv,
+    program: process.argv[1] ?? '',
+    flags: written,
+    env: thinVariables(),
+  };
+}
+
+function thinVariables(): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const [name, value] of Object.entries(process.env)) {
+    if (name.startsWith('THINFS_') && value !== undefined) variables[name] = value;
+  }
+  return variables;
+}
+
 /** A client of the daemon of this root, which is started if none runs. */
 export async function connectDaemon(flags: NodeFlags, signal: AbortSignal): Promise<ControlClient> {
   const config = configOf(flags);
-  await ensureDaemon(config, process.argv[1] ?? '', signal);
+  await ensureDaemon(config, serverSettings(flags), signal);
   return new ControlClient(config.socket);
 }
 

@@ -1,88 +1,127 @@
-import { closeSync, writeSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { logLevels } from '../config.js';
-import { ControlClient } from '../daemon/control-client.js';
-import { isListening, type StartReport } from '../daemon/start-daemon.js';
-import { describeError, isThinError, ThinError } from '../errors.js';
-import { addNodeFlags, configOf, connectDaemon, type NodeFlags } from './connection.js';
-import { packageVersion, type Run } from './program.js';
+import { askHolder, isListening } from '../daemon/holder-client.js';
+import type { HolderStatus } from '../daemon/holder-protocol.js';
+import { isThinError } from '../errors.js';
+import { formatDuration } from '../units.js';
+import {
+  addDaemonFlags,
+  addNodeFlags,
+  configOf,
+  connectDaemon,
+  type NodeFlags,
+  serverSettings,
+} from './connection.js';
+import { cleanUp } from './daemon-cleanup.js';
+import { holderEnd } from './holder-end.js';
+import { runHolderProgram } from './holder-program.js';
+import type { Run } from './program.js';
 
-function addDaemonFlags(command: Command): Command {
-  return addNodeFlags(command)
-    .option(
-      '--metrics <[host:]port>',
-      'serve GET /metrics there too (default: control socket only)',
-    )
-    .option('--log-level <level>', `${logLevels.join(', ')} (default: info)`);
-}
+const examples = `
+Examples:
+  thin daemon restart                    # after an upgrade: the programs of this thin take over
+  thin daemon restart --cache-size 50G   # flags stay until they are given again
+  thin daemon status --json
+  thin daemon cleanup --force --purge    # ends containers and mounts, and deletes the state
+
+A small process, the holder, keeps the server running and holds what mounts live by: a container
+goes on reading while the server is away, and does not notice when it comes back.`;
 
 export function addDaemonCommands(program: Command, run: Run): void {
   const daemon = program
     .command('daemon')
-    .description('The process that owns the cache and answers mounts; commands start it on demand');
+    .description(
+      'The processes that own the cache and answer mounts; commands start them on demand',
+    )
+    .addHelpText('after', examples);
   addDaemonFlags(daemon.command('run'))
     .description('Run the daemon in the foreground; logs go to standard error as JSON lines')
-    .action(async (flags: NodeFlags) => runDaemon(flags, run));
+    .option('--wait', 'where another daemon has the root, wait for its end (for service managers)')
+    .action(() => runHolderProgram(process.argv));
+  addDaemonFlags(daemon.command('serve', { hidden: true })).action(async (flags: NodeFlags) => {
+    const { serveNode } = await import('./serve.js');
+    await serveNode(flags, run);
+  });
   addDaemonFlags(daemon.command('start'))
     .description('Start the daemon in the background, if it does not run')
     .action(async (flags: NodeFlags) => {
       await connectDaemon(flags, run.signal);
     });
   addNodeFlags(daemon.command('stop'))
-    .description('Stop the daemon')
-    .option('-f, --force', 'unmount what is mounted first', false)
-    .action(async (flags: NodeFlags & { force: boolean }) => {
-      const { socket } = configOf(flags);
-      if (!(await isListening(socket))) return;
-      const client = new ControlClient(socket);
-      const { pid } = await client.call('status', {}, { signal: run.signal });
-      await client.call('stop', { force: flags.force }, { signal: run.signal });
-      await processEnd(pid, run.signal);
+    .description('Stop the daemon; mounts that can go on without it do')
+    .option('-f, --force', 'end the mounts that cannot', false)
+    .action((flags: NodeFlags & { force: boolean }) => stopDaemon(flags, run.signal));
+  addDaemonFlags(daemon.command('restart'))
+    .description('Start it anew with this program and the flags given, as an upgrade does')
+    .option('-f, --force', 'end the mounts that cannot go on meanwhile', false)
+    .action((flags: NodeFlags & { force: boolean }) => restartDaemon(flags, run.signal));
+  addNodeFlags(daemon.command('status'))
+    .description('Whether it runs, and how it has been; starts nothing')
+    .option('--json', 'as JSON')
+    .action(async (flags: NodeFlags & { json?: boolean }) => {
+      const { signal } = run;
+      const status = await askHolder(configOf(flags).holderSocket, { op: 'status' }, signal);
+      const { settings, ...shown } = status;
+      const json = JSON.stringify({ ...shown, program: settings.program, flags: settings.flags });
+      process.stdout.write(flags.json ? `${json}\n` : describeHolder(status));
+    });
+  addNodeFlags(daemon.command('cleanup'))
+    .description('Unmount everything of this node and stop the daemon')
+    .option('-f, --force', 'also what is in use, and running containers', false)
+    .option('--purge', "delete the node's state too: cache, images, containers", false)
+    .action((flags: NodeFlags & { force: boolean; purge: boolean }) => {
+      return cleanUp(configOf(flags), serverSettings(flags), flags, run.signal);
     });
 }
 
-/** Milliseconds between two looks at a process that is not our child, and for it to end. */
-const endPollMs = 20;
-const endDeadlineMs = 60_000;
-
-/** When this returns, another daemon can take the root over. */
-async function processEnd(pid: number, signal: AbortSignal): Promise<void> {
-  for (let waited = 0; waited < endDeadlineMs; waited += endPollMs) {
-    try {
-      process.kill(pid, 0);
-    } catch {
-      return;
-    }
-    await delay(endPollMs, undefined, { signal });
-  }
-  throw new ThinError('busy', `Cannot stop the daemon: process ${pid} has not ended yet`);
-}
-
-/** Standard descriptor 3: where the command that started us waits for a {@link StartReport}. */
-const reportDescriptor = 3;
-
-async function runDaemon(flags: NodeFlags, run: Run): Promise<void> {
-  const { Daemon } = await import('../daemon/daemon.js');
-  try {
-    await using daemon = await Daemon.open(configOf(flags), packageVersion());
-    report({ ready: true });
-    await daemon.stopped(run.signal);
-  } catch (error) {
-    const code = isThinError(error) ? error.code : 'unavailable';
-    report({ ready: false, code, message: describeError(error) });
-    throw error instanceof ThinError ? error : new ThinError('unavailable', describeError(error));
+async function stopDaemon(
+  flags: NodeFlags & { force: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  const { holderSocket } = configOf(flags);
+  const stop = { op: 'stop', force: flags.force, unmount: false } as const;
+  const status = await askHolder(holderSocket, stop, signal).catch((error) => {
+    if (isThinError(error, 'not-found')) return undefined;
+    throw error;
+  });
+  if (status?.needed) {
+    process.stderr.write('mounts go on; what they need and is not here waits for the daemon\n');
+  } else if (status) {
+    await holderEnd(holderSocket, signal);
   }
 }
 
-/** Says it once; a daemon that was started by hand has nobody to tell. */
-function report(message: StartReport): void {
-  if (process.env.THINFS_START_REPORT !== '1') return;
-  delete process.env.THINFS_START_REPORT;
-  try {
-    writeSync(reportDescriptor, JSON.stringify(message));
-    closeSync(reportDescriptor);
-  } catch {
-    // The command that started us has given up waiting; we serve the next one.
+async function restartDaemon(
+  flags: NodeFlags & { force: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  const { holderSocket } = configOf(flags);
+  const settings = serverSettings(flags);
+  if (await isListening(holderSocket)) {
+    await askHolder(holderSocket, { op: 'restart', settings, force: flags.force }, signal);
+  } else {
+    await connectDaemon(flags, signal);
   }
+}
+
+const phases: Readonly<Record<HolderStatus['phase'], string>> = {
+  starting: 'is starting',
+  serving: 'serves',
+  stopped: 'is stopped',
+  waiting: 'has died and is started again',
+  degraded: 'keeps dying and is tried again now and then',
+};
+
+function describeHolder(status: HolderStatus): string {
+  const { phase, serverPid, retryAt, crashes, lastError, needed } = status;
+  const retry =
+    retryAt === undefined ? '' : `, in ${formatDuration(Math.max(0, retryAt - Date.now()))}`;
+  const pid = serverPid === undefined ? '' : ` (pid ${serverPid})`;
+  const since = formatDuration(Date.now() - status.startedAt);
+  return [
+    `the server${pid} ${phases[phase]}${retry}`,
+    `held by pid ${status.pid} since ${since}${needed ? ', as mounts need it' : ''}`,
+    `deaths of the server: ${crashes}${lastError === undefined ? '' : `; the last: ${lastError}`}`,
+    `flags: ${Object.values(status.settings.flags).flat().join(' ')}`,
+    '',
+  ].join('\n');
 }

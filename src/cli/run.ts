@@ -12,6 +12,7 @@ import {
   imageRequest,
   showEvents,
 } from './connection.js';
+import { ContainerTie } from './container-tie.js';
 import { exitCodeOfSignal } from './exit-code.js';
 import type { Run } from './program.js';
 import { openProgress } from './progress.js';
@@ -99,14 +100,13 @@ async function runInContainer(
   } finally {
     progress.close();
   }
+  const tie = new ContainerTie(client, held.result.id, held);
   let exitCode = exitCodeOfSignal('SIGKILL');
   try {
     exitCode = await runForeground((await runtime).runContainer, held.result, flags, run);
   } finally {
     run.interrupts.forwardTo(() => {});
-    const { signal } = new AbortController();
-    await client.call('container.end', { id: held.result.id, exitCode }, { signal });
-    held.close();
+    await tie.end(exitCode, () => connectDaemon(flags, new AbortController().signal));
   }
   return exitCode;
 }

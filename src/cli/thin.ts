@@ -1,32 +1,11 @@
 #!/usr/bin/env node
-import type { Command } from 'commander';
-import { addDaemonCommands } from './daemon.js';
-import { addImageTreeCommands } from './image-tree.js';
-import { addInspectCommand } from './inspect.js';
-import { addMountCommands } from './mount.js';
-import { type Run, rootCommand, runProgram } from './program.js';
-import { addRunCommand } from './run.js';
-import { addStatusCommands } from './status.js';
+/** `thin`: every command, or the daemon's holder, which loads none of what commands need. */
+import { isHolderCall, runHolderProgram } from './holder-program.js';
 
-const description =
-  'Start container images at once: mount their file systems and fetch files when they are touched.';
-
-const examples = `
-Examples:
-  thin run --rm localhost:5000/python:1 python3 -c 'print(1)'
-  thin mount --read-only localhost:5000/python:1 /mnt
-  thin ls -l localhost:5000/python:1 /usr/bin
-  thin status`;
-
-function buildThin(run: Run): Command {
-  const program = rootCommand('thin', description).addHelpText('after', examples);
-  addRunCommand(program, run);
-  addMountCommands(program, run);
-  addImageTreeCommands(program, run);
-  addInspectCommand(program, run);
-  addStatusCommands(program, run);
-  addDaemonCommands(program, run);
-  return program;
+if (isHolderCall(process.argv)) {
+  await runHolderProgram(process.argv);
+} else {
+  const { runProgram } = await import('./program.js');
+  const { buildThin } = await import('./commands.js');
+  await runProgram(buildThin, process.argv);
 }
-
-await runProgram(buildThin, process.argv);

@@ -33,6 +33,8 @@ type ContainerRecord = z.infer<typeof containerRecord>;
 interface Container {
   record: ContainerRecord;
   readonly remove: boolean;
+  /** Connections of the command that runs it: one, unless it has just been lost or replaced. */
+  commands: number;
   /** Absent once it has ended. */
   tree: TreeUse | undefined;
 }
@@ -71,7 +73,12 @@ export class Containers implements AsyncDisposable {
     const text = await readFile(join(path, 'container.json'), 'utf8').catch(() => 'null');
     const parsed = containerRecord.safeParse(JSON.parse(text));
     if (parsed.success && parsed.data.exitCode !== undefined) {
-      this.#containers.set(id, { record: parsed.data, remove: false, tree: undefined });
+      this.#containers.set(id, {
+        record: parsed.data,
+        remove: false,
+        commands: 0,
+        tree: undefined,
+      });
       return;
     }
     if (parsed.success) await deleteContainer(this.#key(parsed.data)).catch(() => {});
@@ -120,7 +127,7 @@ export class Containers implements AsyncDisposable {
       runtime,
       since: Date.now(),
     };
-    this.#containers.set(id, { record, remove: request.remove, tree });
+    this.#containers.set(id, { record, remove: request.remove, commands: 1, tree });
     try {
       const bundle = await this.#writeBundle(image, tree, id, request, signal);
       await this.#write(record);
@@ -175,15 +182,24 @@ export class Containers implements AsyncDisposable {
     await this.#write(container.record);
   }
 
+  /** Its command has a connection again. @throws ThinError `not-found` if it does not run */
+  attach(id: string): void {
+    const container = this.#find(id);
+    if (!container.tree) throw new ThinError('not-found', `Cannot attach to ${id}: it has ended`);
+    container.commands++;
+  }
+
   /** The command that ran it is gone: whoever is still in it is left to finish. */
   async lost(id: string): Promise<void> {
     const container = this.#containers.get(id);
-    if (!container?.tree) return;
+    if (!container) return;
+    container.commands--;
+    if (!container.tree) return;
     const key = this.#key(container.record);
     while ((await containerState(key).catch(() => undefined))?.status === 'running') {
       const stopped = { signal: this.#stopping.signal, ref: false };
       await delay(orphanPollMs, undefined, stopped).catch(() => {});
-      if (this.#stopping.signal.aborted) return;
+      if (this.#stopping.signal.aborted || container.commands > 0) return;
     }
     // Its exit code went to the command that is gone.
     if (this.#containers.get(id)?.tree) await this.end(id, unknownExitCode);

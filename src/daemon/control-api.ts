@@ -53,6 +53,7 @@ export const controlSchemas = {
   mount: mountRequest,
   unmount: z.object({ target: z.string().min(1), force: z.boolean() }),
   'container.create': containerRequest,
+  'container.attach': z.object({ id: z.string() }),
   'container.end': z.object({ id: z.string(), exitCode: z.number().int() }),
   'container.remove': z.object({ id: z.string() }),
   status: z.object({}),
@@ -60,7 +61,6 @@ export const controlSchemas = {
   why: z.object({ name: z.string().min(1) }),
   activity: z.object({}),
   gc: z.object({ all: z.boolean() }),
-  stop: z.object({ force: z.boolean() }),
 } as const;
 
 export type ControlMethod = keyof typeof controlSchemas;
@@ -145,13 +145,14 @@ export interface ControlResults {
   readonly mount: MountSummary;
   readonly unmount: MountSummary;
   readonly 'container.create': ContainerStart;
+  /** Held again, by the command that runs it: its first connection broke with the daemon. */
+  readonly 'container.attach': null;
   readonly 'container.end': null;
   readonly 'container.remove': null;
   readonly status: NodeStatus;
   readonly why: WhyReport;
   readonly activity: Activity;
   readonly gc: { readonly bytes: number; readonly files: number; readonly images: number };
-  readonly stop: null;
 }
 
 /** One line of an answer. */

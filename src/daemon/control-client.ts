@@ -8,6 +8,8 @@ export type ProgressEvent = Extract<ControlEvent, { event: 'note' | 'progress' }
 /** An answered request whose connection stays open: closing it ends what it holds. */
 export interface Held<T> {
   readonly result: T;
+  /** Resolves when the connection has closed, from whichever side. */
+  readonly lost: Promise<void>;
   close(): void;
 }
 
@@ -40,6 +42,9 @@ export class ControlClient {
     options: { signal: AbortSignal; onEvent?: (event: ProgressEvent) => void },
   ): Promise<Held<ControlResults[M]>> {
     const { request, response } = await this.#send('POST', `/v1/${method}`, options.signal, body);
+    const lost = new Promise<void>((resolve) => {
+      request.once('close', () => resolve());
+    });
     const lines = createInterface({ input: response });
     // A daemon that dies while it holds something for us: the next call tells.
     lines.on('error', () => {});
@@ -50,7 +55,7 @@ export class ControlClient {
         if (event.event === 'error') throw new ThinError(errorCode(event.code), event.message);
         if (event.event === 'result') {
           const result = event.result as ControlResults[M];
-          return { result, close: () => request.destroy() };
+          return { result, lost, close: () => request.destroy() };
         }
         options.onEvent?.(event);
       }

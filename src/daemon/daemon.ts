@@ -8,6 +8,7 @@ import { detachLeftovers } from '../mount/leftovers.js';
 import { Containers } from './containers.js';
 import type { CheckedRequest, ImageRequest, ImageSummary, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
+import type { StopOrder } from './holder-protocol.js';
 import { ImageFolder, type ImageRecord } from './image-folder.js';
 import { ImageOpener } from './image-opener.js';
 import type { LiveImage } from './live-image.js';
@@ -67,12 +68,12 @@ export class Daemon implements AsyncDisposable {
   /** @throws ThinError `busy` if another daemon has this root; `denied`, `no-space` */
   static async open(config: NodeConfig, version: string): Promise<Daemon> {
     const log = openLog(config.logLevel);
-    const { root, runFolder, cacheSize, freeSpaceFloor } = config;
+    const { root, runFolder, cacheSize, freeSpaceFloor, tiers } = config;
     const owned = new Ownership();
     try {
       const reads = { deadlineMs: config.readDeadlineMs, onFailure: failedReadLog(log) };
       const limits = { quotaBytes: cacheSize, freeSpaceFloorBytes: freeSpaceFloor };
-      const cache = owned.use(await FileCache.open({ root, log, reads, ...limits }));
+      const cache = owned.use(await FileCache.open({ root, tiers, log, reads, ...limits }));
       makeRunFolder(runFolder);
       for (const folder of [join(runFolder, 'trees'), root]) {
         const { detached } = await detachLeftovers(folder);
@@ -113,7 +114,19 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** Resolves when a command or `signal` says so. */
+  /** @throws ThinError `busy` if mounts would end that are to go on, unless `force` */
+  requestStop({ force, unmount }: StopOrder): void {
+    const mounted = (unmount ? 0 : this.#mounts.list().length) + this.#containers.running;
+    if (mounted > 0 && !force) {
+      throw new ThinError(
+        'busy',
+        `Cannot stop the daemon: ${mounted} mounts would end (thin unmount them, or --force)`,
+      );
+    }
+    this.#stop.abort();
+  }
+
+  /** Resolves when {@link requestStop} or `signal` says so. */
   async stopped(signal: AbortSignal): Promise<void> {
     if (signal.aborted || this.#stop.signal.aborted) return;
     await new Promise<void>((resolve) => {
@@ -135,6 +148,11 @@ export class Daemon implements AsyncDisposable {
       },
       unmount: ({ target, force }) => this.#mounts.unmount(target, force),
       'container.create': (request, context) => this.#createContainer(request, context),
+      'container.attach': async ({ id }, context) => {
+        this.#containers.attach(id);
+        context.hold(() => void this.#containers.lost(id));
+        return null;
+      },
       'container.end': async ({ id, exitCode }) => {
         await this.#containers.end(id, exitCode);
         return null;
@@ -147,7 +165,6 @@ export class Daemon implements AsyncDisposable {
       why: ({ name }) => this.#observability.view.why(name),
       activity: () => this.#observability.view.activity(),
       gc: ({ all }) => this.#collectGarbage(all),
-      stop: async ({ force }) => this.#requestStop(force),
     };
   }
 
@@ -175,19 +192,6 @@ export class Daemon implements AsyncDisposable {
 
   async #readFile(manifest: string, path: string, signal: AbortSignal) {
     return (await this.#live.get(parseDigest(manifest))).openPath(path, signal);
-  }
-
-  #requestStop(force: boolean): null {
-    const mounted = this.#mounts.list().length + this.#containers.running;
-    if (mounted > 0 && !force) {
-      throw new ThinError(
-        'busy',
-        `Cannot stop the daemon: ${mounted} mounts would end (thin unmount them, or --force)`,
-      );
-    }
-    // The answer leaves first.
-    setImmediate(() => this.#stop.abort());
-    return null;
   }
 
   #summary(record: ImageRecord): ImageSummary {

@@ -1,0 +1,67 @@
+import { readdir, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NodeConfig } from '../config.js';
+import { askHolder } from '../daemon/holder-client.js';
+import type { ServerSettings } from '../daemon/holder-protocol.js';
+import { ensureDaemon } from '../daemon/start-daemon.js';
+import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
+import { readMountTable } from '../fuse/mount-table.js';
+import { detachLeftovers } from '../mount/leftovers.js';
+import { holderEnd } from './holder-end.js';
+
+export interface CleanupOptions {
+  /** End also containers that run; do what can be done although no server starts. */
+  readonly force: boolean;
+  /** Delete the state, too. */
+  readonly purge: boolean;
+}
+
+/**
+ * Ends all that a node has mounted, and its daemon.
+ * @throws ThinError `busy` if containers run, unless `force`
+ */
+export async function cleanUp(
+  config: NodeConfig,
+  settings: ServerSettings,
+  { force, purge }: CleanupOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  // Only a server knows what is mounted where.
+  await ensureDaemon(config, settings, signal).catch((error) => {
+    if (!force) throw error;
+    process.stderr.write(`${describeError(error)}; what it has left is taken away\n`);
+  });
+  const stop = { op: 'stop', force, unmount: true } as const;
+  await askHolder(config.holderSocket, stop, signal).catch((error) => {
+    if (!isThinError(error, 'not-found')) throw error;
+  });
+  await holderEnd(config.holderSocket, signal);
+  for (const folder of [config.runFolder, config.root]) {
+    const { alive } = await detachLeftovers(folder);
+    if (alive.length > 0) throw stillMounted(alive.map(({ mountPoint }) => mountPoint));
+  }
+  await rm(config.runFolder, { recursive: true, force: true });
+  if (purge) await deleteState(config.root);
+}
+
+/** What thinfs makes in a root; nothing else there is ours to delete. */
+const stateNames =
+  /^(tiers|partial|pinned|suspect|images|containers|mounts|owner|daemon\.log|(lock|index)\.db.*)$/;
+
+async function deleteState(root: string): Promise<void> {
+  const mounted = (await readMountTable()).map(({ mountPoint }) => mountPoint);
+  const below = mounted.filter((path) => path.startsWith(`${root}/`));
+  if (below.length > 0) throw stillMounted(below);
+  try {
+    for (const name of await readdir(root)) {
+      if (stateNames.test(name)) await rm(join(root, name), { recursive: true, force: true });
+    }
+    await rmdir(root).catch(() => {}); // it has other files, or is a mount point
+  } catch (error) {
+    throw fromSystemError(`Cannot delete the state in ${root}`, error);
+  }
+}
+
+function stillMounted(paths: readonly string[]): ThinError {
+  return new ThinError('busy', `Cannot clean up: mounted are ${paths.join(', ')}`);
+}
