@@ -13,6 +13,12 @@ export interface Candidate {
   failedAt: number;
 }
 
+/**
+ * Attempts that are made at once when one fails that was made besides a stalled one: the next stall
+ * is noticed only after another second.
+ */
+const substitutesMax = 3;
+
 interface Entry {
   readonly candidate: Candidate;
   readonly fresh: boolean;
@@ -41,6 +47,8 @@ export class FrameRace {
   #win: (arrival: Arrival) => void = () => {};
   #lose: (error: unknown) => void = () => {};
   #inFlight = 0;
+  #stalls = 0;
+  #substitutes = 0;
   #options: FrameFetchOptions = {};
 
   /** @param candidates in the order in which they are asked */
@@ -93,8 +101,16 @@ export class FrameRace {
       this.#errors.push(error);
       if (faults.includes(error.code)) candidate.failedAt = this.#clock.now();
       if (isCorrupt(error) && !fresh) this.#queue.push({ candidate, fresh: true });
+      else if (this.#mayReplace(error)) this.#queue.push(entry);
       this.#next();
     }
+  }
+
+  /** Whether to try again what failed while all that is under way has stalled. */
+  #mayReplace({ code }: ThinError): boolean {
+    if (code !== 'unavailable' || this.#inFlight === 0 || this.#stalls === 0) return false;
+    this.#substitutes += 1;
+    return this.#queue.length === 0 && this.#substitutes <= substitutesMax;
   }
 
   /** Keeps `background` live: it may change while the fetch waits. */
@@ -111,6 +127,7 @@ export class FrameRace {
 
   #stalled({ candidate, fresh }: Entry, where: 'queued' | 'asked'): void {
     if (this.#over.signal.aborted || this.#inFlight >= attemptsInFlightMax) return;
+    this.#stalls += 1;
     if (where === 'asked') candidate.failedAt = this.#clock.now();
     // Who waits for its turn with the only source gets it no sooner by waiting twice.
     if (this.#queue.length === 0 && where === 'asked') this.#queue.push({ candidate, fresh });

@@ -1,14 +1,16 @@
-/** Milliseconds to the first byte, for a source of which nothing is known yet, and between looks. */
-const lookMs = 2000;
-/** Bounds of the wait for a first byte, in milliseconds, where round trips have been measured. */
+/** Milliseconds between looks. */
+const lookMs = 1000;
+/** To the first byte, for a source of which nothing is known yet. */
+const firstByteMs = 2000;
+/** Bounds of that wait where round trips have been measured. */
 const firstByteMinMs = 500;
 const firstByteMaxMs = 8000;
 /** A first byte is late after this many round trips. */
 const lateRoundTrips = 8;
 /** Bytes between two looks below which an answer counts as stalled: 128 a second. */
-const slowBytes = 256;
+const slowBytes = 128;
 /** Looks in a row that find it stalled before an answer that has begun is given up: 8 s. */
-const slowLooksMax = 4;
+const slowLooksMax = 8;
 
 export interface StallEvents {
   /** (Almost) nothing comes: it may be asked for again besides. May be called more than once. */
@@ -76,6 +78,6 @@ export class StallWatch implements Disposable {
 }
 
 function firstLookMs(roundTripMs: number | undefined): number {
-  if (roundTripMs === undefined) return lookMs;
+  if (roundTripMs === undefined) return firstByteMs;
   return Math.max(firstByteMinMs, Math.min(lateRoundTrips * roundTripMs, firstByteMaxMs));
 }

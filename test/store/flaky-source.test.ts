@@ -1,0 +1,149 @@
+import { setMaxListeners } from 'node:events';
+import t, { type Test } from 'tap';
+import type { Frame } from '../../src/chunk/frame.js';
+import { digestOf } from '../../src/digest.js';
+import { describeError } from '../../src/errors.js';
+import { fetchesInFlightMax } from '../../src/store/fetch-slots.js';
+import { frameSource } from '../../src/store/frame-source.js';
+import { openStore } from '../../src/store/open-store.js';
+import { type Answer, type Received, type Script, startHostile } from '../support/hostile-http.js';
+import { never } from './store-suite.js';
+
+t.setTimeout(60_000);
+
+const frameBytes = 4096;
+const frameCount = 300;
+const pack = pseudoRandom(frameBytes * frameCount, 7);
+const digest = digestOf(pack);
+
+/** Stored frames, side by side in one pack. */
+function frameAt(index: number): Frame {
+  return {
+    pack: digest,
+    offset: index * frameBytes,
+    length: frameBytes,
+    plainLength: frameBytes,
+    codec: 'stored',
+  };
+}
+
+const plainOf = (index: number) => pack.subarray(index * frameBytes, (index + 1) * frameBytes);
+
+function rightAnswer({ headers }: Received): Answer {
+  const [, first = '0', last = '0'] = /bytes=(\d+)-(\d+)/.exec(headers.range ?? '') ?? [];
+  const body = pack.subarray(Number(first), Number(last) + 1);
+  const range = `bytes ${first}-${last}/${pack.length}`;
+  return { status: 206, headers: { 'content-range': range }, body };
+}
+
+/** A source of the pack's frames whose only server plays `script`. */
+async function flakySource(t: Test, ...scripts: Script[]) {
+  const stores = [];
+  const servers = [];
+  for (const script of scripts) {
+    const server = await startHostile(t, script);
+    const opened = await openStore(`${server.origin}/`, {}, never);
+    t.teardown(() => opened[Symbol.asyncDispose]());
+    servers.push(server);
+    stores.push(opened.store);
+  }
+  const packSize = () => pack.length;
+  return { source: frameSource({ stores, packSize, deadlineMs: 60_000 }), servers };
+}
+
+t.test('a third of all requests fails: every frame comes, and right', async (t) => {
+  const random = lottery(11);
+  const inFlight = new Map<string, number>();
+  let most = 0;
+  const { source, servers } = await flakySource(t, (request) => {
+    const range = request.headers.range ?? '';
+    inFlight.set(range, (inFlight.get(range) ?? 0) + 1);
+    most = Math.max(most, ...inFlight.values());
+    setImmediate(() => inFlight.set(range, (inFlight.get(range) ?? 0) - 1));
+    const lot = random();
+    const right = rightAnswer(request);
+    if (lot < 0.1) return { status: 500 };
+    if (lot < 0.15) return { status: 503, headers: { 'retry-after': '0' } };
+    if (lot < 0.2) return { ...right, misdeed: { kind: 'reset', after: 100 } };
+    if (lot < 0.25) return { ...right, misdeed: { kind: 'reset', after: 0 } };
+    if (lot < 0.28) return { ...right, misdeed: { kind: 'stall', after: 1000 } };
+    if (lot < 0.3) return { status: 200, misdeed: { kind: 'silent' } };
+    return right;
+  });
+  const indexes = Array.from({ length: frameCount }, (_, index) => index);
+  const frames = await Promise.all(
+    indexes.map((index) => source.fetchFrame(frameAt(index), never)),
+  );
+  t.ok(indexes.every((index) => frames[index]?.equals(plainOf(index))));
+  t.ok(most <= 3, `${most} attempts for one frame at a time`);
+  const [counts] = source.counts();
+  t.ok(counts && counts.failures > frameCount / 10, `${counts?.failures} failures`);
+  const requests = servers[0]?.received.length ?? 0;
+  t.ok(requests < 2 * frameCount, `${requests} requests for ${frameCount} frames`);
+});
+
+t.test('what a server asks for is kept', async (t) => {
+  const asked: number[] = [];
+  const { source } = await flakySource(t, (request, nth) => {
+    asked.push(performance.now());
+    return nth === 0 ? { status: 429, headers: { 'retry-after': '1' } } : rightAnswer(request);
+  });
+  const fetch = source.fetchFrame(frameAt(0), never);
+  await Promise.all([fetch, source.fetchFrame(frameAt(1), never)]);
+  const [first = 0, , third = 0] = asked;
+  t.ok(third - first >= 990, `asked again after ${third - first} ms`);
+});
+
+t.test('a server that drips is left for one that does not, and it asked anew', async (t) => {
+  const drip: Script = (request) => ({
+    ...rightAnswer(request),
+    misdeed: { kind: 'drip', ms: 300 },
+  });
+  const both = await flakySource(t, drip, rightAnswer);
+  t.ok((await both.source.fetchFrame(frameAt(0), never)).equals(plainOf(0)));
+  const dripsOnce: Script = (request, nth) =>
+    nth === 0 ? drip(request, nth) : rightAnswer(request);
+  const only = await flakySource(t, dripsOnce);
+  t.ok((await only.source.fetchFrame(frameAt(1), never)).equals(plainOf(1)));
+  t.equal(only.servers[0]?.received.length, 2);
+});
+
+t.test('a server that drips for ever has few connections, and is given up each time', async (t) => {
+  const { source, servers } = await flakySource(t, (request) => ({
+    ...rightAnswer(request),
+    misdeed: { kind: 'drip', ms: 1000 },
+  }));
+  const abort = new AbortController();
+  setMaxListeners(0, abort.signal);
+  const fetches = Array.from({ length: 100 }, (_, index) =>
+    source.fetchFrame(frameAt(index), abort.signal).catch(() => 'given up'),
+  );
+  await new Promise<void>((resolve) => {
+    const poll = setInterval(() => {
+      if ((source.counts()[0]?.failures ?? 0) === 0) return;
+      clearInterval(poll);
+      resolve();
+    }, 100);
+  });
+  t.match(describeError(source.trouble()), /next to nothing comes/);
+  const [report] = source.sources();
+  t.ok(report && report.inFlight <= fetchesInFlightMax);
+  const alive = servers[0]?.received.length ?? 0;
+  t.ok(alive <= 2 * fetchesInFlightMax, `${alive} requests`);
+  abort.abort();
+  t.ok((await Promise.all(fetches)).every((outcome) => outcome === 'given up'));
+});
+
+/** Numbers from 0 to 1, the same for the same seed. */
+function lottery(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+function pseudoRandom(length: number, seed: number): Buffer {
+  const random = lottery(seed);
+  return Buffer.from(Array.from({ length }, () => Math.floor(256 * random())));
+}
