@@ -1,27 +1,13 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  closeSync,
-  fstatSync,
-  mkdtempSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, fstatSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { mount, mountFlags, unmount, unmountFlags } from '../../native-bindings/mount-calls.js';
 import { receiveFd, socketPair } from '../../native-bindings/socket.js';
 import { getXattr, listXattrs, setXattr } from '../../native-bindings/xattr.js';
 import { byteString, byteStringFromText } from '../../src/byte-string.js';
-
-function temporaryFolder(t: Test): string {
-  const folder = mkdtempSync(join(tmpdir(), 'thinfs-test-calls-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
+import { temporaryFolder } from './temporary-folder.js';
 
 t.test('xattrs by byte path, of the link and not of its target', async (t) => {
   const folder = temporaryFolder(t);
