@@ -7,8 +7,10 @@ import { threadState } from './object-worker-messages.js';
 const stepTimeoutMs = 5_000;
 /** Requests that are made to wake a thread, before this process kills itself. */
 const wakingsMax = 8;
-/** Milliseconds in which a thread that was woken comes to its end. */
-const endMs = 100;
+/** Milliseconds for each of them: the last thread may have ended by itself, and nobody answers. */
+const wakingMs = 500;
+/** Milliseconds in which a thread that is not asleep, or was woken, comes to its end. */
+const endMs = 20;
 
 const releases = new Set<() => void>();
 
@@ -68,12 +70,13 @@ export function releaseThreads({ mountPoint, stop, states }: GuardedThreads): vo
   for (let waking = 0; waking < wakingsMax; waking++) {
     const state = running();
     if (!state) return;
-    run('stat', ['-f', mountPoint]);
-    Atomics.wait(state, threadState.ended, 0, endMs);
+    if (Atomics.wait(state, threadState.ended, 0, endMs) === 'timed-out') {
+      run('stat', ['-f', mountPoint], wakingMs);
+    }
   }
   if (running()) process.kill(process.pid, 'SIGKILL');
 }
 
-function run(program: string, args: readonly string[]): boolean {
-  return spawnSync(program, args, { stdio: 'ignore', timeout: stepTimeoutMs }).status === 0;
+function run(program: string, args: readonly string[], timeout = stepTimeoutMs): boolean {
+  return spawnSync(program, args, { stdio: 'ignore', timeout }).status === 0;
 }
