@@ -21,6 +21,7 @@ export function addStoreFlags(command: Command): Command {
       "store of the thin image: dir:<path>, s3://bucket/prefix or registry/repository (default: the image's own repository)",
     )
     .option('--plain-http', 'speak HTTP to the registry (automatic for localhost)')
+    .option('--no-plain-http', 'speak HTTPS to a registry on localhost (automatic with --ca-file)')
     .option('--ca-file <file>', "PEM certificates to trust beside the system's")
     .option('--username <name>', 'registry user (default: ~/.docker/config.json)')
     .option('--password-stdin', 'read the registry password from standard input')

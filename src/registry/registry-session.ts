@@ -23,7 +23,7 @@ export interface SessionOptions {
   readonly credentials?: CredentialChoice | undefined;
   /** Folder of docker's `config.json`. Default: `$DOCKER_CONFIG`, else `~/.docker`. */
   readonly dockerConfig?: string | undefined;
-  /** Default: true for localhost, 127.0.0.0/8 and ::1, else false. */
+  /** Default: true for localhost, 127.0.0.0/8 and ::1 without `ca`, else false. */
   readonly plainHttp?: boolean | undefined;
   /** Path of a PEM file with authorities to trust besides the usual ones. */
   readonly ca?: string | undefined;
@@ -64,7 +64,9 @@ export class RegistrySession implements AsyncDisposable {
    */
   static async open(options: SessionOptions): Promise<RegistrySession> {
     const { registry, ca, certificates = dockerCertificates } = options;
-    const endpoint = endpointOf(registry, options.plainHttp);
+    // Who names an authority wants TLS, on this machine too.
+    const plainHttp = options.plainHttp ?? (ca === undefined ? undefined : false);
+    const endpoint = endpointOf(registry, plainHttp);
     const patience = { ...defaultPatience, ...options.patience };
     const usesTls = endpoint.base.protocol === 'https:';
     const tls = usesTls ? await loadTlsContexts(registry, { ca, folder: certificates }) : undefined;

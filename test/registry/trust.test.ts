@@ -43,6 +43,8 @@ t.test('a registry on HTTPS', async (t) => {
   t.test('is trusted by an authority that was named', async (t) => {
     const client = await open(t, host, { ...tls, ca });
     t.equal(await client.hasBlob(digest, signal), false);
+    const local = await open(t, host, { ca });
+    t.equal(await local.hasBlob(digest, signal), false, 'who names one wants TLS');
   });
 
   t.test("is trusted by docker's folder of authorities", async (t) => {
