@@ -1,8 +1,10 @@
 import { closeSync, writeSync } from 'node:fs';
+import type { HeldDevice } from '../daemon/composer.js';
 import { HolderLink } from '../daemon/holder-link.js';
 import { reportVariable, type StartReport } from '../daemon/holder-protocol.js';
 import { describeError, isThinError, ThinError } from '../errors.js';
 import { configOf, type NodeFlags } from './connection.js';
+import { exitCodes } from './exit-code.js';
 import { packageVersion, type Run } from './program.js';
 
 /** Standard descriptor 3: where the command that started us waits for a {@link StartReport}. */
@@ -12,13 +14,15 @@ const reportDescriptor = 3;
 export async function serveNode(flags: NodeFlags, run: Run): Promise<void> {
   const report = startReporter();
   const link = HolderLink.open(process.argv.slice(4));
+  let end: { readonly restart: boolean; readonly renew: boolean };
   try {
     const { Daemon } = await import('../daemon/daemon.js');
-    await using daemon = await Daemon.open(configOf(flags), packageVersion());
+    const device = link.device === undefined ? undefined : heldDevice(link, link.device);
+    await using daemon = await Daemon.open(configOf(flags), packageVersion(), device);
     link.onStop(async (order) => daemon.requestStop(order));
     await link.ready();
     report({ ready: true });
-    await daemon.stopped(run.signal);
+    end = await daemon.stopped(run.signal);
   } catch (error) {
     const code = isThinError(error) ? error.code : 'unavailable';
     const message = describeError(error);
@@ -26,7 +30,13 @@ export async function serveNode(flags: NodeFlags, run: Run): Promise<void> {
     report({ ready: false, code, message });
     throw error instanceof ThinError ? error : new ThinError('unavailable', message);
   }
-  await link.leave();
+  // Whoever ends without a word is started again.
+  if (end.restart && !end.renew) run.setExitCode(exitCodes.unavailable);
+  else await link.leave(end.renew);
+}
+
+function heldDevice(link: HolderLink, descriptor: number): HeldDevice {
+  return { descriptor, needed: (isNeeded) => link.needDevice(isNeeded) };
 }
 
 /** Says it once; a server that a holder started has no command to tell. */

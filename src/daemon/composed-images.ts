@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileCache } from '../cache/file-cache.js';
 import type { FileRef } from '../cache/file-origin.js';
@@ -107,6 +107,15 @@ export class ComposedImages implements AsyncDisposable {
     } catch (error) {
       await this.#objects.removeFiles(manifest);
       throw fromSystemError(`Cannot mount the metadata of ${manifest}`, error);
+    }
+  }
+
+  /** Takes away metadata that an earlier daemon mounted and no root needs. */
+  async detachOthers(): Promise<void> {
+    const ours = new Set([...this.#ready.keys()].map((manifest) => this.#path(manifest)));
+    const names = await readdir(this.#folder).catch(() => []);
+    for (const path of names.map((name) => join(this.#folder, name))) {
+      if (!ours.has(path)) await unmountMetadata(path);
     }
   }
 

@@ -6,7 +6,11 @@ import type { PartialView, PartialViewEvents } from '../cache/partial-view.js';
 import type { Digest } from '../digest.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
 import { ObjectImages } from '../fuse/object-images.js';
-import { ObjectServer } from '../fuse/object-server.js';
+import {
+  isConnectionEnded,
+  ObjectServer,
+  type ObjectServerOptions,
+} from '../fuse/object-server.js';
 import { probeComposed } from '../mount/probe-composed.js';
 import { type ComposedImage, ComposedImages } from './composed-images.js';
 import { ComposedRoots } from './composed-roots.js';
@@ -29,8 +33,11 @@ export interface ComposerOptions {
   /** Undefined without root, or where there is no /dev/fuse. */
   readonly device: HeldDevice | undefined;
   readonly log: Logger;
-  /** F broke: this process has to end, and its successor takes over. */
-  readonly onBroken: (error: Error) => void;
+  /**
+   * F ended though nobody here ended it: this process has to end, and its successor takes over;
+   * with another device if `renew`.
+   */
+  readonly onBroken: (error: Error, renew: boolean) => void;
 }
 
 interface Opened {
@@ -73,7 +80,9 @@ export class Composer implements AsyncDisposable {
   readonly #options: ComposerOptions;
   readonly #views: PartialFileViews;
   #opening: Promise<Opened> | undefined;
+  #objects: ObjectServer | undefined;
   #reason: string | undefined;
+  readonly #closing = new AbortController();
 
   constructor(options: ComposerOptions, views: PartialFileViews) {
     this.#options = options;
@@ -83,6 +92,11 @@ export class Composer implements AsyncDisposable {
   /** Why there are no composed mounts here; undefined while there are, or nobody has tried. */
   get unavailable(): string | undefined {
     return this.#reason;
+  }
+
+  /** Mount point of F, if it is served. */
+  get objects(): string | undefined {
+    return this.#objects?.mountPoint;
   }
 
   /** @throws ThinError `unavailable` if the kernel, or this process, cannot do it */
@@ -99,7 +113,10 @@ export class Composer implements AsyncDisposable {
     const known = new ObjectImages();
     for (const image of images) await known.add(image.manifest, image.files());
     const { objects, roots } = await this.#open(known);
-    if (objects.resend === 'not-needed') return undefined;
+    if (objects.resend === 'not-needed') {
+      await this.tookOver(images);
+      return undefined;
+    }
     if (objects.resend === 'not-supported') {
       this.#options.log.warn('this kernel cannot repeat what the last daemon left unanswered');
     }
@@ -108,8 +125,9 @@ export class Composer implements AsyncDisposable {
 
   /** The roots have been found: images without any are forgotten. */
   async tookOver(images: readonly LiveImage[]): Promise<void> {
-    const { objects } = await this.#open(new ObjectImages());
-    for (const { manifest } of images) await objects.removeFiles(manifest);
+    const opened = await this.#open(new ObjectImages());
+    for (const { manifest } of images) await opened.objects.removeFiles(manifest);
+    await opened.images.detachOthers();
   }
 
   /** As composed mounts want it. */
@@ -131,6 +149,7 @@ export class Composer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const opened = await this.#opening?.catch(() => undefined);
     if (!opened) return;
+    this.#closing.abort();
     await opened.images[Symbol.asyncDispose]();
     if (opened.images.used.length > 0) {
       await opened.objects.close();
@@ -172,7 +191,7 @@ export class Composer implements AsyncDisposable {
       throw fromSystemError(`Cannot make mount point ${mountPoint}`, error);
     }
     device.needed(true);
-    const objects = await ObjectServer.open({
+    const objects = await this.#openObjects({
       device: device.descriptor,
       mountPoint,
       tiers: cache.tierDirectories,
@@ -187,8 +206,31 @@ export class Composer implements AsyncDisposable {
         log.debug({ content, reason: describeError(error) }, 'a program saw a read fail');
       },
     });
+    this.#objects = objects;
     this.#views.tellEnds((view) => objects.endPartial(view));
-    void objects.ended.then((error) => error && onBroken(error));
+    void objects.ended.then((error) => {
+      if (!this.#closing.signal.aborted)
+        onBroken(error ?? outsideEnd(mountPoint), error === undefined);
+    });
     return objects;
   }
+
+  async #openObjects(options: ObjectServerOptions): Promise<ObjectServer> {
+    try {
+      return await ObjectServer.open(options);
+    } catch (error) {
+      if (!isConnectionEnded(error)) throw error;
+      const ended = outsideEnd(options.mountPoint);
+      this.#options.onBroken(ended, true);
+      throw ended;
+    }
+  }
+}
+
+/** Somebody unmounted or aborted F. `busy`, so that nobody falls back on us, who are about to end. */
+function outsideEnd(mountPoint: string): ThinError {
+  return new ThinError(
+    'busy',
+    `Cannot compose mounts: ${mountPoint} was unmounted; the daemon starts again (try again)`,
+  );
 }

@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { fromSystemError, ThinError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
 import { writeBundle } from '../mount/bundle.js';
-import { mountOverlay } from '../mount/overlay.js';
 import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
 import type { CheckedRequest, ContainerStart, MountSummary } from './control-api.js';
 import type { LiveImage } from './live-image.js';
-import type { Trees, TreeUse } from './trees.js';
+import { type Root, rootRecord } from './root.js';
+import type { Roots } from './roots.js';
 
 export type ContainerRequest = CheckedRequest<'container.create'>;
 
@@ -20,7 +20,9 @@ const containerRecord = z.object({
   reference: z.string(),
   manifest: z.string(),
   readOnly: z.boolean(),
-  server: z.string(),
+  /** Forget the writable layer when it has ended. */
+  remove: z.boolean(),
+  root: rootRecord,
   /** Absolute path of the program that runs it. */
   runtime: z.string(),
   /** Milliseconds since 1970. */
@@ -32,68 +34,77 @@ type ContainerRecord = z.infer<typeof containerRecord>;
 
 interface Container {
   record: ContainerRecord;
-  readonly remove: boolean;
   /** Connections of the command that runs it: one, unless it has just been lost or replaced. */
   commands: number;
   /** Absent once it has ended. */
-  tree: TreeUse | undefined;
+  root: Root | undefined;
 }
 
 const idGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
 /** Milliseconds between two looks at a container whose command was cut off from us. */
 const orphanPollMs = 1000;
+/** Milliseconds for a command to find the daemon again that took over. */
+const attachGraceMs = 15_000;
 
 /**
  * Containers: `containers/<id>/` holds the bundle, the writable layer and `container.json`. The
  * command that runs one holds a connection; if that breaks, the container is left to end by itself.
  */
-export class Containers implements AsyncDisposable {
+export class Containers {
   readonly #folder: string;
   readonly #runtimeRoot: string;
-  readonly #trees: Trees;
+  readonly #roots: Roots;
   readonly #containers = new Map<string, Container>();
+  /** Names of those that are being made. */
+  readonly #coming = new Set<string>();
   readonly #stopping = new AbortController();
 
-  private constructor(root: string, runFolder: string, trees: Trees) {
+  constructor(root: string, runFolder: string, roots: Roots) {
     this.#folder = join(root, 'containers');
     this.#runtimeRoot = join(runFolder, 'runtime');
-    this.#trees = trees;
+    this.#roots = roots;
   }
 
-  /** Reads ended containers; those that a dead daemon left half-run are removed. */
-  static async open(root: string, runFolder: string, trees: Trees): Promise<Containers> {
-    const containers = new Containers(root, runFolder, trees);
-    await mkdir(containers.#folder, { recursive: true, mode: 0o700 });
-    for (const id of await readdir(containers.#folder)) await containers.#restore(id);
-    return containers;
-  }
-
-  async #restore(id: string): Promise<void> {
-    const path = join(this.#folder, id);
-    const text = await readFile(join(path, 'container.json'), 'utf8').catch(() => 'null');
-    const parsed = containerRecord.safeParse(JSON.parse(text));
-    if (parsed.success && parsed.data.exitCode !== undefined) {
-      this.#containers.set(id, {
-        record: parsed.data,
-        remove: false,
-        commands: 0,
-        tree: undefined,
-      });
-      return;
+  /** What an earlier daemon ran and nobody has ended; those that have ended are read besides. */
+  async kept(): Promise<ContainerRecord[]> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const running: ContainerRecord[] = [];
+    for (const id of await readdir(this.#folder)) {
+      const record = await readRecord(join(this.#folder, id, recordName));
+      if (!record) await this.#removeFolder(id);
+      else if (record.exitCode === undefined) running.push(record);
+      else this.#containers.set(id, { record, commands: 0, root: undefined });
     }
-    if (parsed.success) await deleteContainer(this.#key(parsed.data)).catch(() => {});
-    await rm(path, { recursive: true, force: true });
+    return running;
+  }
+
+  /** It goes on: its command will find us, or it ends without one. */
+  adopt(record: ContainerRecord, root: Root): void {
+    this.#containers.set(record.id, { record, commands: 1, root });
+    const grace = { signal: this.#stopping.signal, ref: false };
+    delay(attachGraceMs, undefined, grace).then(
+      () => this.lost(record.id),
+      () => {},
+    );
+  }
+
+  /** Its root ended with its daemon. @returns that root */
+  async clean(record: ContainerRecord): Promise<string[]> {
+    await deleteContainer(this.#key(record)).catch(() => {});
+    await this.#removeFolder(record.id);
+    return [record.root.target];
   }
 
   list(): MountSummary[] {
     return [...this.#containers.values()].map(({ record }) => ({
       id: record.id,
       kind: 'container' as const,
-      target: join(this.#folder, record.id, 'merged'),
+      target: record.root.target,
       reference: record.reference,
       manifest: record.manifest,
       readOnly: record.readOnly,
-      server: record.server,
+      form: record.root.form,
+      server: record.root.server,
       since: record.since,
       ...(record.exitCode !== undefined && { exitCode: record.exitCode }),
     }));
@@ -106,51 +117,70 @@ export class Containers implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<ContainerStart> {
     const id = request.name ?? randomBytes(6).toString('hex');
+    this.#checkName(id);
+    this.#coming.add(id);
+    try {
+      const runtime = findRuntime(request.runtime);
+      const bundle = await this.#make(image, { ...request, id, runtime }, signal);
+      return { id, ...bundle, runtime, runtimeRoot: this.#runtimeRoot };
+    } catch (error) {
+      await this.#forget(id);
+      throw error;
+    } finally {
+      this.#coming.delete(id);
+    }
+  }
+
+  #checkName(id: string): void {
     if (!idGrammar.test(id)) {
       throw new ThinError(
         'invalid',
         `Cannot name a container "${id}": wanted letters, digits, _ . -`,
       );
     }
-    if (this.#containers.has(id)) {
+    if (this.#containers.has(id) || this.#coming.has(id)) {
       throw new ThinError('busy', `Cannot name a container ${id}: there is one (thin rm ${id})`);
     }
-    const runtime = findRuntime(request.runtime);
-    const tree = await this.#trees.use(image);
+  }
+
+  async #make(
+    image: LiveImage,
+    request: ContainerRequest & { readonly id: string; readonly runtime: string },
+    signal: AbortSignal,
+  ): Promise<{ bundle: string; stopSignal: string }> {
+    const { id, runtime, reference, readOnly, remove } = request;
+    const directory = join(this.#folder, id);
+    const place = { target: join(directory, 'merged'), changes: directory };
+    const root = await this.#roots.mount(image, place, request.form);
     const record = {
       version: 1 as const,
       id,
-      reference: request.reference,
+      reference,
       manifest: image.manifest,
-      readOnly: request.readOnly,
-      server: tree.implementation,
+      readOnly,
+      remove,
+      root: root.record,
       runtime,
       since: Date.now(),
     };
-    this.#containers.set(id, { record, remove: request.remove, commands: 1, tree });
-    try {
-      const bundle = await this.#writeBundle(image, tree, id, request, signal);
-      await this.#write(record);
-      return { id, ...bundle, runtime, runtimeRoot: this.#runtimeRoot };
-    } catch (error) {
-      await this.#forget(id);
-      throw error;
-    }
+    this.#containers.set(id, { record, commands: 1, root });
+    const [bundle] = await Promise.all([
+      this.#writeBundle(image, directory, request, signal),
+      this.#write(record),
+    ]);
+    return bundle;
   }
 
   async #writeBundle(
     image: LiveImage,
-    tree: TreeUse,
-    id: string,
-    request: ContainerRequest,
+    directory: string,
+    request: ContainerRequest & { readonly id: string },
     signal: AbortSignal,
   ): Promise<{ bundle: string; stopSignal: string }> {
-    const directory = join(this.#folder, id);
-    const overlay = await mountOverlay({ lower: tree.mountPoint, directory });
     const { directory: bundle, stopSignal } = await writeBundle({
       directory,
-      id,
-      rootfs: overlay.merged,
+      id: request.id,
+      rootfs: join(directory, 'merged'),
       config: image.config,
       readImageFile: (path, bytesMax) => image.readSmallFile(path, bytesMax, signal),
       command: request.command,
@@ -171,9 +201,9 @@ export class Containers implements AsyncDisposable {
   /** Its command has ended: unmounts it, and forgets it if it was run with `--rm`. */
   async end(id: string, exitCode: number): Promise<void> {
     const container = this.#find(id);
-    if (!container.tree) return;
+    if (!container.root) return;
     await deleteContainer(this.#key(container.record));
-    if (container.remove) {
+    if (container.record.remove) {
       await this.#forget(id);
       return;
     }
@@ -185,7 +215,7 @@ export class Containers implements AsyncDisposable {
   /** Its command has a connection again. @throws ThinError `not-found` if it does not run */
   attach(id: string): void {
     const container = this.#find(id);
-    if (!container.tree) throw new ThinError('not-found', `Cannot attach to ${id}: it has ended`);
+    if (!container.root) throw new ThinError('not-found', `Cannot attach to ${id}: it has ended`);
     container.commands++;
   }
 
@@ -194,7 +224,7 @@ export class Containers implements AsyncDisposable {
     const container = this.#containers.get(id);
     if (!container) return;
     container.commands--;
-    if (!container.tree) return;
+    if (!container.root) return;
     const key = this.#key(container.record);
     while ((await containerState(key).catch(() => undefined))?.status === 'running') {
       const stopped = { signal: this.#stopping.signal, ref: false };
@@ -202,28 +232,35 @@ export class Containers implements AsyncDisposable {
       if (this.#stopping.signal.aborted || container.commands > 0) return;
     }
     // Its exit code went to the command that is gone.
-    if (this.#containers.get(id)?.tree) await this.end(id, unknownExitCode);
+    if (container.commands === 0 && container.root) await this.end(id, unknownExitCode);
   }
 
   /** @throws ThinError `not-found`; `busy` if it runs */
   async remove(id: string): Promise<void> {
-    if (this.#find(id).tree) throw new ThinError('busy', `Cannot remove container ${id}: it runs`);
+    if (this.#find(id).root) throw new ThinError('busy', `Cannot remove container ${id}: it runs`);
     await this.#forget(id);
   }
 
   /** Removes all that have ended. */
   async removeEnded(): Promise<void> {
-    for (const [id, { tree }] of this.#containers) if (!tree) await this.#forget(id);
+    for (const [id, { root }] of this.#containers) if (!root) await this.#forget(id);
+  }
+
+  /** Containers whose root ends with this process. */
+  get portable(): number {
+    const running = [...this.#containers.values()].filter(({ root }) => root);
+    return running.filter(({ record }) => record.root.form === 'portable').length;
   }
 
   get running(): number {
-    return [...this.#containers.values()].filter(({ tree }) => tree).length;
+    return [...this.#containers.values()].filter(({ root }) => root).length;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Ends those that could not go on without this process, or all. */
+  async close({ all }: { readonly all: boolean }): Promise<void> {
     this.#stopping.abort();
-    for (const [id, { tree, record }] of this.#containers) {
-      if (!tree) continue;
+    for (const [id, { record, root }] of this.#containers) {
+      if (!root || (!all && record.root.form === 'composed')) continue;
       await deleteContainer(this.#key(record)).catch(() => {});
       await this.#forget(id);
     }
@@ -243,29 +280,38 @@ export class Containers implements AsyncDisposable {
     const container = this.#containers.get(id);
     if (container) await this.#unmount(container);
     this.#containers.delete(id);
-    await rm(join(this.#folder, id), { recursive: true, force: true });
+    await this.#removeFolder(id);
   }
 
   async #unmount(container: Container): Promise<void> {
-    const { tree } = container;
-    container.tree = undefined;
-    const merged = join(this.#folder, container.record.id, 'merged');
-    const mounted = await access(merged).then(
-      () => true,
-      () => false,
-    );
-    if (mounted) await detachPath(merged).catch(() => {});
-    tree?.release();
+    const { root } = container;
+    container.root = undefined;
+    await root?.detach();
+  }
+
+  async #removeFolder(id: string): Promise<void> {
+    await detachPath(join(this.#folder, id, 'merged'));
+    await rm(join(this.#folder, id), { recursive: true, force: true });
   }
 
   async #write(record: ContainerRecord): Promise<void> {
-    const path = join(this.#folder, record.id, 'container.json');
+    const path = join(this.#folder, record.id, recordName);
     try {
       await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
       await rename(`${path}.new`, path);
     } catch (error) {
       throw fromSystemError(`Cannot keep container ${record.id}`, error);
     }
+  }
+}
+
+const recordName = 'container.json';
+
+async function readRecord(path: string): Promise<ContainerRecord | undefined> {
+  try {
+    return containerRecord.safeParse(JSON.parse(await readFile(path, 'utf8'))).data;
+  } catch {
+    return undefined; // one that was being made
   }
 }
 

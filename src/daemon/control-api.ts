@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Activity, WaitingRead, WhyReport } from './observation.js';
+import { type MountForm, mountForms } from './root.js';
 
 /**
  * What the commands ask of the daemon: `POST /v1/<method>` on its Unix socket with one JSON object;
@@ -23,9 +24,12 @@ const imageRequest = z.object({
   password: z.string().optional(),
 });
 
+const mountForm = z.enum(['auto', ...mountForms]).default('auto');
+
 const mountRequest = imageRequest.extend({
   target: z.string().startsWith('/'),
   readOnly: z.boolean(),
+  form: mountForm,
 });
 
 const containerRequest = imageRequest.extend({
@@ -44,6 +48,7 @@ const containerRequest = imageRequest.extend({
   /** Bytes. */
   memory: z.number().int().positive().optional(),
   terminal: z.boolean(),
+  form: mountForm,
   /** Name or absolute path of an OCI runtime; runc or else crun if absent. */
   runtime: z.string().min(1).optional(),
 });
@@ -105,7 +110,8 @@ export interface MountSummary {
   readonly reference: string;
   readonly manifest: string;
   readonly readOnly: boolean;
-  /** `raw` or `fuse-native`: which server answers the kernel. */
+  readonly form: MountForm;
+  /** For people: `raw`, `fuse-native`, or how the kernel reads the metadata. */
   readonly server: string;
   readonly since: number;
   /** Of an ended container that was kept. */

@@ -1,11 +1,9 @@
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { FileCache } from '../cache/file-cache.js';
 import type { NodeConfig } from '../config.js';
 import { parseDigest } from '../digest.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
-import { detachLeftovers } from '../mount/leftovers.js';
-import { Containers } from './containers.js';
+import { type HeldDevice, PartialFileViews } from './composer.js';
 import type { CheckedRequest, ImageRequest, ImageSummary, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import type { StopOrder } from './holder-protocol.js';
@@ -15,11 +13,11 @@ import type { LiveImage } from './live-image.js';
 import { LiveImages } from './live-images.js';
 import { failedReadLog, openLog, outageLog } from './log.js';
 import { loggedHandlers } from './logged-handlers.js';
-import { Mounts } from './mounts.js';
+import { NodeMounts } from './node-mounts.js';
 import { Observability } from './observability.js';
 import { Ownership } from './ownership.js';
+import { RefreshOnWrong } from './refresh-on-wrong.js';
 import { Stores } from './stores.js';
-import { Trees } from './trees.js';
 
 /** Owns everything of one node; opens it in order, closes it in reverse. */
 export class Daemon implements AsyncDisposable {
@@ -30,76 +28,86 @@ export class Daemon implements AsyncDisposable {
   readonly #images: ImageFolder;
   readonly #live: LiveImages;
   readonly #opener: ImageOpener;
-  readonly #trees: Trees;
-  readonly #mounts: Mounts;
-  readonly #containers: Containers;
+  readonly #mounted: NodeMounts;
   readonly #observability: Observability;
   readonly #startedAt = Date.now();
-  readonly #stop = new AbortController();
+  readonly #stop: StopSwitch;
 
   private constructor(
     config: NodeConfig,
     version: string,
     owned: Ownership,
+    stop: StopSwitch,
     parts: {
       cache: FileCache;
       images: ImageFolder;
       live: LiveImages;
       opener: ImageOpener;
-      trees: Trees;
-      mounts: Mounts;
-      containers: Containers;
+      mounted: NodeMounts;
       observability: Observability;
     },
   ) {
     this.#config = config;
     this.#version = version;
     this.#owned = owned;
+    this.#stop = stop;
     this.#cache = parts.cache;
     this.#images = parts.images;
     this.#live = parts.live;
     this.#opener = parts.opener;
-    this.#trees = parts.trees;
-    this.#mounts = parts.mounts;
-    this.#containers = parts.containers;
+    this.#mounted = parts.mounted;
     this.#observability = parts.observability;
   }
 
-  /** @throws ThinError `busy` if another daemon has this root; `denied`, `no-space` */
-  static async open(config: NodeConfig, version: string): Promise<Daemon> {
+  /**
+   * @param device /dev/fuse as the holder keeps it; without it there are no composed mounts
+   * @throws ThinError `busy` if another daemon has this root; `denied`, `no-space`
+   */
+  static async open(
+    config: NodeConfig,
+    version: string,
+    device: HeldDevice | undefined,
+  ): Promise<Daemon> {
     const log = openLog(config.logLevel);
     const { root, runFolder, cacheSize, freeSpaceFloor, tiers } = config;
     const owned = new Ownership();
+    const stop = new StopSwitch();
+    const views = new PartialFileViews();
+    const refresh = new RefreshOnWrong();
     try {
       const reads = { deadlineMs: config.readDeadlineMs, onFailure: failedReadLog(log) };
       const limits = { quotaBytes: cacheSize, freeSpaceFloorBytes: freeSpaceFloor };
-      const cache = owned.use(await FileCache.open({ root, tiers, log, reads, ...limits }));
+      const { onPartial, onPartialEnd } = views;
+      const events = { onPartial, onPartialEnd, onWrong: refresh.onWrong };
+      const cache = owned.use(
+        await FileCache.open({ root, tiers, log, reads, ...limits, ...events }),
+      );
       makeRunFolder(runFolder);
-      for (const folder of [join(runFolder, 'trees'), root]) {
-        const { detached } = await detachLeftovers(folder);
-        if (detached.length > 0) log.warn({ detached }, 'a dead daemon left these mounts');
-      }
-      for (const lease of await cache.leases()) if (!lease.alive) await cache.releaseLease(lease);
       const images = await ImageFolder.open(root, (error) => {
         log.warn({ reason: describeError(error) }, 'an image folder is left out');
       });
       const stores = owned.use(new Stores(outageLog(log)));
       const live = new LiveImages(images, cache, stores);
-      const trees = owned.use(new Trees(runFolder, cache, log));
-      const mounts = owned.use(new Mounts(root, trees));
-      const detached = await mounts.detachLeftovers();
-      if (detached.length > 0) log.warn({ detached }, 'a dead daemon left these mounts');
-      const containers = owned.use(await Containers.open(root, runFolder, trees));
+      const mounted = owned.use(
+        await NodeMounts.open({
+          ...{ root, runFolder, cache, images, live, device, log, views },
+          onBroken: (error, renew) => {
+            log.error({ reason: describeError(error) }, 'the daemon has to start again');
+            stop.restart(renew);
+          },
+        }),
+      );
+      refresh.of(mounted.roots);
       const opener = new ImageOpener(images, stores, cache);
       const observability = owned.use(
         await Observability.open(
-          { cache, images, live, stores, mounts: () => [...mounts.list(), ...containers.list()] },
+          { cache, images, live, stores, mounts: () => mounted.list() },
           config.metrics,
           log,
         ),
       );
-      const parts = { cache, images, live, opener, trees, mounts, containers, observability };
-      const daemon = new Daemon(config, version, owned, parts);
+      const parts = { cache, images, live, opener, mounted, observability };
+      const daemon = new Daemon(config, version, owned, stop, parts);
       const pages = {
         readFile: daemon.#readFile.bind(daemon),
         metrics: observability.metrics,
@@ -114,25 +122,28 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** @throws ThinError `busy` if mounts would end that are to go on, unless `force` */
+  /** @throws ThinError `busy` if mounts would end that cannot go on without us, unless `force` */
   requestStop({ force, unmount }: StopOrder): void {
-    const mounted = (unmount ? 0 : this.#mounts.list().length) + this.#containers.running;
-    if (mounted > 0 && !force) {
+    const { mounts, containers, bound } = this.#mounted;
+    const ending = unmount ? mounts.list().length + containers.running : bound;
+    if (ending > 0 && !force) {
       throw new ThinError(
         'busy',
-        `Cannot stop the daemon: ${mounted} mounts would end (thin unmount them, or --force)`,
+        `Cannot stop the daemon: ${ending} mounts would end (thin unmount them, or --force)`,
       );
     }
-    this.#stop.abort();
+    if (unmount) this.#mounted.endAll();
+    this.#stop.stop();
   }
 
-  /** Resolves when {@link requestStop} or `signal` says so. */
-  async stopped(signal: AbortSignal): Promise<void> {
-    if (signal.aborted || this.#stop.signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      this.#stop.signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+  /**
+   * Resolves when {@link requestStop} or `signal` says so, or F has ended.
+   * @returns whether this process is to be started again, and with another /dev/fuse
+   */
+  async stopped(signal: AbortSignal): Promise<{ restart: boolean; renew: boolean }> {
+    signal.addEventListener('abort', () => this.#stop.stop(), { once: true });
+    if (signal.aborted) this.#stop.stop();
+    return await this.#stop.thrown;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -144,21 +155,21 @@ export class Daemon implements AsyncDisposable {
       'image.open': async (request, context) =>
         this.#summary(await this.#opener.open(request, context)),
       mount: async (request, context) => {
-        return this.#mounts.mount(await this.#bring(request, context), request);
+        return this.#mounted.mounts.mount(await this.#bring(request, context), request);
       },
-      unmount: ({ target, force }) => this.#mounts.unmount(target, force),
+      unmount: ({ target, force }) => this.#mounted.mounts.unmount(target, force),
       'container.create': (request, context) => this.#createContainer(request, context),
       'container.attach': async ({ id }, context) => {
-        this.#containers.attach(id);
-        context.hold(() => void this.#containers.lost(id));
+        this.#mounted.containers.attach(id);
+        context.hold(() => void this.#mounted.containers.lost(id));
         return null;
       },
       'container.end': async ({ id, exitCode }) => {
-        await this.#containers.end(id, exitCode);
+        await this.#mounted.containers.end(id, exitCode);
         return null;
       },
       'container.remove': async ({ id }) => {
-        await this.#containers.remove(id);
+        await this.#mounted.containers.remove(id);
         return null;
       },
       status: () => this.#status(),
@@ -185,8 +196,8 @@ export class Daemon implements AsyncDisposable {
 
   async #createContainer(request: CheckedRequest<'container.create'>, context: CallContext) {
     const image = await this.#bring(request, context);
-    const start = await this.#containers.create(image, request, context.signal);
-    context.hold(() => void this.#containers.lost(start.id));
+    const start = await this.#mounted.containers.create(image, request, context.signal);
+    context.hold(() => void this.#mounted.containers.lost(start.id));
     return start;
   }
 
@@ -230,19 +241,17 @@ export class Daemon implements AsyncDisposable {
         ...this.#summary(record),
         fetched: this.#live.fetched(parseDigest(record.manifest)),
       })),
-      mounts: [...this.#mounts.list(), ...this.#containers.list()],
+      mounts: this.#mounted.list(),
       waiting: await this.#observability.view.waiting(),
     };
   }
 
   /** Files of no image go always; with `all`, images that nothing has mounted go too. */
   async #collectGarbage(all: boolean) {
-    await this.#containers.removeEnded();
-    await this.#trees.closeIdle();
+    await this.#mounted.containers.removeEnded();
+    await this.#mounted.closeIdle();
     const before = await this.#cache.usage();
-    const mounted = new Set(
-      [...this.#mounts.list(), ...this.#containers.list()].map(({ manifest }) => manifest),
-    );
+    const mounted = new Set(this.#mounted.list().map(({ manifest }) => manifest));
     const removed = this.#images.list().filter(({ manifest }) => all && !mounted.has(manifest));
     for (const record of removed) {
       const manifest = parseDigest(record.manifest);
@@ -263,6 +272,26 @@ export class Daemon implements AsyncDisposable {
       files: Math.max(0, before.completeFiles - after.completeFiles),
       images: removed.length,
     };
+  }
+}
+
+/** Ends the daemon once, for whatever came first. */
+class StopSwitch {
+  readonly thrown: Promise<{ restart: boolean; renew: boolean }>;
+  #throw: (why: { restart: boolean; renew: boolean }) => void = () => {};
+
+  constructor() {
+    this.thrown = new Promise((resolve) => {
+      this.#throw = resolve;
+    });
+  }
+
+  stop(): void {
+    this.#throw({ restart: false, renew: false });
+  }
+
+  restart(renew: boolean): void {
+    this.#throw({ restart: true, renew });
   }
 }
 

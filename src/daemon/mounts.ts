@@ -1,165 +1,182 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { mount, mountFlags } from '../../native-bindings/mount-calls.js';
+import { z } from 'zod';
 import { fromSystemError, ThinError } from '../errors.js';
-import { detachPath, mountSource, resolveMountPoint, unmountPath } from '../fuse/kernel-mount.js';
+import { detachPath, mountSource, resolveMountPoint } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
-import { mountOverlay } from '../mount/overlay.js';
 import type { MountSummary } from './control-api.js';
 import type { LiveImage } from './live-image.js';
-import type { Trees } from './trees.js';
+import { type MountChoice, type Root, rootRecord } from './root.js';
+import type { Roots } from './roots.js';
+
+const mountRecord = z.object({
+  version: z.literal(1),
+  id: z.string(),
+  reference: z.string(),
+  manifest: z.string(),
+  readOnly: z.boolean(),
+  /** Milliseconds since 1970. */
+  since: z.number(),
+  root: rootRecord,
+});
+type MountRecord = z.infer<typeof mountRecord>;
 
 interface ActiveMount {
-  readonly summary: MountSummary;
-  /** Polite: `busy` if something uses it. Then everything that belongs to the mount is released. */
-  unmount(): Promise<void>;
-  detach(): Promise<void>;
+  readonly record: MountRecord;
+  readonly root: Root;
 }
 
-/** What `thin mount` mounted, by mount point. */
-export class Mounts implements AsyncDisposable {
+export interface MountRequest {
+  readonly reference: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  readonly form: MountChoice;
+}
+
+/** What `thin mount` mounted, by mount point; `mounts/<id>/` says of each how to find it again. */
+export class Mounts {
   readonly #folder: string;
-  readonly #trees: Trees;
+  readonly #roots: Roots;
   readonly #active = new Map<string, ActiveMount>();
 
   /** @param root of the node's state: changes made in writable mounts lie below it */
-  constructor(root: string, trees: Trees) {
+  constructor(root: string, roots: Roots) {
     this.#folder = join(root, 'mounts');
-    this.#trees = trees;
+    this.#roots = roots;
   }
 
-  /** Takes away what a killed daemon left at people's mount points. @returns these */
-  async detachLeftovers(): Promise<string[]> {
+  /** What an earlier daemon has mounted. */
+  async kept(): Promise<MountRecord[]> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    const detached: string[] = [];
+    const records: MountRecord[] = [];
     for (const id of await readdir(this.#folder)) {
-      const directory = join(this.#folder, id);
-      const target = await readFile(join(directory, targetFile), 'utf8').catch(() => undefined);
-      if (target !== undefined && (await isMounted(target))) {
-        await detachPath(target);
-        detached.push(target);
-      }
-      await detachPath(join(directory, 'merged')).catch(() => {});
-      await rm(directory, { recursive: true, force: true });
+      const record = await readRecord(join(this.#folder, id, recordName));
+      if (record) records.push(record);
+      else await this.#remove(id);
     }
-    return detached;
+    return records;
+  }
+
+  /** It goes on. */
+  adopt(record: MountRecord, root: Root): void {
+    this.#add({ record, root });
+  }
+
+  /** It ended with its daemon. @returns its mount point, if something was left there */
+  async clean({ id, root }: MountRecord): Promise<string[]> {
+    const left = await isMounted(root.target);
+    if (left) await detachPath(root.target);
+    await this.#remove(id);
+    return left ? [root.target] : [];
   }
 
   list(): MountSummary[] {
-    return [...this.#active.values()].map(({ summary }) => summary);
+    return [...this.#active.values()].map(({ record, root }) => ({
+      id: record.id,
+      kind: 'mount' as const,
+      target: root.record.target,
+      reference: record.reference,
+      manifest: record.manifest,
+      readOnly: record.readOnly,
+      form: root.record.form,
+      server: root.record.server,
+      since: record.since,
+    }));
+  }
+
+  /** Mounts that end with this process. */
+  get portable(): number {
+    return this.list().filter(({ form }) => form === 'portable').length;
   }
 
   /** @throws ThinError `busy` if the folder is a mount of ours or is not empty */
-  async mount(
-    image: LiveImage,
-    request: { readonly reference: string; readonly target: string; readonly readOnly: boolean },
-  ): Promise<MountSummary> {
+  async mount(image: LiveImage, request: MountRequest): Promise<MountSummary> {
     const target = await resolveMountPoint(request.target);
     if (this.#active.has(target)) {
       throw new ThinError('busy', `Cannot mount at ${target}: an image is mounted there`);
     }
     await refuseUnfit(target);
-    const base = {
-      id: randomBytes(6).toString('hex'),
-      kind: 'mount' as const,
-      target,
-      reference: request.reference,
-      manifest: image.manifest,
-      readOnly: request.readOnly,
-      since: Date.now(),
-    };
-    const active = request.readOnly
-      ? await this.#mountTree(image, base)
-      : await this.#mountWritable(image, base);
-    this.#active.set(target, active);
-    return active.summary;
-  }
-
-  async #mountTree(image: LiveImage, base: Omit<MountSummary, 'server'>): Promise<ActiveMount> {
-    const { target } = base;
-    const directory = join(this.#folder, base.id);
-    await recordTarget(directory, target);
-    const forget = (): Promise<void> => rm(directory, { recursive: true, force: true });
-    const server = await this.#trees.mount(image, target, 'image').catch(async (error) => {
-      await forget();
-      throw error;
-    });
-    void server.ended.then(() => {
-      this.#active.delete(target);
-      return forget();
-    });
-    return {
-      summary: { ...base, server: server.implementation },
-      unmount: () => server.unmount(),
-      detach: async () => {
-        await server[Symbol.asyncDispose]();
-      },
-    };
-  }
-
-  async #mountWritable(image: LiveImage, base: Omit<MountSummary, 'server'>): Promise<ActiveMount> {
-    const { target } = base;
-    const directory = join(this.#folder, base.id);
-    const tree = await this.#trees.use(image);
-    const release = async (): Promise<void> => {
-      await detachPath(join(directory, 'merged')).catch(() => {});
-      await rm(directory, { recursive: true, force: true });
-      tree.release();
-    };
+    const id = randomBytes(6).toString('hex');
+    const directory = join(this.#folder, id);
+    const changes = request.readOnly ? undefined : directory;
+    const { reference, readOnly } = request;
+    const { manifest } = image;
+    const base = { version: 1 as const, id, reference, manifest, readOnly, since: Date.now() };
+    const path = join(directory, recordName);
     try {
-      await recordTarget(directory, target);
-      const overlay = await mountOverlay({ lower: tree.mountPoint, directory });
-      await mount({ source: overlay.merged, target, type: '', flags: mountFlags.bind });
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      // If we are killed meanwhile, this says where something may be mounted.
+      await writeRecord(path, { ...base, root: { target, form: 'portable', server: '' } });
+      const root = await this.#roots.mount(image, { target, changes }, request.form);
+      const record = { ...base, root: root.record };
+      this.#add({ record, root });
+      await writeRecord(path, record);
     } catch (error) {
-      await release();
-      throw error;
+      await this.#active.get(target)?.root.detach();
+      await this.#remove(id);
+      throw fromSystemError(`Cannot mount at ${target}`, error);
     }
-    return {
-      summary: { ...base, server: tree.implementation },
-      unmount: async () => {
-        await unmountPath(target);
-        await release();
-      },
-      detach: async () => {
-        await detachPath(target);
-        await release();
-      },
-    };
+    return this.#summary(target);
+  }
+
+  #add(active: ActiveMount): void {
+    const { target } = active.root.record;
+    this.#active.set(target, active);
+    void active.root.ended.then(() => {
+      if (this.#active.get(target) === active) this.#active.delete(target);
+      return this.#remove(active.record.id);
+    });
+  }
+
+  #summary(target: string): MountSummary {
+    const found = this.list().find((mounted) => mounted.target === target);
+    if (found) return found;
+    throw new ThinError('unavailable', `Cannot mount at ${target}: it was unmounted at once`);
   }
 
   /** @param name mount point or id @throws ThinError `not-found`; `busy` unless `force` */
   async unmount(name: string, force: boolean): Promise<MountSummary> {
-    const found = [...this.#active].find(([target, { summary }]) => {
-      return target === name || summary.id === name;
-    });
-    if (!found) {
+    const summary = this.list().find(({ target, id }) => target === name || id === name);
+    const active = summary && this.#active.get(summary.target);
+    if (!summary || !active) {
       throw new ThinError('not-found', `Cannot unmount ${name}: no image is mounted there`);
     }
-    const [target, active] = found;
-    await (force ? active.detach() : active.unmount());
-    this.#active.delete(target);
-    return active.summary;
+    await (force ? active.root.detach() : active.root.unmount());
+    await this.#remove(summary.id);
+    return summary;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const [target, active] of this.#active) {
+  /** Ends those that could not go on without this process, or all. */
+  async close({ all }: { readonly all: boolean }): Promise<void> {
+    for (const [target, { record, root }] of this.#active) {
+      if (!all && root.record.form === 'composed') continue;
       this.#active.delete(target);
-      await active.detach();
+      await root.detach();
+      await this.#remove(record.id);
     }
+  }
+
+  async #remove(id: string): Promise<void> {
+    const directory = join(this.#folder, id);
+    await detachPath(join(directory, 'merged')).catch(() => {});
+    await rm(directory, { recursive: true, force: true });
   }
 }
 
-/** In a mount's folder: where it is, for whoever cleans up after a killed daemon. */
-const targetFile = 'target';
+const recordName = 'mount.json';
 
-async function recordTarget(directory: string, target: string): Promise<void> {
+async function readRecord(path: string): Promise<MountRecord | undefined> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await writeFile(join(directory, targetFile), target);
-  } catch (error) {
-    throw fromSystemError(`Cannot keep the state of a mount in ${directory}`, error);
+    return mountRecord.safeParse(JSON.parse(await readFile(path, 'utf8'))).data;
+  } catch {
+    return undefined; // a mount that was being made
   }
+}
+
+async function writeRecord(path: string, record: MountRecord): Promise<void> {
+  await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+  await rename(`${path}.new`, path);
 }
 
 /** True for a mount of ours: something else may have come to the same place since. */

@@ -90,9 +90,15 @@ export class Roots {
     return images;
   }
 
-  /** All files of the image are here, or some went wrong: the kernel looks for them again. */
+  /** Files of the image are in a tier now: the kernel looks for them again. */
   async refresh(manifest: Digest): Promise<void> {
-    if (this.#composer.unavailable !== undefined) return;
+    if (this.#composer.objects === undefined) return;
     await (await this.#composer.roots()).refresh(manifest);
+  }
+
+  async refreshAll(): Promise<void> {
+    if (this.#composer.objects === undefined) return;
+    const roots = await this.#composer.roots();
+    for (const manifest of roots.mounted) await roots.refresh(manifest);
   }
 }

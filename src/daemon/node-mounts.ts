@@ -1,0 +1,104 @@
+import { join } from 'node:path';
+import type { FileCache } from '../cache/file-cache.js';
+import { detachLeftovers } from '../mount/leftovers.js';
+import { Composer, type ComposerOptions, type PartialFileViews } from './composer.js';
+import { Containers } from './containers.js';
+import type { MountSummary } from './control-api.js';
+import { Mounts } from './mounts.js';
+import { PortableRoots } from './portable-roots.js';
+import type { Root } from './root.js';
+import { Roots } from './roots.js';
+import { Trees } from './trees.js';
+
+export interface NodeMountsOptions extends ComposerOptions {
+  readonly views: PartialFileViews;
+}
+
+/**
+ * Everything of this node that is mounted: opened with what outlived an earlier daemon, closed so
+ * that what can go on without us does.
+ */
+export class NodeMounts implements AsyncDisposable {
+  readonly mounts: Mounts;
+  readonly containers: Containers;
+  readonly composer: Composer;
+  readonly roots: Roots;
+  readonly #trees: Trees;
+  #endsAll = false;
+
+  static async open(options: NodeMountsOptions): Promise<NodeMounts> {
+    const node = new NodeMounts(options);
+    try {
+      await node.#takeOver(options);
+      return node;
+    } catch (error) {
+      await node[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  private constructor(options: NodeMountsOptions) {
+    const { root, runFolder, cache, live, log } = options;
+    this.#trees = new Trees(runFolder, cache, log);
+    this.composer = new Composer(options, options.views);
+    const portable = new PortableRoots(this.#trees);
+    this.roots = new Roots({ composer: this.composer, portable, live, log });
+    this.mounts = new Mounts(root, this.roots);
+    this.containers = new Containers(root, runFolder, this.roots);
+  }
+
+  list(): MountSummary[] {
+    return [...this.mounts.list(), ...this.containers.list()];
+  }
+
+  /** Mounts and containers that cannot go on without this process. */
+  get bound(): number {
+    return this.mounts.portable + this.containers.portable;
+  }
+
+  /** Disposal takes away also what could go on. */
+  endAll(): void {
+    this.#endsAll = true;
+  }
+
+  /** Lets go of images that nothing has mounted. */
+  async closeIdle(): Promise<void> {
+    await this.#trees.closeIdle();
+    await this.composer.closeIdle();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const which = { all: this.#endsAll };
+    await this.containers.close(which);
+    await this.mounts.close(which);
+    await this.composer[Symbol.asyncDispose]();
+    await this.#trees[Symbol.asyncDispose]();
+  }
+
+  /** Adopts what goes on, cleans up what a killed daemon left and nothing can bring back. */
+  async #takeOver({ root, runFolder, cache, log }: NodeMountsOptions): Promise<void> {
+    const [mounts, containers] = [await this.mounts.kept(), await this.containers.kept()];
+    const adopted = await this.roots.adopt([...mounts, ...containers]);
+    const lost: string[] = [];
+    for (const [index, record] of mounts.entries()) {
+      const found = adopted[index];
+      if (found) this.mounts.adopt(record, found);
+      else lost.push(...(await this.mounts.clean(record)));
+    }
+    for (const [index, record] of containers.entries()) {
+      const found: Root | undefined = adopted[mounts.length + index];
+      if (found) this.containers.adopt(record, found);
+      else lost.push(...(await this.containers.clean(record)));
+    }
+    const objects = this.composer.objects;
+    for (const folder of [join(runFolder, 'trees'), join(runFolder, 'metadata'), root]) {
+      lost.push(...(await detachLeftovers(folder, objects)).detached);
+    }
+    if (lost.length > 0) log.warn({ lost }, 'a dead daemon left these mounts');
+    await releaseDeadLeases(cache);
+  }
+}
+
+async function releaseDeadLeases(cache: FileCache): Promise<void> {
+  for (const lease of await cache.leases()) if (!lease.alive) await cache.releaseLease(lease);
+}

@@ -1,0 +1,26 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Roots } from './roots.js';
+
+/** Milliseconds in which further wrong files are found: one look into the tiers for all of them. */
+const gatherMs = 100;
+
+/**
+ * Composed roots go on reading a file that they have found, also when it was removed from its tier
+ * for being wrong: they are made to look again.
+ */
+export class RefreshOnWrong {
+  #roots: Roots | undefined;
+  #pending: Promise<void> | undefined;
+
+  /** The roots are opened after the cache. */
+  of(roots: Roots): void {
+    this.#roots = roots;
+  }
+
+  readonly onWrong = (): void => {
+    this.#pending ??= delay(gatherMs).then(async () => {
+      this.#pending = undefined;
+      await this.#roots?.refreshAll();
+    });
+  };
+}
