@@ -1,11 +1,5 @@
 import type { Command } from 'commander';
-import { addDaemonCommands } from './daemon.js';
-import { addImageTreeCommands } from './image-tree.js';
-import { addInspectCommand } from './inspect.js';
-import { addMountCommands } from './mount.js';
 import { type Run, rootCommand } from './program.js';
-import { addRunCommand } from './run.js';
-import { addStatusCommands } from './status.js';
 
 const description =
   'Start container images at once: mount their file systems and fetch files when they are touched.';
@@ -17,14 +11,19 @@ Examples:
   thin ls -l localhost:5000/python:1 /usr/bin
   thin status`;
 
-/** Every command of `thin`. */
-export function buildThin(run: Run): Command {
+/**
+ * The commands of `thin`. Of those whose start is waited for, by a container or by the command that
+ * starts a daemon, only the one that is called is loaded.
+ * @param called first word of the command line
+ */
+export async function buildThin(run: Run, called: string | undefined): Promise<Command> {
   const program = rootCommand('thin', description).addHelpText('after', examples);
-  addRunCommand(program, run);
-  addMountCommands(program, run);
-  addImageTreeCommands(program, run);
-  addInspectCommand(program, run);
-  addStatusCommands(program, run);
-  addDaemonCommands(program, run);
+  if (called === 'run') {
+    (await import('./run.js')).addRunCommand(program, run);
+  } else if (called === 'daemon') {
+    (await import('./daemon.js')).addDaemonCommands(program, run);
+  } else {
+    (await import('./all-commands.js')).addAllCommands(program, run);
+  }
   return program;
 }

@@ -66,7 +66,7 @@ export interface Run {
 
 /** Runs a program from its arguments to its exit code. `build` adds the commands. */
 export async function runProgram(
-  build: (run: Run) => Command,
+  build: (run: Run) => Command | Promise<Command>,
   argv: readonly string[],
 ): Promise<never> {
   const interrupts = new Interrupts();
@@ -79,7 +79,7 @@ export async function runProgram(
     const setExitCode = (code: number): void => {
       exitCode = code;
     };
-    const command = build({ interrupts, signal: interrupts.signal, setExitCode });
+    const command = await build({ interrupts, signal: interrupts.signal, setExitCode });
     await command.parseAsync([...argv]);
   } catch (error) {
     exitCode = reportFailure(error, interrupts.signal);

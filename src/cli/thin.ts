@@ -5,7 +5,9 @@ import { isHolderCall, runHolderProgram } from './holder-program.js';
 if (isHolderCall(process.argv)) {
   await runHolderProgram(process.argv);
 } else {
-  const { runProgram } = await import('./program.js');
-  const { buildThin } = await import('./commands.js');
-  await runProgram(buildThin, process.argv);
+  const [{ runProgram }, { buildThin }] = await Promise.all([
+    import('./program.js'),
+    import('./commands.js'),
+  ]);
+  await runProgram((run) => buildThin(run, process.argv[2]), process.argv);
 }

@@ -43,7 +43,10 @@ interface Place {
  */
 export async function runHolder(words: readonly string[]): Promise<void> {
   const flags = readFlags(words.filter((word) => word !== waitFlag));
-  const root = new Map(Object.entries(flags)).get('root')?.at(-1)?.replace(/^--root=/, '');
+  const root = new Map(Object.entries(flags))
+    .get('root')
+    ?.at(-1)
+    ?.replace(/^--root=/, '');
   const folders = nodeFolders(root, process.env, process.getuid?.() ?? 0);
   const place: Place = {
     folders,

@@ -1,0 +1,18 @@
+import type { Command } from 'commander';
+import { addDaemonCommands } from './daemon.js';
+import { addImageTreeCommands } from './image-tree.js';
+import { addInspectCommand } from './inspect.js';
+import { addMountCommands } from './mount.js';
+import type { Run } from './program.js';
+import { addRunCommand } from './run.js';
+import { addStatusCommands } from './status.js';
+
+/** In the order of `thin --help`. */
+export function addAllCommands(program: Command, run: Run): void {
+  addRunCommand(program, run);
+  addMountCommands(program, run);
+  addImageTreeCommands(program, run);
+  addInspectCommand(program, run);
+  addStatusCommands(program, run);
+  addDaemonCommands(program, run);
+}
