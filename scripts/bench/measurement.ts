@@ -61,7 +61,7 @@ export interface MeasurementResult {
  * round from one round to the next, so that whatever else the machine does meets them alike.
  */
 export async function measure(
-  { contenders, unit, limit, figures }: OpenMeasurement,
+  { contenders, unit, limit, figures }: Omit<OpenMeasurement, keyof AsyncDisposable>,
   name: string,
   rounds: number,
 ): Promise<MeasurementResult> {

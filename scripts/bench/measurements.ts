@@ -1,3 +1,4 @@
+import { composedAgainstOverlay } from './measure-composed.js';
 import { conversion, conversionOfUpdate } from './measure-conversion.js';
 import { treeDifferences } from './measure-differences.js';
 import { fewFiles } from './measure-few-files.js';
@@ -12,4 +13,5 @@ export const measurements: readonly Measurement[] = [
   conversionOfUpdate(),
   startWarm('python'),
   fewFiles(),
+  composedAgainstOverlay(),
 ];
