@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { type Digest, digestHex } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
+import type { CopierEvents } from './chunk-copier.js';
 import { errnoName } from './disk.js';
 import type { EvictionTarget } from './evictor.js';
 import type { FileRef } from './file-origin.js';
@@ -63,7 +64,7 @@ export interface CacheCounters {
  * The cache's accounts: what is here, how much it takes, what is in use. Everything that happens to
  * a file is told here, and goes from here to the index, the budget, the syncer and eviction.
  */
-export class CacheLedger implements KeeperEvents, ReaderEvents, AsyncDisposable {
+export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, AsyncDisposable {
   /** In the order of the tiers. */
   readonly spaces: readonly TierSpace[];
   readonly counters: CacheCounters = { wrongFiles: 0, failures: 0 };
@@ -140,6 +141,16 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, AsyncDisposable 
 
   admit(bytes: number): boolean {
     return this.#local.admit(bytes);
+  }
+
+  /** Makes room for what nobody waits for; never at the cost of what is mounted. */
+  hasRoom(bytes: number): Promise<boolean> {
+    return this.#local.makeRoom(bytes);
+  }
+
+  /** The index knows what happened before this call, if it works. */
+  flush(): Promise<void> {
+    return this.#feed.flush();
   }
 
   written(bytes: number): void {

@@ -1,6 +1,7 @@
 import { CacheLedger } from './cache-ledger.js';
 import { CacheUpkeep } from './cache-upkeep.js';
 import { CachedImages } from './cached-images.js';
+import { ChunkCopier } from './chunk-copier.js';
 import { nodeDisk } from './disk.js';
 import type { CacheOptions } from './file-cache.js';
 import { FileMover } from './file-mover.js';
@@ -24,6 +25,7 @@ export interface CacheParts {
   readonly ledger: CacheLedger;
   readonly keeper: FrameKeeper;
   readonly flights: FrameFlights;
+  readonly copier: ChunkCopier;
   readonly reader: FileReader;
   readonly images: CachedImages;
   readonly upkeep: CacheUpkeep;
@@ -50,6 +52,7 @@ export function cacheParts(
   const failed = (error: unknown) => ledger.failed(error);
   const keeper = new FrameKeeper(files, partials, ledger);
   const flights = new FrameFlights(keeper.keepFrame);
+  const copier = new ChunkCopier(files, partials, keeper, ledger);
   const images = new CachedImages(index, () => ledger.sync(), failed);
   return {
     disks,
@@ -59,7 +62,8 @@ export function cacheParts(
     keeper,
     flights,
     images,
-    reader: new FileReader(files, partials, flights, keeper, ledger),
+    copier,
+    reader: new FileReader(files, partials, flights, keeper, copier, ledger),
     mover: new FileMover(files, ledger),
     upkeep: new CacheUpkeep({
       layout,

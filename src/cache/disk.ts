@@ -1,5 +1,5 @@
-import { execFile } from 'node:child_process';
 import * as fs from 'node:fs';
+import { syncFileSystem } from '../../native-bindings/sync-file-system.js';
 
 /** What `stat` tells that the cache uses. `allocated`: bytes of disk taken (st_blocks). */
 export interface DiskStat {
@@ -75,8 +75,7 @@ export const nodeDisk: Disk = {
       freeInodes: found.files === 0 ? Number.POSITIVE_INFINITY : found.ffree,
     };
   },
-  // Node has no syncfs; coreutils' sync makes just that one call.
-  sync: (path) => settled<void>((done) => execFile('sync', ['-f', path], (error) => done(error))),
+  sync: syncFileSystem,
 };
 
 type Done<T> = (error: Error | null, value?: T) => void;

@@ -31,8 +31,11 @@ export class Evictor implements AsyncDisposable {
   readonly #target: EvictionTarget;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
+  #making: Promise<void> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
   #stopped: boolean;
   #idleUntil = 0;
+  #nothingFreeUntil = 0;
 
   constructor(tier: string, budget: SpaceBudget, index: CacheIndex, target: EvictionTarget) {
     this.#tier = tier;
@@ -55,12 +58,36 @@ export class Evictor implements AsyncDisposable {
 
   /** Evicts until the budget is kept, or nothing more may go. Never fails. */
   run(): Promise<void> {
-    this.#running ??= this.#run()
+    this.#running ??= this.#alone(() => this.#run())
       .catch((error: unknown) => this.#target.failed(error))
       .finally(() => {
         this.#running = undefined;
       });
     return this.#running;
+  }
+
+  /** Two that remove at the same time would both count what one of them frees. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Frees `bytes` of files that nothing mounted uses, as far as there are any. Never fails. */
+  makeRoom(bytes: number): Promise<void> {
+    this.#making ??= this.#alone(() => this.#makeRoom(bytes))
+      .catch((error: unknown) => this.#target.failed(error))
+      .finally(() => {
+        this.#making = undefined;
+      });
+    return this.#making;
+  }
+
+  async #makeRoom(bytes: number): Promise<void> {
+    if (performance.now() < this.#nothingFreeUntil) return;
+    await this.#target.refresh();
+    const freed = await this.#round('free', bytes);
+    if (freed === 0) this.#nothingFreeUntil = performance.now() + idleMs;
   }
 
   async #run(): Promise<void> {
@@ -80,13 +107,17 @@ export class Evictor implements AsyncDisposable {
       if (last === undefined) break;
       at = last;
       const victims = chooseVictims(page, bytes - freed, round, (file) => this.#target.inUse(file));
-      freed += await this.removeAll(victims);
+      freed += await this.#removeAll(victims);
     }
     return freed;
   }
 
   /** Removes files that are not in use. @returns bytes freed */
-  async removeAll(files: readonly EvictionCandidate[]): Promise<number> {
+  removeAll(files: readonly EvictionCandidate[]): Promise<number> {
+    return this.#alone(() => this.#removeAll(files));
+  }
+
+  async #removeAll(files: readonly EvictionCandidate[]): Promise<number> {
     const freed = await mapBounded(files, removalsInFlight, async (file) => {
       if (this.#target.inUse(file)) return 0;
       await this.#target.remove(file);
@@ -99,6 +130,6 @@ export class Evictor implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
     this.#stopped = true;
-    await this.#running;
+    await this.#last;
   }
 }

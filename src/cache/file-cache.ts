@@ -15,6 +15,11 @@ import type { Disk } from './disk.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
 import type { FileHold } from './file-use.js';
 import { FileWriter } from './file-writer.js';
+import {
+  type CompletionOptions,
+  type CompletionProgress,
+  ImageCompletion,
+} from './image-completion.js';
 import type { IndexStart } from './index-calls.js';
 import type { ImageUsage, MountLease } from './index-images.js';
 import { type CacheIndex, IndexThread } from './index-thread.js';
@@ -190,6 +195,22 @@ export class FileCache implements AsyncDisposable {
    */
   moveFiles(contents: Iterable<Digest>, tier: string, signal: AbortSignal): Promise<number> {
     return this.#parts.mover.move(contents, tier, signal);
+  }
+
+  /**
+   * Brings all of an image that is not here, behind whatever somebody waits for. It may be stopped at
+   * any time, and goes on from there when it is begun again.
+   * @throws ThinError `no-space` if there is no room beside what is mounted; `not-found`; `canceled`;
+   *   whatever the origin throws
+   */
+  completeImage(options: CompletionOptions): Promise<CompletionProgress> {
+    return new ImageCompletion(this.#parts, this.#index, options).run();
+  }
+
+  /** True if all files of an image that was mounted, remembered or pinned are known to be here. */
+  async isComplete(image: string): Promise<boolean> {
+    await this.#parts.ledger.flush();
+    return this.#index.call('isComplete', image);
   }
 
   /** The image is mounted once more, by this process: its files leave only for want of space. */

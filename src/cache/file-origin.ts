@@ -28,12 +28,13 @@ export interface FileOrigin {
   placementsIn(frame: Frame): readonly Placement[];
   /**
    * The decoded frame, `plainLength` bytes, not verified.
-   * @param options `fresh`: what came before was wrong; past HTTP caches, from elsewhere if it can be
+   * @param options looked at again while the fetch waits. `fresh`: what came before was wrong; past
+   *   HTTP caches, from elsewhere if it can be. `background`: nobody waits for it
    */
   fetchFrame(
     frame: Frame,
     signal: AbortSignal,
-    options?: { readonly fresh: boolean },
+    options?: { readonly fresh: boolean; readonly background?: boolean },
   ): Promise<Buffer>;
   /** Why fetches wait now; undefined if none does. */
   trouble?(): Error | undefined;

@@ -1,12 +1,11 @@
 import type { Digest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import { mapBounded } from './bounded.js';
-import { isChunk } from './chunk-table.js';
+import type { ChunkCopier } from './chunk-copier.js';
 import type { FileOrigin, FileRef, Placement } from './file-origin.js';
 import type { FrameFlights } from './frame-flights.js';
 import type { FrameKeeper } from './frame-keeper.js';
-import type { ChunkCopy } from './index-chunks.js';
-import type { ChunkBytes, ChunkedFile, PartialFile } from './partial-file.js';
+import type { ChunkedFile, PartialFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
 import type { TierFiles } from './tier-files.js';
 
@@ -17,10 +16,8 @@ const attemptsMax = 3;
 
 const emptyBuffer = Buffer.alloc(0);
 
-/** What the reader tells the rest of the cache, and asks of it. */
+/** What the reader tells the rest of the cache. */
 export interface ReaderEvents {
-  /** Copies of chunks in files that are here, in the order of `chunks`. Never fails. */
-  findCopies(chunks: readonly Digest[]): Promise<readonly (ChunkCopy | undefined)[]>;
   /** A complete file turned out to be something else; it is to be removed. */
   wrong(content: Digest): Promise<void>;
   /** The disk failed; the read goes on without it. */
@@ -33,6 +30,7 @@ export class FileReader {
   readonly #partials: PartialFiles;
   readonly #flights: FrameFlights;
   readonly #keeper: FrameKeeper;
+  readonly #copier: ChunkCopier;
   readonly #events: ReaderEvents;
 
   constructor(
@@ -40,12 +38,14 @@ export class FileReader {
     partials: PartialFiles,
     flights: FrameFlights,
     keeper: FrameKeeper,
+    copier: ChunkCopier,
     events: ReaderEvents,
   ) {
     this.#tier = tier;
     this.#partials = partials;
     this.#flights = flights;
     this.#keeper = keeper;
+    this.#copier = copier;
     this.#events = events;
   }
 
@@ -121,7 +121,7 @@ export class FileReader {
     const last = table.indexAt(end - 1);
     const indexes = Array.from({ length: last - first + 1 }, (_, at) => first + at);
     const missing = indexes.filter((index) => partial?.has(index) !== true);
-    const copies = await this.#copyChunks(chunked, missing);
+    const copies = await this.#copier.copy(chunked, missing);
     const pieces = await mapBounded(indexes, chunksInFlight, async (index) => {
       const here = partial?.has(index) === true ? partial.readChunk(index) : undefined;
       const bytes = await here?.catch((error: unknown) => this.#miss(error));
@@ -132,38 +132,6 @@ export class FileReader {
     const [only] = pieces;
     const all = pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces);
     return all.subarray(from, from + end - offset);
-  }
-
-  /** Chunks that other files here have, verified; they are kept in this file too. */
-  async #copyChunks(
-    chunked: ChunkedFile,
-    missing: readonly number[],
-  ): Promise<Map<number, Buffer>> {
-    const copied = new Map<number, Buffer>();
-    const { table } = chunked;
-    if (table.chunks.length === 1) return copied; // the whole file: it would have been found
-    const digests = missing.map((index) => table.chunk(index).digest);
-    const copies = await this.#events.findCopies(digests);
-    for (const [at, index] of missing.entries()) {
-      const copy = copies[at];
-      const bytes = copy && (await this.#readCopy(copy, table.chunk(index).length));
-      if (bytes !== undefined && isChunk(table.chunk(index), bytes)) copied.set(index, bytes);
-    }
-    const chunks: ChunkBytes[] = [...copied].map(([index, bytes]) => ({ index, bytes }));
-    if (chunks.length > 0) await this.#keeper.keepChunks(chunked, chunks);
-    return copied;
-  }
-
-  async #readCopy(copy: ChunkCopy, length: number): Promise<Buffer | undefined> {
-    try {
-      if (copy.partial !== undefined) {
-        return await this.#partials.readUnverified(copy.partial, copy.offset, length);
-      }
-      const open = await this.#tier.open(copy.content);
-      return await open?.readUnverified(copy.offset, length);
-    } catch (error) {
-      return this.#miss(error);
-    }
   }
 
   #miss(error: unknown): undefined {

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Frame } from '../chunk/frame.js';
 import { ThinError } from '../errors.js';
@@ -13,7 +14,11 @@ const rememberedBytesMax = 32 * 1024 * 1024;
 /** A fetch that several reads wait for; it is given up when the last of them gives up. */
 interface Flight {
   readonly frame: Promise<VerifiedFrame>;
+  /** Ends, and never fails, when what it brought was offered to the disk. True: all of it is there. */
+  landing: Promise<boolean>;
   readonly abort: AbortController;
+  /** Looked at by the fetch: `background` until somebody waits for the frame. */
+  readonly importance: { background: boolean };
   /** False once the frame has arrived: then there is nothing left to abort. */
   flying: boolean;
   waiting: number;
@@ -27,8 +32,8 @@ interface Flight {
  */
 export class FrameFlights {
   readonly #flights = new Map<string, Flight>();
-  /** Each ends, and never fails, when what its flight brought is stored. */
-  readonly #landings = new Set<Promise<void>>();
+  /** Those of all flights. */
+  readonly #landings = new Set<Promise<boolean>>();
   readonly #remembered = new LRUCache<string, VerifiedFrame>({
     maxSize: rememberedBytesMax,
     sizeCalculation: (frame) => frame.bytes.length + 1,
@@ -55,34 +60,64 @@ export class FrameFlights {
     const frame = await this.#frame(origin, placement, signal);
     const bytes = frame.chunk(chunk);
     if (bytes !== undefined) return bytes;
-    const { pack, offset, length } = chunk.frame;
-    throw new ThinError(
-      'corrupt',
-      `Cannot read chunk ${chunk.digest}: bytes ${offset} to ${offset + length} of pack ${pack} hold something else`,
-    );
+    throw otherBytes(`chunk ${chunk.digest}`, chunk.frame);
+  }
+
+  /**
+   * Brings a frame that nobody waits for, and keeps what it is good for.
+   * @returns whether all of that is on the disk now
+   * @throws ThinError `corrupt` if the origin has other bytes; whatever the origin throws
+   */
+  async prefetch(origin: FileOrigin, frame: Frame, signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) throw canceled(signal);
+    const flight = this.#flight(origin, frame, true);
+    const { sound } = await join(flight, signal);
+    if (!sound) throw otherBytes('frame', frame);
+    return flight.landing;
+  }
+
+  /** Waits while frames are on their way that somebody waits for, but not longer than `ms`. */
+  async quiet(ms: number): Promise<void> {
+    const flights = [...this.#flights.values()];
+    const urgent = flights.filter(({ flying, importance }) => flying && !importance.background);
+    if (urgent.length === 0) return;
+    const over = new AbortController();
+    const arrived = Promise.allSettled(urgent.map(({ frame }) => frame));
+    const late = wait(ms, undefined, { signal: over.signal }).catch(() => undefined);
+    await Promise.race([arrived, late]);
+    over.abort();
   }
 
   #frame(origin: FileOrigin, placement: Placement, signal: AbortSignal): Promise<VerifiedFrame> {
     const { content, offsetInFile, chunk } = placement;
-    const key = `${origin.id} ${chunk.frame.pack} ${chunk.frame.offset}`;
-    let flight = this.#flights.get(key);
-    if (flight === undefined || flight.abort.signal.aborted) {
-      flight = this.#start(key, origin, chunk.frame);
-    }
+    const flight = this.#flight(origin, chunk.frame, false);
     flight.wanted.set(`${content} ${offsetInFile}`, placement);
     return join(flight, signal);
   }
 
+  /** The flight of a frame, which begins now if it is not under way. */
+  #flight(origin: FileOrigin, frame: Frame, background: boolean): Flight {
+    const key = `${origin.id} ${frame.pack} ${frame.offset}`;
+    const flight = this.#flights.get(key);
+    if (flight === undefined || flight.abort.signal.aborted) {
+      return this.#start(key, origin, frame, background);
+    }
+    if (!background) flight.importance.background = false;
+    return flight;
+  }
+
   /** What is remembered has no way to go, but is offered to the disk once more. */
-  #start(key: string, origin: FileOrigin, frame: Frame): Flight {
+  #start(key: string, origin: FileOrigin, frame: Frame, background: boolean): Flight {
     const abort = new AbortController();
+    const importance = { background };
     const remembered = this.#remembered.get(key);
-    const arrival = remembered
-      ? Promise.resolve(remembered)
-      : this.#fetch(origin, frame, abort.signal);
     const flight: Flight = {
-      frame: arrival,
+      frame: remembered
+        ? Promise.resolve(remembered)
+        : this.#fetch(origin, frame, abort.signal, importance),
+      landing: Promise.resolve(false),
       abort,
+      importance,
       flying: true,
       waiting: 0,
       wanted: new Map(),
@@ -90,10 +125,11 @@ export class FrameFlights {
     this.#flights.set(key, flight);
     const landing = this.#land(key, origin, flight).finally(() => this.#landings.delete(landing));
     this.#landings.add(landing);
+    flight.landing = landing;
     return flight;
   }
 
-  async #land(key: string, origin: FileOrigin, flight: Flight): Promise<void> {
+  async #land(key: string, origin: FileOrigin, flight: Flight): Promise<boolean> {
     try {
       const frame = await flight.frame;
       flight.flying = false;
@@ -102,8 +138,9 @@ export class FrameFlights {
       const stored = await this.#store(origin, frame, [...flight.wanted.values()]);
       if (stored) this.#remembered.delete(key);
       else if (frame.sound) this.#remembered.set(key, frame);
+      return stored;
     } catch {
-      // Told to those who wait for the frame.
+      return false; // told to those who wait for the frame
     } finally {
       this.#forget(key, flight);
     }
@@ -114,13 +151,22 @@ export class FrameFlights {
     if (this.#flights.get(key) === flight) this.#flights.delete(key);
   }
 
-  async #fetch(origin: FileOrigin, frame: Frame, signal: AbortSignal): Promise<VerifiedFrame> {
+  async #fetch(
+    origin: FileOrigin,
+    frame: Frame,
+    signal: AbortSignal,
+    importance: { readonly background: boolean },
+  ): Promise<VerifiedFrame> {
     const placements = origin.placementsIn(frame);
     for (let attempt = 1; ; attempt++) {
-      const verified = new VerifiedFrame(
-        await origin.fetchFrame(frame, signal, { fresh: attempt > 1 }),
-        placements,
-      );
+      const options = {
+        fresh: attempt > 1,
+        get background() {
+          return importance.background;
+        },
+      };
+      const plain = await origin.fetchFrame(frame, signal, options);
+      const verified = new VerifiedFrame(plain, placements);
       if (verified.sound) return verified;
       this.#wrong++;
       if (attempt === attemptsMax) return verified;
@@ -150,6 +196,13 @@ function join(flight: Flight, signal: AbortSignal): Promise<VerifiedFrame> {
     signal.addEventListener('abort', giveUp, { once: true });
     flight.frame.finally(() => signal.removeEventListener('abort', giveUp)).then(resolve, reject);
   });
+}
+
+function otherBytes(what: string, { pack, offset, length }: Frame): ThinError {
+  return new ThinError(
+    'corrupt',
+    `Cannot read ${what}: bytes ${offset} to ${offset + length} of pack ${pack} hold something else`,
+  );
 }
 
 function canceled(signal: AbortSignal): ThinError {

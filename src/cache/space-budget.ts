@@ -54,6 +54,14 @@ export class SpaceBudget {
     return true;
   }
 
+  /** Is there room for `bytes` more below the mark at which eviction begins? */
+  fits(bytes: number): boolean {
+    const { quotaBytes, freeSpaceFloorBytes } = this.limits;
+    if (this.#now() < this.#fullUntil) return false;
+    const usedAfter = this.usedBytes + bytes;
+    return usedAfter <= quotaBytes * highWater && this.#free - bytes >= freeSpaceFloorBytes;
+  }
+
   /** From here on eviction makes room for `bytes` more; asked back with a negative number. */
   ask(bytes: number): void {
     this.#asked += bytes;

@@ -5,6 +5,9 @@ import type { CacheIndex } from './index-thread.js';
 import { SpaceBudget, type SpaceLimits } from './space-budget.js';
 import type { Tier } from './tier.js';
 
+/** Part of the quota that is freed at a time for what nobody waits for. */
+const roomShare = 0.02;
+
 /** A tier's room: how much of it is used, and eviction that keeps it so. */
 export class TierSpace implements AsyncDisposable {
   readonly tier: Tier;
@@ -52,6 +55,13 @@ export class TierSpace implements AsyncDisposable {
       'no-space',
       `Cannot store ${bytes} bytes in the cache: ${this.budget.usedBytes} of ${quotaBytes} bytes are in use in tier ${this.tier.name}, and what may go has gone (allow it more space, or remove images)`,
     );
+  }
+
+  /** Makes room for `bytes` if that can be had without files of mounted images. */
+  async makeRoom(bytes: number): Promise<boolean> {
+    if (this.budget.fits(bytes)) return true;
+    await this.evictor.makeRoom(Math.max(bytes, this.budget.limits.quotaBytes * roomShare));
+    return this.budget.fits(bytes);
   }
 
   written(bytes: number): void {

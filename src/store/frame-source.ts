@@ -7,6 +7,7 @@ import { CountedFrames, type FetchCounts, fetchCounts } from './counted-frames.j
 import { FailoverFrames } from './failover-frames.js';
 import { GatedFrames } from './gated-frames.js';
 import { OriginFrames } from './origin-frames.js';
+import { type Bandwidth, PacedFrames } from './paced-frames.js';
 import { PatientFrames } from './patient-frames.js';
 import { SingleFlightFrames } from './single-flight-frames.js';
 import { healthOf, type SourceReport } from './source-health.js';
@@ -45,6 +46,8 @@ export interface FrameSourceOptions {
    * caller gives up before; Infinity: until it does; 0: not at all.
    */
   readonly deadlineMs: number;
+  /** Of all background work of the node; unlimited if not given. */
+  readonly bandwidth?: Bandwidth | undefined;
   readonly clock?: Clock | undefined;
 }
 
@@ -73,7 +76,9 @@ export function frameSource(options: FrameSourceOptions): CountedFrameSource {
   });
   const failover = new FailoverFrames(sources, clock);
   const healths = stores.map(({ health }) => health);
-  const patient = new PatientFrames(failover, { healths, deadlineMs, clock });
+  const { bandwidth } = options;
+  const paced = bandwidth ? new PacedFrames(failover, bandwidth, clock) : failover;
+  const patient = new PatientFrames(paced, { healths, deadlineMs, clock });
   const flights = new SingleFlightFrames(patient);
   return {
     fetchFrame: (frame, signal, fetchOptions) => flights.fetchFrame(frame, signal, fetchOptions),
