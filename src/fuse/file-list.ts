@@ -1,20 +1,17 @@
-import { createHash } from 'node:crypto';
-import type { FileRef } from '../cache/file-origin.js';
-import { type Digest, digestFromBytes, digestHex, digestSize } from '../digest.js';
-import { ThinError } from '../errors.js';
-import { limits } from '../limits.js';
+import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 
 /*
  * The files of one image, in memory that all threads share, 40 bytes each, sorted by digest, each
- * digest once:
+ * digest once, as words of 32 bits:
  *
- *   digest (32)   size, little endian (8)
+ *   digest (8 words, the first byte of the digest is the highest of the first)   size (low, high)
  *
  * A file's place in the list is its number. The list's name is a hash of the image's name and of all
  * of it: the same name is the same files by the same numbers, in every process.
  */
-const entryBytes = digestSize + 8;
-const wordValues = 2 ** 32;
+export const digestWords = digestSize / 4;
+export const entryWords = digestWords + 2;
+export const wordValues = 2 ** 32;
 
 /** What threads are given. */
 export interface SharedFileList {
@@ -24,151 +21,94 @@ export interface SharedFileList {
   readonly entries: SharedArrayBuffer;
 }
 
+/** Finds files in a list that make-file-list.ts made. */
 export class FileList {
   readonly image: Digest;
   readonly name: string;
   readonly count: number;
-  readonly #bytes: Buffer;
-  readonly #wanted = Buffer.alloc(digestSize);
+  readonly #words: Uint32Array;
+  readonly #wanted = new Uint32Array(digestWords);
+  readonly #bytes = Buffer.alloc(digestSize);
 
   constructor({ image, name, entries }: SharedFileList) {
     this.image = image;
     this.name = name;
-    this.#bytes = Buffer.from(entries);
-    this.count = entries.byteLength / entryBytes;
+    this.#words = new Uint32Array(entries);
+    this.count = this.#words.length / entryWords;
   }
 
   content(file: number): Digest {
-    return digestFromBytes(this.#bytes, file * entryBytes);
+    for (let at = 0; at < digestWords; at++) {
+      this.#bytes.writeUInt32BE(this.#words[file * entryWords + at] ?? 0, at * 4);
+    }
+    return digestFromBytes(this.#bytes);
   }
 
   /** Bytes. */
   size(file: number): number {
-    const at = file * entryBytes + digestSize;
-    return this.#bytes.readUInt32LE(at) + this.#bytes.readUInt32LE(at + 4) * wordValues;
+    const at = file * entryWords + digestWords;
+    return (this.#words[at] ?? 0) + (this.#words[at + 1] ?? 0) * wordValues;
   }
 
   /** @param hex 64 lower-case hex digits */
   find(hex: string): number | undefined {
-    this.#wanted.write(hex, 'hex');
+    if (!parseHex(hex, this.#wanted, 0)) return undefined;
     const file = this.#firstFrom(this.#wanted);
-    return file < this.count && this.#compare(file, this.#wanted) === 0 ? file : undefined;
+    const isFound = file < this.count && compareDigests(this.#words, file, this.#wanted, 0) === 0;
+    return isFound ? file : undefined;
   }
 
   /** The files whose digests begin with one byte: from `first` to before `end`. */
   beginningWith(byte: number): { first: number; end: number } {
-    const first = this.#firstFrom(Buffer.of(byte));
-    return { first, end: byte === 0xff ? this.count : this.#firstFrom(Buffer.of(byte + 1)) };
+    const from = (first: number) => {
+      const wanted = new Uint32Array(digestWords);
+      wanted[0] = first * 2 ** 24;
+      return this.#firstFrom(wanted);
+    };
+    return { first: from(byte), end: byte === 0xff ? this.count : from(byte + 1) };
   }
 
   /** The first file whose digest is not below `wanted`; the number of files if there is none. */
-  #firstFrom(wanted: Buffer): number {
+  #firstFrom(wanted: Uint32Array): number {
     let low = 0;
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#compare(middle, wanted) < 0) low = middle + 1;
+      if (compareDigests(this.#words, middle, wanted, 0) < 0) low = middle + 1;
       else high = middle;
     }
     return low;
   }
+}
 
-  #compare(file: number, wanted: Buffer): number {
-    const at = file * entryBytes;
-    return this.#bytes.compare(wanted, 0, wanted.length, at, at + digestSize);
+/** Of the digests of two entries, as compare functions tell. */
+export function compareDigests(a: Uint32Array, one: number, b: Uint32Array, other: number): number {
+  for (let at = 0; at < digestWords; at++) {
+    const left = a[one * entryWords + at] ?? 0;
+    const right = b[other * entryWords + at] ?? 0;
+    if (left !== right) return left < right ? -1 : 1;
   }
+  return 0;
 }
 
-/** Files taken between looks at what else this process has to do: about 2 ms. */
-const filesPerTurn = 4096;
-/** Of a sort key: bits of the digest, and below them bits of where it was. Both fit a number. */
-const positionBits = 24;
-const alikeBits = 29;
-
-/**
- * @param files may name a file several times
- * @throws ThinError `corrupt` if they contradict each other or are none, `no-space` beyond
- *   16 million, and whatever `files` throws
- */
-export async function makeFileList(
-  image: Digest,
-  files: Iterable<FileRef>,
-): Promise<SharedFileList> {
-  const unsorted = await collect(files);
-  const count = unsorted.length / entryBytes;
-  const sorted = Buffer.allocUnsafeSlow(unsorted.length);
-  let length = 0;
-  for (const entry of inOrder(unsorted, count)) {
-    if (length > 0 && isSameFile(sorted.subarray(length - entryBytes, length), entry)) continue;
-    entry.copy(sorted, length);
-    length += entryBytes;
+/** Writes 64 hex digits as words from `at`. False if they are something else. */
+export function parseHex(hex: string, words: Uint32Array, at: number, start = 0): boolean {
+  if (hex.length !== start + digestSize * 2) return false;
+  for (let word = 0; word < digestWords; word++) {
+    let value = 0;
+    for (let digit = 0; digit < 8; digit++) {
+      const bits = hexValues[hex.charCodeAt(start + word * 8 + digit)] ?? notHex;
+      if (bits === notHex) return false;
+      value = (value << 4) | bits;
+    }
+    words[at + word] = value;
   }
-  const whole = sorted.subarray(0, length);
-  const hash = createHash('sha256').update(`thinfs file list 1\n${image}\n`).update(whole);
-  const entries = new SharedArrayBuffer(length);
-  whole.copy(Buffer.from(entries));
-  return { image, name: hash.digest('hex'), entries };
+  return true;
 }
 
-async function collect(files: Iterable<FileRef>): Promise<Buffer> {
-  let bytes: Buffer = Buffer.allocUnsafe(1024 * entryBytes);
-  let count = 0;
-  for (const file of files) {
-    if (count === 2 ** positionBits) throw tooMany();
-    if ((count + 1) * entryBytes > bytes.length) bytes = enlarged(bytes);
-    writeEntry(bytes, count * entryBytes, file);
-    count += 1;
-    if (count % filesPerTurn === 0) await new Promise(setImmediate);
-  }
-  return bytes.subarray(0, count * entryBytes);
-}
-
-function enlarged(bytes: Buffer): Buffer {
-  const larger = Buffer.allocUnsafe(bytes.length * 2);
-  bytes.copy(larger);
-  return larger;
-}
-
-function writeEntry(bytes: Buffer, at: number, { content, size }: FileRef): void {
-  const isSize = Number.isSafeInteger(size) && size >= 0 && size <= limits.fileBytesMax;
-  if (!isSize || bytes.write(digestHex(content), at, digestSize, 'hex') !== digestSize) {
-    throw new ThinError('corrupt', `Cannot show ${content} of ${size} bytes: wanted a SHA-256`);
-  }
-  bytes.writeUInt32LE(size % wordValues, at + digestSize);
-  bytes.writeUInt32LE(Math.floor(size / wordValues), at + digestSize + 4);
-}
-
-/** The entries by digest. Numbers are sorted, much faster than anything that is compared by a call. */
-function* inOrder(bytes: Buffer, count: number): Iterable<Buffer> {
-  const keys = new Float64Array(count);
-  for (let at = 0; at < count; at++) {
-    const alike = bytes.readUInt32BE(at * entryBytes) >>> (32 - alikeBits);
-    keys[at] = alike * 2 ** positionBits + at;
-  }
-  keys.sort();
-  const entryOf = (key: number) => {
-    const at = (key % 2 ** positionBits) * entryBytes;
-    return bytes.subarray(at, at + entryBytes);
-  };
-  for (let at = 0; at < count; ) {
-    const first = Math.floor((keys[at] ?? 0) / 2 ** positionBits);
-    const end = keys.subarray(at).findIndex((key) => Math.floor(key / 2 ** positionBits) !== first);
-    const alike = keys.subarray(at, end < 0 ? count : at + end);
-    yield* [...alike].map(entryOf).sort(Buffer.compare);
-    at += alike.length;
-  }
-}
-
-/** @throws ThinError `corrupt` if it is the same digest with another size */
-function isSameFile(previous: Buffer, entry: Buffer): boolean {
-  if (previous.compare(entry, 0, digestSize, 0, digestSize) !== 0) return false;
-  if (previous.equals(entry)) return true;
-  throw new ThinError(
-    'corrupt',
-    `Cannot show ${digestFromBytes(entry)}: the image says two different sizes of it`,
-  );
-}
-
-function tooMany(): ThinError {
-  return new ThinError('no-space', `Cannot show more than ${2 ** positionBits} files of an image`);
+const notHex = 255;
+/** By character code, lower-case digits only. */
+const hexValues = new Uint8Array(128).fill(notHex);
+for (const [value, digit] of [...'0123456789abcdef'].entries()) {
+  hexValues[digit.charCodeAt(0)] = value;
 }

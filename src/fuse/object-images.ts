@@ -1,7 +1,8 @@
 import type { FileRef } from '../cache/file-origin.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
-import { makeFileList, type SharedFileList } from './file-list.js';
+import type { SharedFileList } from './file-list.js';
+import { makeFileList } from './make-file-list.js';
 import { imageNumber } from './object-namespace.js';
 import type { ObjectWorkerUpdate } from './object-worker-messages.js';
 

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { digestOf } from '../../src/digest.js';
-import { makeFileList } from '../../src/fuse/file-list.js';
+import { makeFileList } from '../../src/fuse/make-file-list.js';
 import { ObjectImages } from '../../src/fuse/object-images.js';
 import { imageNumber } from '../../src/fuse/object-namespace.js';
 

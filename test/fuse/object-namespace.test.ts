@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { byteStringFromText } from '../../src/byte-string.js';
 import { type Digest, digestOf } from '../../src/digest.js';
-import { makeFileList } from '../../src/fuse/file-list.js';
+import { makeFileList } from '../../src/fuse/make-file-list.js';
 import { ObjectNamespace } from '../../src/fuse/object-namespace.js';
 import { errno, initFlags, opcodes, readBytesMax } from '../../src/fuse/protocol.js';
 import { decodeRequest } from '../../src/fuse/request.js';
