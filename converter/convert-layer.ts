@@ -10,7 +10,7 @@ import type { SourceLayer } from './source-image.js';
 
 const emptyContent = digestOf(Buffer.alloc(0));
 
-export interface LayerOptions {
+export interface LayerConversionOptions {
   /** Where the pack is to lie. */
   readonly packPath: string;
   /** The same for the entries. */
@@ -33,7 +33,7 @@ export interface LayerConversion {
  */
 export async function convertLayer(
   source: SourceLayer,
-  { packPath: path, entriesPath, level, known, signal, onProgress }: LayerOptions,
+  { packPath: path, entriesPath, level, known, signal, onProgress }: LayerConversionOptions,
 ): Promise<LayerConversion> {
   const { mediaType, digest, size } = source.descriptor;
   using entriesWriter = EntriesWriter.create(entriesPath);

@@ -54,6 +54,11 @@ export class PackUploads {
     return this.#sentBytes;
   }
 
+  /** What an upload failed with: whatever else fails then does so because of it. */
+  get failure(): unknown {
+    return this.#failure?.error;
+  }
+
   /** Waits for the upload before, then begins this one. */
   async add(upload: PackUpload): Promise<void> {
     await this.finish();

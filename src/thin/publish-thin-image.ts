@@ -52,7 +52,8 @@ export async function publishThinImage(
   signal: AbortSignal,
 ): Promise<PublishedThinImage> {
   const packs = neededPacks(image);
-  const [metadata, chunkMap] = await Promise.all([toWire(image.metadata), toWire(image.chunkMap)]);
+  const metadata = await toWire(image.metadata); // one at a time: the level takes 24 MiB beside them
+  const chunkMap = await toWire(image.chunkMap);
   const descriptorBytes = encodeThinDescriptor({
     manifest: image.manifest,
     config: image.config,
