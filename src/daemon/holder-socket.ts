@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { describeError } from '../errors.js';
+import { describeError, isThinError } from '../errors.js';
 import type { Holder } from './holder.js';
 import {
   type HolderAnswer,
@@ -41,7 +41,8 @@ async function respond(
     const failure = await perform(holder, line);
     answer = failure ? { ok: false, ...failure } : { ok: true, status: holder.status() };
   } catch (error) {
-    answer = { ok: false, code: 'unavailable', message: describeError(error) };
+    const code = isThinError(error) ? error.code : 'unavailable';
+    answer = { ok: false, code, message: describeError(error) };
   }
   socket.end(`${JSON.stringify(answer)}\n`);
 }

@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs';
+import { ThinError } from '../errors.js';
 import { CrashHistory } from './crash-history.js';
 import { holderLog } from './holder-log.js';
 import {
@@ -28,7 +29,8 @@ type State =
 export class Holder {
   /** Resolves when a command has stopped the server and no mount needs the device. */
   readonly finished: Promise<void>;
-  #finish: () => void = () => {};
+  #isFinished: boolean = false;
+  #resolveFinished: () => void = () => {};
   #settings: ServerSettings;
   #device: number | undefined;
   #needed: boolean;
@@ -47,7 +49,7 @@ export class Holder {
     this.#device = device;
     this.#needed = needed;
     this.finished = new Promise((resolve) => {
-      this.#finish = resolve;
+      this.#resolveFinished = resolve;
     });
   }
 
@@ -126,9 +128,17 @@ export class Holder {
   }
 
   #inTurn<T>(operation: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(operation);
+    const result = this.#turn.then(() => {
+      if (!this.#isFinished) return operation();
+      throw new ThinError('busy', 'Cannot ask the daemon: it is ending');
+    });
     this.#turn = result.catch(() => {});
     return result;
+  }
+
+  #finish(): void {
+    this.#isFinished = true;
+    this.#resolveFinished();
   }
 
   #phase(): ServerPhase {
@@ -162,7 +172,7 @@ export class Holder {
       return report;
     }
     const end = await server.ended;
-    if (end.how === 'wants-device' && !hasFreshDevice) {
+    if (end.how === 'wants-device' && !hasFreshDevice && !server.stopOrdered) {
       this.#renewDevice();
       return this.#oversee(ServerProcess.spawn(this.#settings, this.#device), true);
     }
@@ -179,8 +189,9 @@ export class Holder {
       return;
     }
     if (how === 'wants-device') this.#renewDevice();
-    const livedMs = performance.now() - server.startedAt;
-    const pauseMs = Math.max(pauseMinMs, this.#crashes.died(performance.now(), livedMs));
+    const at = performance.now();
+    const death = { at, lived: at - server.startedAt, served: server.hasServed };
+    const pauseMs = Math.max(pauseMinMs, this.#crashes.died(death));
     this.#lastError = reason;
     this.#state = {
       phase: 'waiting',

@@ -106,7 +106,8 @@ async function serve(holder: Holder, { folders, stop }: Place, socket: Server): 
   const { pid, settings } = holder.status();
   holderLog('info', 'holding', { root: folders.root, pid, flags: settings.flags });
   await Promise.race([holder.finished, aborted(stop)]);
-  if (stop.aborted) await holder.stop({ force: true, unmount: false });
+  // If it has finished meanwhile there is nothing to stop.
+  if (stop.aborted) await holder.stop({ force: true, unmount: false }).catch(() => {});
   await close(socket);
   // Whoever told us to end gets that; the mounts get another holder.
   if (holder.needed) spawnHolder(holder.status().settings, 0, holder.device);

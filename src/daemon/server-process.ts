@@ -39,6 +39,7 @@ export class ServerProcess {
   #how: ServerEnd['how'] = 'died';
   #needsDevice: boolean | undefined;
   #stopOrdered = false;
+  #hasServed = false;
   #report: (report: StartReport) => void = () => {};
   #refuse: (refusal: Refusal) => void = () => {};
 
@@ -93,6 +94,11 @@ export class ServerProcess {
     return this.#needsDevice;
   }
 
+  /** True once it has been ready. */
+  get hasServed(): boolean {
+    return this.#hasServed;
+  }
+
   /** True once it has been told to stop and has not refused. */
   get stopOrdered(): boolean {
     return this.#stopOrdered;
@@ -132,7 +138,10 @@ export class ServerProcess {
   /** It may be another version than ours: what we do not know is passed over. */
   #receive({ news, code, message, ...line }: Readonly<Record<string, unknown>>): void {
     const refusal = { code: `${code}`, message: `${message}` };
-    if (news === 'ready') this.#report({ ready: true });
+    if (news === 'ready') {
+      this.#hasServed = true;
+      this.#report({ ready: true });
+    }
     if (news === 'failed') this.#report({ ready: false, ...refusal });
     if (news === 'refused') this.#refuse(refusal);
     if (news === 'mounts') this.#needsDevice = line.needDevice === true;
