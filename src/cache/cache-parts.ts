@@ -13,6 +13,8 @@ import type { IndexStart } from './index-calls.js';
 import type { CacheIndex } from './index-thread.js';
 import type { CacheLayout } from './layout.js';
 import { PartialFiles } from './partial-files.js';
+import { ReadsInFlight } from './reads-in-flight.js';
+import { Scrubber } from './scrubber.js';
 import { Tier } from './tier.js';
 import { TierFiles } from './tier-files.js';
 
@@ -30,6 +32,8 @@ export interface CacheParts {
   readonly images: CachedImages;
   readonly upkeep: CacheUpkeep;
   readonly mover: FileMover;
+  readonly scrubber: Scrubber;
+  readonly reads: ReadsInFlight;
 }
 
 /** Makes the parts of a cache whose directories are prepared and locked, and whose index is open. */
@@ -53,6 +57,7 @@ export function cacheParts(
   const keeper = new FrameKeeper(files, partials, ledger);
   const flights = new FrameFlights(keeper.keepFrame);
   const copier = new ChunkCopier(files, partials, keeper, ledger);
+  const reads = new ReadsInFlight(options.reads ?? {});
   const images = new CachedImages(index, () => ledger.sync(), failed);
   return {
     disks,
@@ -65,6 +70,12 @@ export function cacheParts(
     copier,
     reader: new FileReader(files, partials, flights, keeper, copier, ledger),
     mover: new FileMover(files, ledger),
+    reads,
+    scrubber: new Scrubber(files, index, {
+      idle: () => reads.list().length === 0,
+      wrong: (content) => ledger.wrong(content),
+      failed,
+    }),
     upkeep: new CacheUpkeep({
       layout,
       tier: files,

@@ -18,13 +18,6 @@ export interface GcResult {
   readonly bytes: number;
 }
 
-export interface VerifyResult {
-  readonly files: number;
-  readonly bytes: number;
-  /** Files that were not what their name says; they are removed. */
-  readonly wrong: readonly Digest[];
-}
-
 /** Work on the whole cache that nobody waits for, or only the person who asked for it. */
 export class CacheUpkeep implements AsyncDisposable {
   readonly #layout: CacheLayout;
@@ -124,29 +117,9 @@ export class CacheUpkeep implements AsyncDisposable {
     }
   }
 
-  /** Reads all complete files again, and removes what is wrong. Partial files verify themselves. */
-  async verify(signal: AbortSignal): Promise<VerifyResult> {
+  /** Ends when nothing that was set aside at the start waits to be verified. */
+  async settled(): Promise<void> {
     await this.#background;
-    const wrong: Digest[] = [];
-    let files = 0;
-    let bytes = 0;
-    let after = '';
-    for (;;) {
-      const page = await this.#index.call('completeFiles', after, pageFiles);
-      const last = page.at(-1);
-      if (last === undefined) return { files, bytes, wrong };
-      for (const { content, size } of page) {
-        signal.throwIfAborted();
-        const good = await this.#tier.scrub(content);
-        if (good === false) {
-          wrong.push(content);
-          await this.#wrong(content);
-        }
-        files++;
-        bytes += size;
-      }
-      after = last.content.slice('sha256:'.length);
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -7,9 +7,10 @@
  */
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
-import type { CacheCounters, CacheLog, OnWrong } from './cache-ledger.js';
+import type { CacheLog, OnWrong } from './cache-ledger.js';
 import { type CacheParts, cacheParts } from './cache-parts.js';
-import type { GcResult, VerifyResult } from './cache-upkeep.js';
+import type { GcResult } from './cache-upkeep.js';
+import { type CacheUsage, cacheUsage } from './cache-usage.js';
 import type { OwnedLease } from './cached-images.js';
 import type { Disk } from './disk.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
@@ -21,7 +22,7 @@ import {
   ImageCompletion,
 } from './image-completion.js';
 import type { IndexStart } from './index-calls.js';
-import type { ImageUsage, MountLease } from './index-images.js';
+import type { MountLease } from './index-images.js';
 import { type CacheIndex, IndexThread } from './index-thread.js';
 import {
   type CacheLayout,
@@ -33,8 +34,9 @@ import {
   type TierPlace,
 } from './layout.js';
 import type { PartialViewEvents } from './partial-view.js';
-import { type ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
+import type { ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
 import { RootLock } from './root-lock.js';
+import type { VerifyResult } from './scrubber.js';
 import type { SpaceLimits } from './space-budget.js';
 
 /** A directory of complete files on another disk than the cache's own. */
@@ -53,27 +55,6 @@ export interface CacheOptions extends SpaceLimits, PartialViewEvents {
   readonly disk?: Disk;
   /** How the index is opened: in a thread of its own if not given. */
   readonly openIndex?: (layout: CacheLayout) => Promise<CacheIndex>;
-}
-
-export interface TierUsage extends SpaceLimits {
-  readonly name: string;
-  /** Bytes of disk that its files take. */
-  readonly bytes: number;
-  /** False while its disk fails and is left alone. */
-  readonly diskWorks: boolean;
-}
-
-export interface CacheUsage extends SpaceLimits, CacheCounters {
-  /** Bytes of disk that cached files take, of all tiers; the limits are those of `local`. */
-  readonly bytes: number;
-  readonly tiers: readonly TierUsage[];
-  readonly completeFiles: number;
-  readonly partialFiles: number;
-  /** Frames that arrived with other bytes than the image says. */
-  readonly wrongFrames: number;
-  /** False while a disk of the cache fails and is left alone. */
-  readonly diskWorks: boolean;
-  readonly images: readonly ImageUsage[];
 }
 
 /**
@@ -104,8 +85,7 @@ export class FileCache implements AsyncDisposable {
       removeIncoming(layout);
       index = await (options.openIndex ?? IndexThread.open)(layout);
       const start = await index.call('start');
-      const parts = cacheParts(options, layout, index, start);
-      const cache = new FileCache(lock, index, parts, new ReadsInFlight(options.reads ?? {}));
+      const cache = new FileCache(lock, index, cacheParts(options, layout, index, start));
       cache.#begin(start, options.log);
       return cache;
     } catch (error) {
@@ -115,17 +95,18 @@ export class FileCache implements AsyncDisposable {
     }
   }
 
-  private constructor(lock: RootLock, index: CacheIndex, parts: CacheParts, reads: ReadsInFlight) {
+  private constructor(lock: RootLock, index: CacheIndex, parts: CacheParts) {
     this.#lock = lock;
     this.#index = index;
     this.#parts = parts;
-    this.reads = reads;
+    this.reads = parts.reads;
     this.tierDirectories = parts.files.tiers.map(({ directory }) => directory);
   }
 
   /** Begins the work in the background. */
   #begin({ state, suspects }: IndexStart, log: CacheLog): void {
     this.#parts.ledger.start();
+    this.#parts.scrubber.start();
     if (!suspects) return;
     log.info({ state }, 'verifying cached files that may be torn, or were changed while stopped');
     this.#parts.upkeep.settleSuspects();
@@ -248,24 +229,8 @@ export class FileCache implements AsyncDisposable {
     return this.#parts.images.release(lease);
   }
 
-  async usage(): Promise<CacheUsage> {
-    const { images, ledger, flights, disks } = this.#parts;
-    await images.listed();
-    await ledger.refresh();
-    const { bytes, completeFiles, partialFiles, tiers } = ledger.totals;
-    return {
-      ...ledger.space(localTier).budget.limits,
-      ...ledger.counters,
-      bytes,
-      tiers: ledger.spaces.map(({ tier: { name }, budget: { limits } }, at) => {
-        return { name, ...limits, bytes: tiers[name] ?? 0, diskWorks: disks[at]?.down !== true };
-      }),
-      completeFiles,
-      partialFiles,
-      wrongFrames: flights.wrongFrames,
-      diskWorks: disks.every(({ down }) => !down),
-      images: await this.#index.call('imageUsage'),
-    };
+  usage(): Promise<CacheUsage> {
+    return cacheUsage(this.#parts, this.#index);
   }
 
   /** Forgets images that are neither kept nor mounted by a living process, and their files. */
@@ -275,10 +240,15 @@ export class FileCache implements AsyncDisposable {
     return this.#parts.upkeep.gc(keepImages);
   }
 
-  /** Reads all complete files again, and removes those that are wrong. */
-  async verify(signal: AbortSignal): Promise<VerifyResult> {
-    await this.#parts.ledger.refresh();
-    return this.#parts.upkeep.verify(signal);
+  /**
+   * Reads all complete files again, and removes those that are wrong.
+   * @param onProgress told the bytes read so far, of `usage().bytes` at most
+   */
+  async verify(signal: AbortSignal, onProgress?: (bytes: number) => void): Promise<VerifyResult> {
+    const { upkeep, ledger, scrubber } = this.#parts;
+    await upkeep.settled();
+    await ledger.refresh();
+    return scrubber.verify(signal, onProgress);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -287,10 +257,11 @@ export class FileCache implements AsyncDisposable {
   }
 
   async #dispose(): Promise<void> {
-    const { flights, keeper, upkeep, images, partials, ledger, files } = this.#parts;
+    const { flights, keeper, upkeep, scrubber, images, partials, ledger, files } = this.#parts;
     flights.abortAll(closed());
     await flights.settled();
     await keeper.settled();
+    await scrubber[Symbol.asyncDispose]();
     await upkeep[Symbol.asyncDispose]();
     await images[Symbol.asyncDispose]();
     await partials.close();

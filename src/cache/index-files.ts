@@ -132,6 +132,23 @@ export function fileCalls(database: Database) {
       });
     },
 
+    /** Complete files that were last verified before a time (ms since 1970), the oldest first. */
+    unverified: (before: number, limit: number): FileRef[] =>
+      database
+        .prepare<[number, number], { digest: Buffer; size: number }>(
+          `SELECT contents.digest, contents.size FROM files JOIN contents ON contents.id = files.content
+           WHERE files.kind = 0 AND files.verified < ? ORDER BY files.verified LIMIT ?`,
+        )
+        .all(before, limit)
+        .map((row) => ({ content: digestFromBytes(row.digest), size: row.size })),
+
+    markVerified: database.transaction((contents: readonly Digest[]): void => {
+      const mark = database.prepare<[number, Buffer]>(
+        'UPDATE files SET verified = ? WHERE kind = 0 AND name = ?',
+      );
+      for (const content of contents) mark.run(Date.now(), digestBytes(content));
+    }),
+
     /** Complete files by name, a page at a time. */
     completeFiles: (after: string, limit: number): FileRef[] =>
       database

@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Histogram, Registry } from 'prom-client';
-import type { CacheUsage } from '../cache/file-cache.js';
+import type { CacheUsage } from '../cache/cache-usage.js';
 import type { EndedRead } from '../cache/reads-in-flight.js';
 import type { NodeParts, NodeView } from './node-view.js';
 

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { CacheUsage, FileCache } from '../cache/file-cache.js';
+import type { CacheUsage } from '../cache/cache-usage.js';
+import type { FileCache } from '../cache/file-cache.js';
 import type { ReadInFlight } from '../cache/reads-in-flight.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { describeError, ThinError } from '../errors.js';
