@@ -13,6 +13,7 @@ import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
 import type { ServerSettings } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
 import { ThinError } from '../errors.js';
+import { tierSyntax } from '../tier-option.js';
 import type { Progress } from './progress.js';
 
 /** Options of every command that needs the node's state. */
@@ -20,6 +21,7 @@ export interface NodeFlags {
   root?: string;
   cacheSize?: string;
   freeSpace?: string;
+  tier?: string[];
   readDeadline?: string;
 }
 
@@ -27,6 +29,10 @@ const nodeOptions = [
   new Option('--root <folder>', "folder of the node's state (default: /var/lib/thinfs)"),
   new Option('--cache-size <size>', `most bytes of cached files (default: ${defaultCacheSize})`),
   new Option('--free-space <size>', `bytes left free on the disk (default: ${defaultFreeSpace})`),
+  new Option(
+    `--tier ${tierSyntax}`,
+    'also keep files on a faster disk; may be given several times, the fastest first',
+  ).argParser((text: string, before: string[] = []) => [...before, text]),
   new Option(
     '--read-deadline <duration>',
     `longest that a read waits for a store that is away (default: ${defaultReadDeadline})`,
