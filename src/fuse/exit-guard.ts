@@ -55,17 +55,12 @@ export function releaseMount({ mountPoint, device, threads, stop }: GuardedMount
   fusermountPrograms.find((program) => run(program, ['-u', '-z', '--', mountPoint]));
 }
 
-export interface GuardedThreads {
-  readonly mountPoint: string;
-  /** Shared number: not 0 when the threads are to end with their next request. */
-  readonly stop: Int32Array;
-  /** Of each thread, as `threadState` tells. */
-  readonly states: readonly Int32Array[];
-}
-
-/** Ends the threads of a mount that outlives this process. */
-export function releaseThreads({ mountPoint, stop, states }: GuardedThreads): void {
-  Atomics.store(stop, 0, 1);
+/**
+ * Ends the threads of a mount that outlives this process.
+ * @param states of each thread, as `threadState` tells
+ */
+export function releaseThreads(mountPoint: string, states: readonly Int32Array[]): void {
+  for (const state of states) Atomics.store(state, threadState.stop, 1);
   const running = () => states.find((state) => Atomics.load(state, threadState.ended) === 0);
   for (let waking = 0; waking < wakingsMax; waking++) {
     const state = running();

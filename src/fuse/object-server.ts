@@ -15,12 +15,12 @@ import {
 } from './kernel-mount.js';
 import { findMount } from './mount-table.js';
 import { ObjectImages } from './object-images.js';
-import { type ObjectThread, ObjectThreads } from './object-threads.js';
+import type { ObjectThread } from './object-thread.js';
+import { ObjectThreads } from './object-threads.js';
 import type { ObjectWorkerReport } from './object-worker-messages.js';
 import { raiseReadAhead } from './read-ahead.js';
 import { type OnReadError, ReadForwarder } from './read-forwarder.js';
 import { settlesWithin } from './settles-within.js';
-import { ToldViews } from './told-views.js';
 
 /**
  * Fetches bytes of an image's file that is not complete on this machine, from that image's own sources:
@@ -134,7 +134,7 @@ export class ObjectServer implements AsyncDisposable {
 
   /** Has the threads close a partial file that was promoted, or goes. */
   endPartial(view: PartialView): void {
-    this.#parts.told.end(view);
+    this.#parts.threads.endPartial(view);
   }
 
   /**
@@ -179,7 +179,6 @@ interface Serving {
   readonly images: ObjectImages;
   readonly threads: ObjectThreads;
   readonly forwarder: ReadForwarder;
-  readonly told: ToldViews;
   /** Whether a successor can have requests sent again. */
   readonly canResend: boolean;
 }
@@ -242,7 +241,6 @@ async function takeOver(
 
 function startServing(options: ObjectServerOptions, canResend: boolean): Serving {
   const { device, mountPoint, tiers, readFile, onReadError, images = new ObjectImages() } = options;
-  const told = new ToldViews();
   const forwarder = new ReadForwarder(
     device,
     async ({ image, content, size, offset, length }, signal) => {
@@ -258,12 +256,18 @@ function startServing(options: ObjectServerOptions, canResend: boolean): Serving
       forwarder.forward(report.read);
       const { image, content, size, node } = report.read;
       const view = image && options.partialView?.(image, { content, size });
-      if (view) told.tell(thread, node, view);
+      if (view) thread.tellPartial(node, view);
     }
   };
-  const threads = new ObjectThreads({ device, mountPoint, tiers, images: images.lists, hear });
+  const threads = new ObjectThreads({
+    device,
+    mountPoint,
+    tiers,
+    images: () => images.lists,
+    hear,
+  });
   images.publishTo((update) => threads.post(update));
-  return { mountPoint, images, threads, forwarder, told, canResend };
+  return { mountPoint, images, threads, forwarder, canResend };
 }
 
 function ended(mountPoint: string): ThinError {

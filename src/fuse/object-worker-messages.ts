@@ -9,16 +9,17 @@ export interface ObjectWorkerData {
   readonly device: number;
   readonly tiers: readonly string[];
   readonly images: readonly SharedFileList[];
-  /** Shared by all threads: not 0 when they are to end with their next request. */
-  readonly stop: Int32Array;
   /** Where {@link ObjectWorkerUpdate}s come from. */
   readonly updates: MessagePort;
   /** Of this thread alone, as {@link threadState} tells. */
   readonly state: Int32Array;
 }
 
-/** Numbers of a thread: updates posted to it, updates it has heard, and 1 once it serves no more. */
-export const threadState = { posted: 0, heard: 1, ended: 2, length: 3 } as const;
+/**
+ * Numbers of a thread: updates posted to it, updates it has heard, 1 once it is to end with its next
+ * request, 1 once it serves no more.
+ */
+export const threadState = { posted: 0, heard: 1, stop: 2, ended: 3, length: 4 } as const;
 
 /** What the main thread tells a worker, which hears it with its next request. */
 export type ObjectWorkerUpdate =
@@ -31,6 +32,8 @@ export type ObjectWorkerUpdate =
 export type ObjectWorkerReport =
   | { readonly type: 'connected' }
   | { readonly type: 'initialized'; readonly accepted: boolean }
+  /** Something is being read, once a second. */
+  | { readonly type: 'reading' }
   | { readonly type: 'read'; readonly read: ForwardedRead }
   | { readonly type: 'interrupt'; readonly unique: bigint }
   | { readonly type: 'used'; readonly contents: readonly Digest[] };

@@ -17,12 +17,15 @@ import {
 import { PartialReads } from './partial-reads.js';
 import { serveDevice } from './serve.js';
 
-const { device, tiers, images, stop, updates, state }: ObjectWorkerData = workerData;
+const { device, tiers, images, updates, state }: ObjectWorkerData = workerData;
 const namespace = new ObjectNamespace();
 for (const list of images) namespace.add(list);
 const uses = new FirstUses((contents) => report({ type: 'used', contents }), Date.now);
 const files = new LocalFiles(tiers, (content) => uses.add(content));
 const partials = new PartialReads();
+/** Milliseconds between reports that something is being read. */
+const readingMs = 1_000;
+let readingAt = Number.NEGATIVE_INFINITY;
 let isConnected = false;
 let heard = 0;
 
@@ -33,7 +36,7 @@ try {
     interrupt: (unique) => report({ type: 'interrupt', unique }),
     initialized: (accepted) => report({ type: 'initialized', accepted }),
     received,
-    stopped: () => Atomics.load(stop, 0) !== 0,
+    stopped: () => Atomics.load(state, threadState.stop) !== 0,
   });
 } finally {
   Atomics.store(state, threadState.ended, 1);
@@ -45,6 +48,11 @@ try {
 
 /** A file that is being filled is in no tier, and looking for it there is not cheap. */
 function readLocal(file: FileContent, offset: number, target: Buffer, node: number): boolean {
+  const now = Date.now();
+  if (now - readingAt >= readingMs) {
+    readingAt = now;
+    report({ type: 'reading' });
+  }
   return partials.read(node, file.size, offset, target) || files.read(file, offset, target);
 }
 

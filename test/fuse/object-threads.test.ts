@@ -1,0 +1,60 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { tierPath } from '../../src/cache/layout.js';
+import { digestOf } from '../../src/digest.js';
+import { mountDevice } from '../../src/fuse/kernel-mount.js';
+import { makeFileList } from '../../src/fuse/make-file-list.js';
+import { ObjectThreads } from '../../src/fuse/object-threads.js';
+import { holdDevice, imageNamed, putInTier } from './mounted-objects.js';
+import { temporaryFolder, until } from './mounted-tree.js';
+
+const threadsHere = async (): Promise<number> => (await readdir('/proc/self/task')).length;
+
+t.test('a second thread comes with reads, and goes when there are none', async (t) => {
+  const held = await holdDevice(t);
+  const tier = await temporaryFolder(t);
+  const files = Array.from({ length: 20 }, () => randomBytes(3000));
+  for (const bytes of files) await putInTier(tier, bytes);
+  const refs = files.map((bytes) => ({ content: digestOf(bytes), size: bytes.length }));
+  const list = await makeFileList(imageNamed('an image'), refs);
+  // The pool's threads start with their first use.
+  await Promise.all(Array.from({ length: 8 }, () => statfs('/tmp')));
+  const before = await threadsHere();
+  await mountDevice(held.device, { ...held, allowOther: false, setuid: false });
+  const threads = new ObjectThreads({
+    ...held,
+    tiers: [tier],
+    images: () => [list],
+    hear: () => {},
+    idleMs: 300,
+  });
+  t.teardown(() => threads.stop());
+  t.equal(await threads.initialized, true);
+  t.equal((await statfs(held.mountPoint)).type, 0x65735546);
+  const one = (await threadsHere()) - before;
+  const readSome = async (some: readonly Buffer[]) => {
+    for (const bytes of some) {
+      const path = tierPath(join(held.mountPoint, list.name), digestOf(bytes));
+      t.ok((await readFile(path)).equals(bytes));
+    }
+  };
+  for (const half of [files.slice(0, 10), files.slice(10)]) {
+    await readSome(half);
+    await until('the second came', async () => (await threadsHere()) - before === 2 * one);
+    await until('it went', async () => (await threadsHere()) - before === one);
+  }
+  t.equal((await statfs(held.mountPoint)).type, 0x65735546, 'and the first goes on');
+  await threads.stop();
+  t.equal(await threads.ended, undefined);
+  await until('both are gone', async () => (await threadsHere()) === before);
+});
+
+t.test('a thread that breaks is told', async (t) => {
+  const held = await holdDevice(t);
+  // Never mounted: a read of it is refused.
+  const threads = new ObjectThreads({ ...held, tiers: [], images: () => [], hear: () => {} });
+  t.match(await threads.ended, { code: 'EPERM' });
+  await threads.stop();
+});
