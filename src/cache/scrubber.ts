@@ -14,6 +14,9 @@ const filesPerLook = 512;
 /** Bytes a second that are read for nobody; 20 GB take 20 minutes. */
 const bytesPerSecond = 16 * 1024 * 1024;
 
+/** Bytes between two words about the progress. */
+const progressBytes = 32 * 1024 * 1024;
+
 export interface VerifyResult {
   readonly files: number;
   readonly bytes: number;
@@ -84,6 +87,7 @@ export class Scrubber implements AsyncDisposable {
     const wrong: Digest[] = [];
     let files = 0;
     let bytes = 0;
+    let told = 0;
     let after = '';
     for (;;) {
       const page = await this.#index.call('completeFiles', after, pageFiles);
@@ -94,7 +98,9 @@ export class Scrubber implements AsyncDisposable {
         if (!(await this.#scrub(content))) wrong.push(content);
         files++;
         bytes += size;
+        if (bytes - told < progressBytes) continue;
         onProgress(bytes);
+        told = bytes;
       }
       const contents = page.map(({ content }) => content);
       await this.#index.call('markVerified', contents);

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { addCheckCommand } from './check.js';
 import { addDaemonCommands } from './daemon.js';
 import { addImageTreeCommands } from './image-tree.js';
 import { addInspectCommand } from './inspect.js';
@@ -14,5 +15,6 @@ export function addAllCommands(program: Command, run: Run): void {
   addImageTreeCommands(program, run);
   addInspectCommand(program, run);
   addStatusCommands(program, run);
+  addCheckCommand(program, run);
   addDaemonCommands(program, run);
 }

@@ -66,6 +66,7 @@ export const controlSchemas = {
   why: z.object({ name: z.string().min(1) }),
   activity: z.object({}),
   gc: z.object({ all: z.boolean() }),
+  check: z.object({}),
 } as const;
 
 export type ControlMethod = keyof typeof controlSchemas;
@@ -159,6 +160,12 @@ export interface ControlResults {
   readonly why: WhyReport;
   readonly activity: Activity;
   readonly gc: { readonly bytes: number; readonly files: number; readonly images: number };
+  /** `wrong`: digests of files that were not what they should be, and are removed. */
+  readonly check: {
+    readonly files: number;
+    readonly bytes: number;
+    readonly wrong: readonly string[];
+  };
 }
 
 /** One line of an answer. */

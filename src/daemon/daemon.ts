@@ -176,6 +176,9 @@ export class Daemon implements AsyncDisposable {
       why: ({ name }) => this.#observability.view.why(name),
       activity: () => this.#observability.view.activity(),
       gc: ({ all }) => this.#collectGarbage(all),
+      check: (_, { signal, progress }) => {
+        return this.#cache.verify(signal, (bytes) => progress('check', bytes, 0));
+      },
     };
   }
 

@@ -41,5 +41,8 @@ export function loggedHandlers(handlers: ControlHandlers, log: Logger): ControlH
       id,
     })),
     gc: logged('garbage collected', handlers.gc, (_, removed) => removed),
+    check: logged('cache checked', handlers.check, (_, { files, bytes, wrong }) => {
+      return { files, bytes, wrong: wrong.length };
+    }),
   };
 }
