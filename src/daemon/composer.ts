@@ -5,6 +5,7 @@ import type { FileCache } from '../cache/file-cache.js';
 import type { PartialView, PartialViewEvents } from '../cache/partial-view.js';
 import type { Digest } from '../digest.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
+import { findMount } from '../fuse/mount-table.js';
 import { ObjectImages } from '../fuse/object-images.js';
 import {
   isConnectionEnded,
@@ -185,11 +186,7 @@ export class Composer implements AsyncDisposable {
   async #serveObjects(device: HeldDevice, images: ObjectImages): Promise<ObjectServer> {
     const { runFolder, cache, live, log, onBroken } = this.#options;
     const mountPoint = join(runFolder, 'objects');
-    try {
-      await mkdir(mountPoint, { recursive: true, mode: 0o700 });
-    } catch (error) {
-      throw fromSystemError(`Cannot make mount point ${mountPoint}`, error);
-    }
+    await makeMountPoint(mountPoint);
     device.needed(true);
     const objects = await this.#openObjects({
       device: device.descriptor,
@@ -224,6 +221,16 @@ export class Composer implements AsyncDisposable {
       this.#options.onBroken(ended, true);
       throw ended;
     }
+  }
+}
+
+/** A mount point that is one already must not be touched: nobody would answer before we serve it. */
+async function makeMountPoint(path: string): Promise<void> {
+  if (await findMount(path)) return;
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw fromSystemError(`Cannot make mount point ${path}`, error);
   }
 }
 
