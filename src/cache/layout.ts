@@ -130,7 +130,8 @@ export function prepareRoot(layout: CacheLayout): void {
     makeOwn(name === localTier ? layout.root : directory, [directory, incoming, suspect]);
     for (const path of [directory, suspect]) {
       const there = new Set(readdirSync(path));
-      for (const xx of fanOut) if (!there.has(xx)) mkdirSync(join(path, xx));
+      // Of daemons that start at once only one will have the lock: another may make them as well.
+      for (const xx of fanOut) if (!there.has(xx)) mkdirSync(join(path, xx), { recursive: true });
     }
   }
 }
