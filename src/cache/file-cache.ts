@@ -33,7 +33,7 @@ import {
   removeIncoming,
   type TierPlace,
 } from './layout.js';
-import type { PartialViewEvents } from './partial-view.js';
+import type { PartialView, PartialViewEvents } from './partial-view.js';
 import type { ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
 import { RootLock } from './root-lock.js';
 import type { VerifyResult } from './scrubber.js';
@@ -141,6 +141,14 @@ export class FileCache implements AsyncDisposable {
   /** True if the whole file is here. */
   has(content: Digest): Promise<boolean> {
     return this.#parts.files.has(content);
+  }
+
+  /**
+   * What other threads may read of a file that is being filled, as `origin` has it: another image
+   * may say something else of the same content, and is believed only for its own.
+   */
+  partialView(file: FileRef, origin: FileOrigin): PartialView | undefined {
+    return this.#parts.partials.view(file, origin);
   }
 
   /** Files that were opened by path, by somebody who does not go through `read`. */

@@ -96,28 +96,21 @@ export class PartialFiles {
       }
       await this.#change(key, async () => {
         const file = await PartialFile.open(this.#disk, this.path(key), flags, chunked);
-        this.#show(key, file);
         this.#open.set(key, file);
         this.#closeIdle(key);
       });
     }
   }
 
-  /**
-   * Others know the file by its content alone. Where two chunk lists claim the same content, one of
-   * them lies, and others are shown neither.
-   */
-  #show(key: string, file: PartialFile): void {
-    let alone = true;
-    for (const [otherKey, other] of this.#open) {
-      if (other.file.content !== file.file.content) continue;
-      alone = false;
-      this.#hide(otherKey);
-    }
-    if (!alone || this.#events.onPartial === undefined) return;
-    const view = file.view(this.path(key));
-    this.#views.set(key, view);
-    this.#events.onPartial(view);
+  /** The partial file of `origin` as other threads may read it, if it is open; costs no call. */
+  view(file: FileRef, origin: FileOrigin): PartialView | undefined {
+    const known = this.#tables.get(tableName(file, origin));
+    if (known?.file.size !== file.size) return undefined;
+    const open = this.#open.get(known.key);
+    if (open === undefined || this.#changing.has(known.key)) return undefined;
+    const view = this.#views.get(known.key) ?? open.view(this.path(known.key));
+    this.#views.set(known.key, view);
+    return view;
   }
 
   /** Before the name goes, and when the object that fills the file goes. */

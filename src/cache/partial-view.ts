@@ -22,12 +22,11 @@ export interface PartialView {
   readonly verified: Int32Array;
 }
 
-/** Told of each partial file in use, when it is opened and when `verified` grows no more. */
 export interface PartialViewEvents {
-  readonly onPartial?: ((view: PartialView) => void) | undefined;
   /**
-   * The file was promoted, evicted or closed. A descriptor of it must be closed soon: a removed file
-   * that somebody has open takes space all the same.
+   * Told of a view that somebody asked for, when `verified` grows no more: the file was promoted,
+   * evicted or closed. A descriptor of it must be closed soon: a removed file that somebody has open
+   * takes space all the same.
    */
   readonly onPartialEnd?: ((view: PartialView) => void) | undefined;
 }

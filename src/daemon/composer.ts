@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { FileCache } from '../cache/file-cache.js';
 import type { PartialView, PartialViewEvents } from '../cache/partial-view.js';
-import type { Digest } from '../digest.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
 import { findMount } from '../fuse/mount-table.js';
 import { ObjectImages } from '../fuse/object-images.js';
@@ -48,28 +47,16 @@ interface Opened {
 }
 
 /**
- * Partial files that other threads may read, by content. The cache tells of them before there is
- * anybody to read them, so this is made first.
+ * Partial files that F's threads read and that end. The cache tells of them before there is anybody
+ * to read them, so this is made first.
  */
-export class PartialFileViews implements PartialViewEvents {
-  readonly #views = new Map<Digest, PartialView>();
+export class PartialFileEnds implements PartialViewEvents {
   #onEnd: (view: PartialView) => void = () => {};
 
-  readonly onPartial = (view: PartialView): void => {
-    this.#views.set(view.content, view);
-  };
-
-  readonly onPartialEnd = (view: PartialView): void => {
-    if (this.#views.get(view.content) === view) this.#views.delete(view.content);
-    this.#onEnd(view);
-  };
+  readonly onPartialEnd = (view: PartialView): void => this.#onEnd(view);
 
   tellEnds(onEnd: (view: PartialView) => void): void {
     this.#onEnd = onEnd;
-  }
-
-  get(content: Digest): PartialView | undefined {
-    return this.#views.get(content);
   }
 }
 
@@ -79,15 +66,15 @@ export class PartialFileViews implements PartialViewEvents {
  */
 export class Composer implements AsyncDisposable {
   readonly #options: ComposerOptions;
-  readonly #views: PartialFileViews;
+  readonly #partialEnds: PartialFileEnds;
   #opening: Promise<Opened> | undefined;
   #objects: ObjectServer | undefined;
   #reason: string | undefined;
   readonly #closing = new AbortController();
 
-  constructor(options: ComposerOptions, views: PartialFileViews) {
+  constructor(options: ComposerOptions, partialEnds: PartialFileEnds) {
     this.#options = options;
-    this.#views = views;
+    this.#partialEnds = partialEnds;
   }
 
   /** Why there are no composed mounts here; undefined while there are, or nobody has tried. */
@@ -196,7 +183,7 @@ export class Composer implements AsyncDisposable {
       readFile: async (image, { content, size }, offset, length, signal) => {
         return (await live.get(image)).readFile(content, size, offset, length, signal);
       },
-      partialView: (_, { content }) => this.#views.get(content),
+      partialView: (image, file) => live.peek(image)?.partialView(file),
       onFirstUse: (contents) => cache.touch(contents),
       // The cache tells of it, once for each file.
       onReadError: (error, content) => {
@@ -204,7 +191,7 @@ export class Composer implements AsyncDisposable {
       },
     });
     this.#objects = objects;
-    this.#views.tellEnds((view) => objects.endPartial(view));
+    this.#partialEnds.tellEnds((view) => objects.endPartial(view));
     void objects.ended.then((error) => {
       if (!this.#closing.signal.aborted)
         onBroken(error ?? outsideEnd(mountPoint), error === undefined);

@@ -3,7 +3,7 @@ import { FileCache } from '../cache/file-cache.js';
 import type { NodeConfig } from '../config.js';
 import { parseDigest } from '../digest.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
-import { type HeldDevice, PartialFileViews } from './composer.js';
+import { type HeldDevice, PartialFileEnds } from './composer.js';
 import type { CheckedRequest, ImageRequest, ImageSummary, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import type { StopOrder } from './holder-protocol.js';
@@ -72,13 +72,13 @@ export class Daemon implements AsyncDisposable {
     const { root, runFolder, cacheSize, freeSpaceFloor, tiers } = config;
     const owned = new Ownership();
     const stop = new StopSwitch();
-    const views = new PartialFileViews();
+    const partialEnds = new PartialFileEnds();
     const refresh = new RefreshOnWrong();
     try {
       const reads = { deadlineMs: config.readDeadlineMs, onFailure: failedReadLog(log) };
       const limits = { quotaBytes: cacheSize, freeSpaceFloorBytes: freeSpaceFloor };
-      const { onPartial, onPartialEnd } = views;
-      const events = { onPartial, onPartialEnd, onWrong: refresh.onWrong };
+      const { onPartialEnd } = partialEnds;
+      const events = { onPartialEnd, onWrong: refresh.onWrong };
       const cache = owned.use(
         await FileCache.open({ root, tiers, log, reads, ...limits, ...events }),
       );
@@ -90,7 +90,7 @@ export class Daemon implements AsyncDisposable {
       const live = new LiveImages(images, cache, stores);
       const mounted = owned.use(
         await NodeMounts.open({
-          ...{ root, runFolder, cache, images, live, device, log, views },
+          ...{ root, runFolder, cache, images, live, device, log, partialEnds },
           onBroken: (error, renew) => {
             log.error({ reason: describeError(error) }, 'the daemon has to start again');
             stop.restart(renew);

@@ -1,6 +1,7 @@
 import { byteStringFromText } from '../byte-string.js';
 import type { FileCache } from '../cache/file-cache.js';
 import type { FileOrigin, FileRef } from '../cache/file-origin.js';
+import type { PartialView } from '../cache/partial-view.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
@@ -86,6 +87,11 @@ export class LiveImage {
     length: number,
     signal: AbortSignal,
   ): Promise<Buffer> => this.#cache.read({ content, size }, offset, length, this.#origin, signal);
+
+  /** What other threads may read of a file that is being filled, if it is. */
+  partialView(file: FileRef): PartialView | undefined {
+    return this.#cache.partialView(file, this.#origin);
+  }
 
   /** The regular file at a path, following symlinks inside the image. */
   openPath(path: string, signal: AbortSignal): { size: number; bytes: AsyncIterable<Buffer> } {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { FileCache } from '../cache/file-cache.js';
 import { detachLeftovers } from '../mount/leftovers.js';
-import { Composer, type ComposerOptions, type PartialFileViews } from './composer.js';
+import { Composer, type ComposerOptions, type PartialFileEnds } from './composer.js';
 import { Containers } from './containers.js';
 import type { MountSummary } from './control-api.js';
 import { Mounts } from './mounts.js';
@@ -11,7 +11,7 @@ import { Roots } from './roots.js';
 import { Trees } from './trees.js';
 
 export interface NodeMountsOptions extends ComposerOptions {
-  readonly views: PartialFileViews;
+  readonly partialEnds: PartialFileEnds;
 }
 
 /**
@@ -40,7 +40,7 @@ export class NodeMounts implements AsyncDisposable {
   private constructor(options: NodeMountsOptions) {
     const { root, runFolder, cache, live, log } = options;
     this.#trees = new Trees(runFolder, cache, log);
-    this.composer = new Composer(options, options.views);
+    this.composer = new Composer(options, options.partialEnds);
     const portable = new PortableRoots(this.#trees);
     this.roots = new Roots({ composer: this.composer, portable, live, log });
     this.mounts = new Mounts(root, this.roots);
