@@ -1,12 +1,15 @@
 import type { CacheCounters } from './cache-ledger.js';
 import type { CacheParts } from './cache-parts.js';
+import type { Evicted } from './evictor.js';
 import type { ImageUsage } from './index-images.js';
 import type { CacheIndex } from './index-thread.js';
 import { localTier } from './layout.js';
 import type { SpaceLimits } from './space-budget.js';
 
-export interface TierUsage extends SpaceLimits {
+export interface TierUsage extends SpaceLimits, Readonly<Evicted> {
   readonly name: string;
+  /** Complete files lie below it. */
+  readonly directory: string;
   /** Bytes of disk that its files take. */
   readonly bytes: number;
   /** False while its disk fails and is left alone. */
@@ -36,9 +39,14 @@ export async function cacheUsage(parts: CacheParts, index: CacheIndex): Promise<
     ...ledger.space(localTier).budget.limits,
     ...ledger.counters,
     bytes,
-    tiers: ledger.spaces.map(({ tier: { name }, budget: { limits } }, at) => {
-      return { name, ...limits, bytes: tiers[name] ?? 0, diskWorks: disks[at]?.down !== true };
-    }),
+    tiers: ledger.spaces.map(({ tier: { name, directory }, budget, evictor }, at) => ({
+      name,
+      directory,
+      ...budget.limits,
+      ...evictor.evicted,
+      bytes: tiers[name] ?? 0,
+      diskWorks: disks[at]?.down !== true,
+    })),
     completeFiles,
     partialFiles,
     wrongFrames: flights.wrongFrames,

@@ -23,8 +23,16 @@ export interface EvictionTarget {
   failed(error: unknown): void;
 }
 
+/** What has been removed for want of space since the start. */
+export interface Evicted {
+  evictedFiles: number;
+  /** Of disk. */
+  evictedBytes: number;
+}
+
 /** Keeps a tier inside its budget; runs when asked, and now and then by itself. */
 export class Evictor implements AsyncDisposable {
+  readonly evicted: Evicted = { evictedFiles: 0, evictedBytes: 0 };
   readonly #tier: string;
   readonly #budget: SpaceBudget;
   readonly #index: CacheIndex;
@@ -122,6 +130,8 @@ export class Evictor implements AsyncDisposable {
       if (this.#target.inUse(file)) return 0;
       await this.#target.remove(file);
       this.#budget.freed(file.allocated);
+      this.evicted.evictedFiles += 1;
+      this.evicted.evictedBytes += file.allocated;
       return file.allocated;
     });
     return freed.reduce((sum, bytes) => sum + bytes, 0);

@@ -31,6 +31,7 @@ function describe(report: WhyReport): string {
     `image: ${report.references.join(', ') || report.manifest}`,
     ...(mount ? [`mount: ${describeMount(mount)}`] : []),
     `files: ${describeFiles(report)}`,
+    `tiers: ${report.tiers.map(({ name, directory }) => `${name} (${directory})`).join(', ')}`,
     `so far: ${reads} reads that no complete local file could answer, ` +
       `${fetched.requests} requests, ${formatSize(fetched.bytes)} fetched, ${fetched.failures} failed`,
     ...sources.map((source) => `source: ${describeSource(source)}`),

@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Histogram, Registry } from 'prom-client';
-import type { CacheUsage } from '../cache/cache-usage.js';
+import type { CacheUsage, TierUsage } from '../cache/cache-usage.js';
 import type { EndedRead } from '../cache/reads-in-flight.js';
 import type { NodeParts, NodeView } from './node-view.js';
 
@@ -171,16 +171,18 @@ function addCache(add: AddMetric, view: NodeView): void {
     [{ state: 'partial' }, partialFiles],
   ]);
   add('gauge', 'thinfs_cache_files', 'Files in the cache', files);
-  add(
-    'gauge',
-    'thinfs_cache_bytes',
-    'Bytes of disk that they take',
-    each((usage) => usage.bytes),
-  );
-  const quota = each((usage) => usage.quotaBytes);
+  const tiers = (value: (tier: TierUsage) => number) =>
+    each((usage) => usage.tiers.map((tier): Sample => [{ tier: tier.name }, value(tier)]));
+  const bytes = tiers((tier) => tier.bytes);
+  add('gauge', 'thinfs_cache_bytes', 'Bytes of disk that files take', bytes);
+  const quota = tiers((tier) => tier.quotaBytes);
   add('gauge', 'thinfs_cache_quota_bytes', 'What they may take', quota);
-  const works = each(({ diskWorks }) => (diskWorks ? 1 : 0));
+  const works = tiers(({ diskWorks }) => (diskWorks ? 1 : 0));
   add('gauge', 'thinfs_cache_disk_works', '0 while a disk fails and is left alone', works);
+  const evictedFiles = tiers((tier) => tier.evictedFiles);
+  add('counter', 'thinfs_evicted_files_total', 'Files removed for want of space', evictedFiles);
+  const evictedBytes = tiers((tier) => tier.evictedBytes);
+  add('counter', 'thinfs_evicted_bytes_total', 'What they took of the disk', evictedBytes);
   const frames = each((usage) => usage.wrongFrames);
   add('counter', 'thinfs_wrong_frames_total', 'Frames that arrived with wrong bytes', frames);
   const wrong = each((usage) => usage.wrongFiles);

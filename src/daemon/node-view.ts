@@ -80,6 +80,7 @@ export class NodeView {
     }
     const manifest = parseDigest(record.manifest);
     const local = (await this.#shares()).get(manifest);
+    const { tiers } = await this.usage();
     const live = this.#parts.live.peek(manifest);
     const complete = record.kind === 'pulled' || (local && local.localFiles >= local.files);
     return {
@@ -89,6 +90,7 @@ export class NodeView {
       references: record.references,
       kind: record.kind,
       state: complete ? 'complete' : 'lazy',
+      tiers: tiers.map(({ name, directory }) => ({ name, directory })),
       sources: live?.sources ?? [],
       fetched: this.#parts.live.fetched(manifest),
       reads: this.#parts.cache.reads.count(originId(record)),

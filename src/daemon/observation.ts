@@ -46,6 +46,8 @@ export interface WhyReport {
   readonly kind: 'thin' | 'pulled';
   /** Absent while the cache has no account of the image: it was not mounted yet. */
   readonly local?: LocalShare;
+  /** Where complete files are looked for, in this order. */
+  readonly tiers: readonly { readonly name: string; readonly directory: string }[];
   readonly sources: readonly SourceReport[];
   readonly fetched: FetchCounters;
   /** Reads that no complete local file could answer. */

@@ -183,7 +183,10 @@ t.test('what is told of images in each state', async (t) => {
   await runCommand('sh', ['-c', 'find "$0" -type f -exec cat {} + >"$1"', at, '/dev/null']);
   await until('it is complete', async () => (await why(node, at)).state === 'complete');
   const text = (await node.thin(['why', at])).stdout;
-  t.match(text, /files: complete: (\d+) of \1 files, .*; no store is needed\n/);
+  t.match(
+    text,
+    /files: complete: (\d+) of \1 files, .*; no store is needed\ntiers: local \(.*\)\n/,
+  );
   t.match(text, /so far: [1-9]\d* reads .*, [1-9]\d* requests, .* fetched, 0 failed\n/);
   t.match(
     text,
@@ -203,6 +206,14 @@ t.test('what is told of an image that has no thin form', async (t) => {
   const metrics = await metricsOf({ socketPath: socket });
   t.equal(metrics.get('thinfs_images{kind="pulled"}'), 1);
   t.ok((metrics.get('thinfs_cache_files{state="complete"}') ?? 0) > 0);
+  t.ok((metrics.get('thinfs_cache_bytes{tier="local"}') ?? 0) > 0);
+  t.equal(metrics.get('thinfs_evicted_files_total{tier="local"}'), 0);
+  const table = readFileSync(new URL('../../src/daemon/METRICS.md', import.meta.url), 'utf8');
+  const names = [...metrics.keys()].map((sample) => sample.replace(/\{.*/, ''));
+  const ours = names.filter(
+    (name) => name.startsWith('thinfs_') && !/_(sum|bucket|count)$/.test(name),
+  );
+  for (const name of ours) t.match(table, `| \`${name}\` |`, 'it is in METRICS.md');
 });
 
 t.test('tokens that expire while a container reads', async (t) => {
