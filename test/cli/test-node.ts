@@ -55,7 +55,8 @@ export function startNode(t: Test, environment: Readonly<Record<string, string>>
     await until(`daemon ${pid} ends`, () => !isAlive(pid));
   };
   t.teardown(async () => {
-    await stop();
+    const { code, stderr } = await thin(['daemon', 'cleanup', '--force']);
+    if (code !== 0) throw new Error(`thin daemon cleanup exited with ${code}: ${stderr}`);
     const left = mountsBelow(folder);
     rmSync(folder, { recursive: true, force: true });
     if (left.length > 0) throw new Error(`left mounted: ${left.join(', ')}`);
@@ -105,9 +106,14 @@ export interface StartedCommand {
 }
 
 /** Starts a `thin` command that is to be disturbed while it runs. */
-export function startThin(t: Test, node: TestNode, args: readonly string[]): StartedCommand {
+export function startThin(
+  t: Test,
+  node: TestNode,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): StartedCommand {
   const child = spawn(process.execPath, [thinProgram, ...args], {
-    env: { ...process.env, ...node.env },
+    env: { ...process.env, ...node.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [output, errors] = ['', ''];

@@ -1,0 +1,257 @@
+import { spawn } from 'node:child_process';
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
+import type { HolderStatus } from '../../src/daemon/holder-protocol.js';
+import { runCommand } from '../support/run-command.js';
+import { isAlive, startNode, startThin, type TestNode, until } from './test-node.js';
+
+t.setTimeout(180_000); // dozens of processes on a busy machine
+
+type ShownStatus = Omit<HolderStatus, 'settings'> & {
+  readonly program: string;
+  readonly flags: Readonly<Record<string, readonly string[]>>;
+};
+
+async function holderOf(node: TestNode): Promise<ShownStatus> {
+  const { code, stdout, stderr } = await node.thin(['daemon', 'status', '--json']);
+  if (code !== 0) throw new Error(`thin daemon status exited with ${code}: ${stderr}`);
+  return JSON.parse(stdout);
+}
+
+async function isRunning(node: TestNode): Promise<boolean> {
+  return (await node.thin(['daemon', 'status'])).code === 0;
+}
+
+/** Kills the server and waits until the holder has another one that serves. */
+async function killServer(node: TestNode): Promise<ShownStatus> {
+  const before = await holderOf(node);
+  process.kill(Number(before.serverPid), 'SIGKILL');
+  let after = before;
+  await until('another server serves', async () => {
+    after = await holderOf(node);
+    return after.phase === 'serving' && after.serverPid !== before.serverPid;
+  });
+  return after;
+}
+
+/** The programs as another version of thin has them. */
+function copyProgram(folder: string, version: string): string {
+  const project = fileURLToPath(new URL('../..', import.meta.url));
+  const copy = join(folder, version);
+  for (const part of ['dist/src', 'dist/native-bindings', 'native-bindings/build']) {
+    cpSync(join(project, part), join(copy, part), { recursive: true });
+  }
+  symlinkSync(join(project, 'node_modules'), join(copy, 'node_modules'));
+  const description = readFileSync(join(project, 'package.json'), 'utf8');
+  writeFileSync(
+    join(copy, 'package.json'),
+    description.replace(/"version": "[^"]*"/, `"version": "${version}"`),
+  );
+  return join(copy, 'dist/src/cli/thin.js');
+}
+
+t.test('a server that is killed comes back under the same holder', async (t) => {
+  const node = startNode(t);
+  const { pid: serverPid } = await node.status();
+  const before = await holderOf(node);
+  t.match(before, { phase: 'serving', serverPid, crashes: 0, needed: false });
+  const after = await killServer(node);
+  t.match(after, { pid: before.pid, crashes: 1, lastError: RegExp(`${serverPid}`) });
+  t.equal((await node.status()).pid, after.serverPid, 'commands reach it');
+  const { stdout } = await node.thin(['daemon', 'status']);
+  t.match(stdout, /deaths of the server: 1; the last: server/);
+});
+
+t.test('a holder that is killed gets a successor, and the server does not notice', async (t) => {
+  const node = startNode(t);
+  const { pid: serverPid, startedAt } = await node.status();
+  let { pid } = await holderOf(node);
+  for (const round of [1, 2]) {
+    process.kill(pid, 'SIGKILL');
+    const dead = pid;
+    await until('there is a successor', () => isRunning(node));
+    const successor = await holderOf(node);
+    pid = successor.pid;
+    t.not(pid, dead);
+    t.match(successor, { phase: 'serving', serverPid }, `round ${round}`);
+  }
+  t.equal((await node.status()).startedAt, startedAt);
+  t.match(await killServer(node), { pid }, 'the successor starts servers too');
+  t.equal((await node.thin(['daemon', 'stop'])).code, 0);
+  t.notOk(await isRunning(node));
+});
+
+t.test('both killed: the next command starts all anew', async (t) => {
+  const node = startNode(t);
+  await node.status();
+  const { pid, serverPid } = await holderOf(node);
+  process.kill(pid, 'SIGSTOP'); // so that it starts no server
+  process.kill(Number(serverPid), 'SIGKILL');
+  process.kill(pid, 'SIGKILL');
+  await until('both are gone', () => !isAlive(pid) && !isAlive(Number(serverPid)));
+  t.not((await node.status()).pid, serverPid);
+  t.not((await holderOf(node)).pid, pid);
+});
+
+t.test('start, stop, restart', async (t) => {
+  const node = startNode(t);
+  t.equal((await node.thin(['daemon', 'stop'])).code, 0, 'nothing to stop');
+  t.equal((await node.thin(['daemon', 'status'])).code, 3);
+  await node.thin(['daemon', 'start', '--cache-size', '1G']);
+  const first = await holderOf(node);
+  t.equal((await node.thin(['daemon', 'start'])).code, 0, 'it runs');
+  t.match(await holderOf(node), { pid: first.pid, serverPid: first.serverPid });
+  t.equal((await node.thin(['daemon', 'restart', '--free-space', '1M'])).code, 0);
+  const second = await holderOf(node);
+  t.match(second, { pid: first.pid, phase: 'serving', crashes: 0 });
+  t.not(second.serverPid, first.serverPid);
+  const { cache } = await node.status();
+  t.match(cache, { quota: 2 ** 30, freeSpaceFloor: 2 ** 20 }, 'old flags and new');
+  t.match((await killServer(node)).flags, { 'cache-size': ['--cache-size', '1G'] });
+  t.equal((await node.status()).cache.freeSpaceFloor, 2 ** 20, 'after a death too');
+  const { pid, serverPid } = await holderOf(node);
+  t.equal((await node.thin(['daemon', 'stop'])).code, 0);
+  t.notOk(isAlive(Number(serverPid)));
+  await until('the holder is gone', () => !isAlive(pid));
+  t.equal((await node.thin(['daemon', 'restart'])).code, 0, 'restart starts what does not run');
+});
+
+t.test('an upgrade: the command that restarts is the program that runs', async (t) => {
+  const node = startNode(t);
+  const { version } = await node.status();
+  const holder = await holderOf(node);
+  const newer = copyProgram(node.folder, '9.8.7');
+  const restarted = await runCommand(process.execPath, [newer, 'daemon', 'restart'], {
+    env: node.env,
+    mayFail: true,
+  });
+  t.equal(restarted.code, 0, restarted.stderr);
+  t.equal((await node.status()).version, '9.8.7');
+  t.match(await holderOf(node), { pid: holder.pid, program: newer }, 'the holder stays');
+  t.match(await killServer(node), { program: newer });
+  t.equal((await node.thin(['daemon', 'restart'])).code, 0);
+  t.equal((await node.status()).version, version, 'and back');
+
+  writeFileSync(join(newer, '../serve.js'), 'throw new Error("not in this version");');
+  const broken = await runCommand(process.execPath, [newer, 'daemon', 'restart'], {
+    env: node.env,
+    mayFail: true,
+  });
+  t.equal(broken.code, 5);
+  t.match(broken.stderr, /the one before goes on/);
+  t.equal((await node.status()).version, version, 'an upgrade that does not start is taken back');
+});
+
+t.test('a crash loop is told, and ends by itself', async (t) => {
+  const node = startNode(t);
+  const program = copyProgram(node.folder, '1.0.0');
+  const serve = join(program, '../serve.js');
+  const works = readFileSync(serve);
+  await runCommand(process.execPath, [program, 'daemon', 'start'], { env: node.env });
+  const { pid, serverPid } = await holderOf(node);
+  writeFileSync(serve, 'process.exit(77);');
+  process.kill(Number(serverPid), 'SIGKILL');
+  await until('it is degraded', async () => (await holderOf(node)).phase === 'degraded');
+  const { stdout } = await node.thin(['daemon', 'status']);
+  t.match(stdout, /^the server keeps dying and is tried again now and then, in \d/);
+  t.match(stdout, /the last: server \d+ ended with exit code 77/);
+  writeFileSync(serve, works);
+  await until('it serves', async () => (await holderOf(node)).phase === 'serving');
+  t.equal((await holderOf(node)).pid, pid);
+  t.equal((await node.status()).version, '1.0.0');
+});
+
+t.test('twenty commands at once start one daemon', async (t) => {
+  const node = startNode(t);
+  const statuses = await Promise.all(Array.from({ length: 20 }, () => node.status()));
+  t.equal(new Set(statuses.map(({ pid }) => pid)).size, 1);
+  const { pid, serverPid } = await holderOf(node);
+  t.equal(serverPid, statuses[0]?.pid);
+  await until('the losers are gone', async () => {
+    const { stdout } = await runCommand('ps', ['-eo', 'pid=,args=']);
+    const ours = stdout.split('\n').filter((line) => line.includes(`--root ${node.root}`));
+    const pids = ours.map((line) => Number.parseInt(line, 10));
+    return pids.length === 2 && pids.includes(pid) && pids.includes(Number(serverPid));
+  });
+});
+
+t.test('each root has its own', async (t) => {
+  const [one, other] = [startNode(t), startNode(t)];
+  await Promise.all([one.status(), other.status()]);
+  const before = await holderOf(other);
+  await killServer(one);
+  await one.thin(['daemon', 'stop']);
+  t.same(await holderOf(other), before);
+});
+
+t.test('a start that fails says why, and leaves nothing', async (t) => {
+  const node = startNode(t);
+  const env = { THINFS_CACHE_SIZE: 'plenty' };
+  for (const words of [
+    ['daemon', 'run'],
+    ['daemon', 'start'],
+  ]) {
+    const { code, stderr } = await node.thin(words, { env });
+    t.equal(code, 2, stderr);
+    t.match(stderr, /^error: .*Cannot use size "plenty"/m);
+    t.notOk(await isRunning(node));
+  }
+});
+
+t.test('in the foreground, for a service manager', async (t) => {
+  const node = startNode(t);
+  const notified = notifySocket(t, node.folder);
+  const first = startThin(t, node, ['daemon', 'run', '--cache-size', '1G'], {
+    NOTIFY_SOCKET: notified.path,
+  });
+  t.equal(await notified.message, 'READY=1');
+  t.match(await holderOf(node), { pid: first.pid, phase: 'serving' });
+  t.equal((await node.thin(['daemon', 'run'])).code, 8, 'one to a root');
+
+  const second = startThin(t, node, ['daemon', 'run', '--wait']);
+  await until('the second waits', () => second.errors().includes('waiting for its end'));
+  t.match(await holderOf(node), { pid: first.pid }, 'and changes nothing');
+  second.kill('SIGTERM');
+  t.same(await second.ended, { code: 0, signal: null });
+  t.same(await first.ended, { code: 0, signal: null }, 'whichever is told to end ends all');
+  t.notOk(await isRunning(node));
+
+  const third = startThin(t, node, ['daemon', 'run', '--wait']);
+  await until('it serves', () => isRunning(node));
+  const { serverPid } = await holderOf(node);
+  third.kill('SIGINT');
+  t.same(await third.ended, { code: 0, signal: null });
+  t.notOk(isAlive(Number(serverPid)), 'the server has ended before');
+});
+
+t.test('cleanup, and what it leaves', async (t) => {
+  const node = startNode(t);
+  await node.status();
+  const { pid } = await holderOf(node);
+  mkdirSync(join(node.root, 'not-ours'));
+  t.equal((await node.thin(['daemon', 'cleanup', '--purge'])).code, 0);
+  t.notOk(await isRunning(node));
+  await until('the holder is gone', () => !isAlive(pid));
+  const { stdout } = await runCommand('ls', ['-A', node.root]);
+  t.equal(stdout, 'not-ours\n');
+});
+
+/** What systemd gives a service of Type=notify; a datagram socket, which Node.js does not have. */
+function notifySocket(t: Test, folder: string) {
+  const path = join(folder, 'notify.sock');
+  const program = `
+import socket, sys
+receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+receiver.bind(sys.argv[1])
+receiver.settimeout(60)
+print(receiver.recv(4096).decode(), flush=True)
+`;
+  const child = spawn('python3', ['-c', program, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill());
+  const message = new Promise<string>((resolve) => {
+    child.stdout.setEncoding('utf8').once('data', (text: string) => resolve(text.trim()));
+  });
+  return { path, message };
+}
