@@ -29,6 +29,7 @@ export class LocalFiles {
     return false;
   }
 
+  /** Closes all files; what is read after that is opened again. */
   close(): void {
     this.#descriptors.clear();
   }

@@ -27,7 +27,7 @@ export interface ObjectThreadsOptions {
   /** All that is shown at the moment. */
   readonly images: () => readonly SharedFileList[];
   readonly hear: (report: ObjectWorkerReport, from: ObjectThread) => void;
-  /** Milliseconds without a read after which the second thread ends. */
+  /** Milliseconds without a read after which there is one thread, without open files. */
   readonly idleMs?: number;
 }
 
@@ -126,11 +126,12 @@ export class ObjectThreads {
     if (this.#running.size < threadsMax) this.#start();
     clearTimeout(this.#idle);
     const { idleMs = defaultIdleMs } = this.#options;
-    this.#idle = setTimeout(() => this.#endOne(), idleMs).unref();
+    this.#idle = setTimeout(() => this.#rest(), idleMs).unref();
   }
 
-  /** Ends the thread that started last. */
-  #endOne(): void {
+  /** Has files closed, which might have been evicted, and the thread ended that started last. */
+  #rest(): void {
+    this.post({ type: 'idle' });
     const last = [...this.#running].at(-1);
     if (!last || this.#running.size === 1) return;
     last.tellToEnd();

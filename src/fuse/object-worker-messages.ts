@@ -26,7 +26,9 @@ export type ObjectWorkerUpdate =
   | { readonly type: 'image'; readonly list: SharedFileList }
   | { readonly type: 'image-ended'; readonly name: string }
   | { readonly type: 'partial'; readonly node: number; readonly view: PartialView }
-  | { readonly type: 'partial-ended'; readonly node: number };
+  | { readonly type: 'partial-ended'; readonly node: number }
+  /** Nothing was read for some time: files that can be opened again are to be closed. */
+  | { readonly type: 'idle' };
 
 /** What a worker tells the main thread. */
 export type ObjectWorkerReport =

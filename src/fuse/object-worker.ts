@@ -74,7 +74,8 @@ function hear(update: ObjectWorkerUpdate): void {
   if (update.type === 'image') namespace.add(update.list);
   else if (update.type === 'image-ended') namespace.remove(update.name);
   else if (update.type === 'partial') partials.add(update.node, update.view);
-  else partials.remove(update.node);
+  else if (update.type === 'partial-ended') partials.remove(update.node);
+  else files.close();
 }
 
 function report(message: ObjectWorkerReport): void {

@@ -40,10 +40,13 @@ t.test('a second thread comes with reads, and goes when there are none', async (
       t.ok((await readFile(path)).equals(bytes));
     }
   };
+  const filesOpen = async () => (await readdir('/proc/self/fd')).length;
+  const filesBefore = await filesOpen();
   for (const half of [files.slice(0, 10), files.slice(10)]) {
     await readSome(half);
     await until('the second came', async () => (await threadsHere()) - before === 2 * one);
     await until('it went', async () => (await threadsHere()) - before === one);
+    await until('files are closed', async () => (await filesOpen()) <= filesBefore);
   }
   t.equal((await statfs(held.mountPoint)).type, 0x65735546, 'and the first goes on');
   await threads.stop();

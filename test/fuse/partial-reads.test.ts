@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { PartialReads, partialViewsMax } from '../../src/fuse/partial-reads.js';
@@ -90,4 +90,23 @@ t.test('no more descriptors than said, and none in the end', async (t) => {
   t.equal(openFiles() - before, partialViewsMax - 1);
   reads.close();
   t.equal(openFiles(), before);
+});
+
+t.test('a file that is shorter than it should be, or gone, is not here', async (t) => {
+  const folder = await temporaryFolder(t);
+  const [torn, gone] = [
+    await partialView(folder, bytes, 200_000),
+    await partialView(folder, bytes.subarray(1), 200_000),
+  ];
+  verify(torn, 0);
+  verify(gone, 0);
+  truncateSync(torn.path, 5000);
+  unlinkSync(gone.path);
+  const reads = new PartialReads();
+  t.teardown(async () => reads.close());
+  reads.add(1, torn);
+  reads.add(2, gone);
+  t.ok(read(reads, 1, 0, 5000));
+  t.equal(read(reads, 1, 4000, 5000), undefined);
+  t.notOk(reads.read(2, gone.size, 0, Buffer.alloc(10)));
 });

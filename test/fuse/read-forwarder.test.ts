@@ -113,3 +113,62 @@ t.test('failures become error numbers', async (t) => {
   t.strictSame([errors.get(1), errors.get(2)], [-errno.EACCES, -errno.EIO]);
   await forwarder.close();
 });
+
+const resent = (unique: number) => BigInt(unique) | (1n << 63n);
+
+t.test('a read that comes again is answered once, by its new name', async (t) => {
+  const { descriptor, replies } = await openReplies(t);
+  const held = new HeldReads();
+  const forwarder = new ReadForwarder(
+    descriptor,
+    answerBy(held.readFile(async () => Buffer.alloc(10))),
+    () => {},
+  );
+  forwarder.forward(read(4));
+  forwarder.forward({ ...read(4), unique: resent(4) });
+  forwarder.forward({ ...read(6), unique: resent(6) });
+  t.equal(held.calls.length, 2, 'and asked for once');
+  held.release();
+  await forwarder.idle();
+  t.strictSame(
+    replies().map(({ unique, error }) => [unique, error]),
+    [
+      [Number(resent(4)), 0],
+      [Number(resent(6)), 0],
+    ],
+  );
+  await forwarder.close();
+});
+
+t.test('whoever waits for a read that came again can be killed', async (t) => {
+  const { descriptor, replies } = await openReplies(t);
+  const held = new HeldReads();
+  const forwarder = new ReadForwarder(
+    descriptor,
+    answerBy(held.readFile(async () => Buffer.alloc(10))),
+    () => {},
+  );
+  const nobody = 2 ** 22 + 1; // no process has a number beyond 2^22
+  forwarder.forward({ ...read(4), unique: resent(4), pid: nobody });
+  forwarder.interrupt(resent(4));
+  await until('it is given up', () => replies().length === 1);
+  t.match(replies(), [{ unique: Number(resent(4)), error: -errno.EINTR }]);
+  t.ok(held.calls[0]?.signal.aborted);
+  await forwarder.close();
+});
+
+t.test('abandoned reads are not answered: the next server is asked for them', async (t) => {
+  const { descriptor, replies } = await openReplies(t);
+  const held = new HeldReads();
+  const errors: unknown[] = [];
+  const readFile = held.readFile(async () => Buffer.alloc(10));
+  const forwarder = new ReadForwarder(descriptor, answerBy(readFile), (error) =>
+    errors.push(error),
+  );
+  for (let unique = 1; unique <= 1030; unique++) forwarder.forward(read(unique));
+  await forwarder.abandon();
+  held.release();
+  await new Promise(setImmediate);
+  t.strictSame([replies(), errors], [[], []]);
+  t.ok(held.calls.every(({ signal }) => signal.aborted));
+});
