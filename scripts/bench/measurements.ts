@@ -2,6 +2,7 @@ import { composedAgainstOverlay } from './measure-composed.js';
 import { conversion, conversionOfUpdate } from './measure-conversion.js';
 import { treeDifferences } from './measure-differences.js';
 import { fewFiles } from './measure-few-files.js';
+import { objectReads } from './measure-objects.js';
 import { startWarm } from './measure-start.js';
 import type { Measurement } from './measurement.js';
 
@@ -14,4 +15,5 @@ export const measurements: readonly Measurement[] = [
   startWarm('python'),
   fewFiles(),
   composedAgainstOverlay(),
+  objectReads(),
 ];
