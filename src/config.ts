@@ -26,6 +26,10 @@ export interface NodeConfig {
   readonly tiers: readonly TierConfig[];
   /** Milliseconds for which a read waits for a store that cannot be reached; then it fails. */
   readonly readDeadlineMs: number;
+  /** When the rest of a mounted image is fetched: at once, when its program is quiet, or not. */
+  readonly complete: CompletionMode;
+  /** Bytes a second of background work; undefined: no limit. */
+  readonly bandwidth: number | undefined;
   /** Where metrics are served beside the control socket. */
   readonly metrics: TcpAddress | undefined;
   readonly logLevel: LogLevel;
@@ -36,6 +40,9 @@ export interface TcpAddress {
   readonly port: number;
 }
 
+export const completionModes = ['always', 'idle', 'never'] as const;
+export type CompletionMode = (typeof completionModes)[number];
+
 export const logLevels = ['silent', 'error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
@@ -45,6 +52,8 @@ export interface NodeOptions {
   readonly freeSpace?: string | undefined;
   readonly tier?: readonly string[] | undefined;
   readonly readDeadline?: string | undefined;
+  readonly complete?: string | undefined;
+  readonly bandwidth?: string | undefined;
   readonly metrics?: string | undefined;
   readonly logLevel?: string | undefined;
 }
@@ -52,6 +61,7 @@ export interface NodeOptions {
 export const defaultCacheSize = '20G';
 export const defaultFreeSpace = '1G';
 export const defaultReadDeadline = '5m';
+export const defaultCompletion = 'idle';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -71,9 +81,26 @@ export function nodeConfig(
     readDeadlineMs: parseDuration(
       options.readDeadline ?? environment.THINFS_READ_DEADLINE ?? defaultReadDeadline,
     ),
+    complete: completionMode(options.complete ?? environment.THINFS_COMPLETE ?? defaultCompletion),
+    bandwidth: bandwidth(options.bandwidth ?? environment.THINFS_BANDWIDTH),
     metrics: tcpAddress(options.metrics ?? environment.THINFS_METRICS),
     logLevel: logLevel(options.logLevel ?? environment.THINFS_LOG_LEVEL ?? 'info'),
   };
+}
+
+function completionMode(text: string): CompletionMode {
+  const found = completionModes.find((mode) => mode === text);
+  if (found) return found;
+  throw new ThinError(
+    'invalid',
+    `Cannot complete images ${JSON.stringify(text)}: wanted ${completionModes.join(', ')}`,
+  );
+}
+
+/** Bytes a second; `0` and nothing: no limit. */
+function bandwidth(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  return parseSize(text.replace(/\/s$/, '')) || undefined;
 }
 
 /** `9100`, `:9100`, `localhost:9100`, `[::]:9100`; without a host: this machine only. */

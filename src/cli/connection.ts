@@ -1,7 +1,9 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
+  completionModes,
   defaultCacheSize,
+  defaultCompletion,
   defaultFreeSpace,
   defaultReadDeadline,
   logLevels,
@@ -41,6 +43,11 @@ const nodeOptions = [
 
 /** What only commands for the daemon itself take. */
 const daemonOptions = [
+  new Option(
+    '--complete <when>',
+    `fetch the rest of mounted images: ${completionModes.join(', ')} (default: ${defaultCompletion})`,
+  ),
+  new Option('--bandwidth <size>', 'most bytes a second of background work (default: no limit)'),
   new Option(
     '--metrics <[host:]port>',
     'serve GET /metrics there too (default: control socket only)',
@@ -98,6 +105,14 @@ export async function connectDaemon(flags: NodeFlags, signal: AbortSignal): Prom
   return new ControlClient(config.socket);
 }
 
+/** How a command wants its mount made. */
+export function mountOption(): Option {
+  return new Option('--mount <form>', 'composed by the kernel, portable through FUSE, or auto')
+    .choices(['auto', 'composed', 'portable'])
+    .default('auto')
+    .env('THINFS_MOUNT');
+}
+
 /** Options of every command that names an image. */
 export interface ImageFlags extends NodeFlags {
   platform?: string;
@@ -121,7 +136,7 @@ export function addImageFlags(command: Command): Command {
     .option('--pull <when>', 'ask the store: missing, always or never', 'missing')
     .option('--plain-http', 'speak HTTP to the registry (automatic for localhost)')
     .option('--ca-file <file>', "PEM certificates to trust beside the system's")
-    .option('--no-plain-http', 'speak HTTPS to a registry on localhost')
+    .option('--no-plain-http', 'speak HTTPS to a registry on localhost (automatic with --ca-file)')
     .option('--s3-endpoint <url>', "URL of another S3 service than AWS's")
     .option('--s3-region <region>', "region of the bucket (default: AWS's usual places)")
     .option('--username <name>', 'registry user (default: ~/.docker/config.json)')

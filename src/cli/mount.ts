@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import type { MountChoice } from '../daemon/root.js';
 import { fromSystemError } from '../errors.js';
 import {
   addImageFlags,
@@ -8,6 +9,7 @@ import {
   connectDaemon,
   type ImageFlags,
   imageRequest,
+  mountOption,
   type NodeFlags,
   showEvents,
 } from './connection.js';
@@ -29,6 +31,7 @@ export function addMountCommands(program: Command, run: Run): void {
   addImageFlags(mount)
     .option('--read-only', 'without a writable layer (always so for users other than root)', false)
     .option('--json', 'events as JSON lines')
+    .addOption(mountOption())
     .option('-q, --quiet', 'no progress')
     .addHelpText('after', mountExamples)
     .action(async (image: string, folder: string, flags: MountFlags) => {
@@ -55,6 +58,7 @@ interface MountFlags extends ImageFlags {
   readOnly: boolean;
   json?: boolean;
   quiet?: boolean;
+  mount?: MountChoice;
 }
 
 async function mountImage(
@@ -71,7 +75,7 @@ async function mountImage(
   const client = await connectDaemon(flags, signal);
   const progress = openProgress(progressStyle(flags));
   try {
-    const body = { ...request, target, readOnly };
+    const body = { ...request, target, readOnly, form: flags.mount };
     const mounted = await client.call('mount', body, { signal, onEvent: showEvents(progress) });
     if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'mounted', ...mounted })}\n`);
   } finally {

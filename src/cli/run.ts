@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ContainerStart } from '../daemon/control-api.js';
 import type { Held } from '../daemon/control-client.js';
+import type { MountChoice } from '../daemon/root.js';
 import { ThinError } from '../errors.js';
 import type { runContainer as RunContainer } from '../mount/runc.js';
 import { parseSize } from '../units.js';
@@ -10,6 +11,7 @@ import {
   connectDaemon,
   type ImageFlags,
   imageRequest,
+  mountOption,
   showEvents,
 } from './connection.js';
 import { ContainerTie } from './container-tie.js';
@@ -33,6 +35,7 @@ interface RunFlags extends ImageFlags {
   memory?: string;
   runtime?: string;
   quiet?: boolean;
+  mount?: MountChoice;
 }
 
 const examples = `
@@ -75,6 +78,7 @@ export function addRunCommand(program: Command, run: Run): void {
     .option('--read-only', 'no writable layer', false)
     .option('--memory <size>', "limit of the container's memory")
     .option('--runtime <program>', 'OCI runtime, by name or path (default: runc, else crun)')
+    .addOption(mountOption())
     .option('-q, --quiet', 'no progress')
     .addHelpText('after', examples)
     .action(async (image: string, words: string[], flags: RunFlags) => {
@@ -171,6 +175,7 @@ async function containerRequest(image: string, command: string[], flags: RunFlag
     volumes: flags.volume.map(absoluteVolume),
     readOnly: flags.readOnly,
     terminal: flags.tty === true,
+    form: flags.mount,
   };
 }
 

@@ -84,7 +84,16 @@ function describeOrigin(image: ImageSummary & NodeStatus['images'][number]): str
   const { requests, bytes, failures } = image.fetched;
   const failed = failures > 0 ? `, ${failures} failed` : '';
   const fetched = `fetched ${formatSize(bytes)} in ${requests} requests${failed}`;
-  return `lazy, ${fetched} from ${image.source}`;
+  return `lazy, ${fetched} from ${image.source}${describeCompletion(image.completion)}`;
+}
+
+function describeCompletion(completion: NodeStatus['images'][number]['completion']): string {
+  if (!completion || completion.state === 'waiting') return '';
+  if (completion.state === 'complete') return ', all of it is here';
+  if (completion.state === 'failed') return `, the rest failed: ${completion.reason}`;
+  const { totalBytes, missingBytes, state } = completion;
+  const rest = `${formatSize(totalBytes - missingBytes)} of ${formatSize(totalBytes)}`;
+  return `, ${state === 'paused' ? 'paused at' : 'fetching the rest,'} ${rest}`;
 }
 
 function describeMount(mount: MountSummary): string {
@@ -93,5 +102,6 @@ function describeMount(mount: MountSummary): string {
     return `${mount.id}  ended with ${mount.exitCode}  ${mount.reference}`;
   }
   const since = formatDuration(Date.now() - mount.since);
-  return `${mount.id}  ${mount.kind}  ${mount.target}  ${mount.reference}  ${mode}, ${since}`;
+  const form = `${mount.form}, ${mode}, ${since}`;
+  return `${mount.id}  ${mount.kind}  ${mount.target}  ${mount.reference}  ${form}`;
 }

@@ -66,6 +66,8 @@ export const controlSchemas = {
   why: z.object({ name: z.string().min(1) }),
   activity: z.object({}),
   gc: z.object({ all: z.boolean() }),
+  /** Of work in the background. */
+  pause: z.object({ paused: z.boolean() }),
   check: z.object({}),
 } as const;
 
@@ -94,6 +96,16 @@ export interface ImageSummary {
   readonly source: string;
   /** Milliseconds since 1970. */
   readonly lastUsed: number;
+}
+
+/** How far the rest of a mounted image has been brought in the background. */
+export interface CompletionStatus {
+  readonly state: 'waiting' | 'running' | 'paused' | 'complete' | 'failed';
+  /** Bytes of all files, and of those that are still to come; 0 before it begins. */
+  readonly totalBytes: number;
+  readonly missingBytes: number;
+  /** Why it failed; it is tried again. */
+  readonly reason?: string;
 }
 
 /** What one mounted image has asked of its store since the daemon started. */
@@ -141,7 +153,10 @@ export interface NodeStatus {
     readonly files: number;
     readonly partialFiles: number;
   };
-  readonly images: readonly (ImageSummary & { readonly fetched: FetchCounters })[];
+  readonly images: readonly (ImageSummary & {
+    readonly fetched: FetchCounters;
+    readonly completion?: CompletionStatus | undefined;
+  })[];
   readonly mounts: readonly MountSummary[];
   /** Reads of programs that wait for bytes, the longest first. */
   readonly waiting: readonly WaitingRead[];
@@ -159,6 +174,7 @@ export interface ControlResults {
   readonly status: NodeStatus;
   readonly why: WhyReport;
   readonly activity: Activity;
+  readonly pause: null;
   readonly gc: { readonly bytes: number; readonly files: number; readonly images: number };
   /** `wrong`: digests of files that were not what they should be, and are removed. */
   readonly check: {

@@ -3,8 +3,17 @@ import { FileCache } from '../cache/file-cache.js';
 import type { NodeConfig } from '../config.js';
 import { parseDigest } from '../digest.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
+import { systemClock } from '../store/clock.js';
+import { Bandwidth } from '../store/paced-frames.js';
+import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
-import type { CheckedRequest, ImageRequest, ImageSummary, NodeStatus } from './control-api.js';
+import type {
+  CheckedRequest,
+  ImageRequest,
+  ImageSummary,
+  MountSummary,
+  NodeStatus,
+} from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import type { StopOrder } from './holder-protocol.js';
 import { ImageFolder, type ImageRecord } from './image-folder.js';
@@ -29,6 +38,7 @@ export class Daemon implements AsyncDisposable {
   readonly #live: LiveImages;
   readonly #opener: ImageOpener;
   readonly #mounted: NodeMounts;
+  readonly #completions: Completions;
   readonly #observability: Observability;
   readonly #startedAt = Date.now();
   readonly #stop: StopSwitch;
@@ -44,6 +54,7 @@ export class Daemon implements AsyncDisposable {
       live: LiveImages;
       opener: ImageOpener;
       mounted: NodeMounts;
+      completions: Completions;
       observability: Observability;
     },
   ) {
@@ -56,6 +67,7 @@ export class Daemon implements AsyncDisposable {
     this.#live = parts.live;
     this.#opener = parts.opener;
     this.#mounted = parts.mounted;
+    this.#completions = parts.completions;
     this.#observability = parts.observability;
   }
 
@@ -87,7 +99,9 @@ export class Daemon implements AsyncDisposable {
         log.warn({ reason: describeError(error) }, 'an image folder is left out');
       });
       const stores = owned.use(new Stores(outageLog(log)));
-      const live = new LiveImages(images, cache, stores);
+      const bandwidth =
+        config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
+      const live = new LiveImages({ images, cache, stores, bandwidth });
       const mounted = owned.use(
         await NodeMounts.open({
           ...{ root, runFolder, cache, images, live, device, log, partialEnds },
@@ -98,6 +112,12 @@ export class Daemon implements AsyncDisposable {
         }),
       );
       refresh.of(mounted.roots);
+      const completions = owned.use(
+        new Completions({
+          ...{ images, live, log, mode: config.complete, roots: mounted.roots },
+          mounted: () => mounted.list().flatMap((mount) => (isLive(mount) ? [mount.manifest] : [])),
+        }),
+      );
       const opener = new ImageOpener(images, stores, cache);
       const observability = owned.use(
         await Observability.open(
@@ -106,7 +126,7 @@ export class Daemon implements AsyncDisposable {
           log,
         ),
       );
-      const parts = { cache, images, live, opener, mounted, observability };
+      const parts = { cache, images, live, opener, mounted, completions, observability };
       const daemon = new Daemon(config, version, owned, stop, parts);
       const pages = {
         readFile: daemon.#readFile.bind(daemon),
@@ -175,6 +195,10 @@ export class Daemon implements AsyncDisposable {
       status: () => this.#status(),
       why: ({ name }) => this.#observability.view.why(name),
       activity: () => this.#observability.view.activity(),
+      pause: async ({ paused }) => {
+        this.#completions.pause(paused);
+        return null;
+      },
       gc: ({ all }) => this.#collectGarbage(all),
       check: (_, { signal, progress }) => {
         return this.#cache.verify(signal, (bytes) => progress('check', bytes, 0));
@@ -243,6 +267,7 @@ export class Daemon implements AsyncDisposable {
       images: this.#images.list().map((record) => ({
         ...this.#summary(record),
         fetched: this.#live.fetched(parseDigest(record.manifest)),
+        completion: this.#completions.status(parseDigest(record.manifest)),
       })),
       mounts: this.#mounted.list(),
       waiting: await this.#observability.view.waiting(),
@@ -296,6 +321,11 @@ class StopSwitch {
   restart(renew: boolean): void {
     this.#throw({ restart: true, renew });
   }
+}
+
+/** False for an ended container that was kept. */
+function isLive({ exitCode }: MountSummary): boolean {
+  return exitCode === undefined;
 }
 
 function makeRunFolder(folder: string): void {

@@ -1,21 +1,23 @@
 import { byteStringFromText } from '../byte-string.js';
 import type { FileCache } from '../cache/file-cache.js';
 import type { FileOrigin, FileRef } from '../cache/file-origin.js';
+import type { CompletionOptions, CompletionProgress } from '../cache/image-completion.js';
 import type { PartialView } from '../cache/partial-view.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
 import { ErofsImage } from '../metadata/erofs-image.js';
 import { resolvePath } from '../metadata/resolve-path.js';
-import { type CountedFrameSource, frameSource } from '../store/frame-source.js';
+import type { CountedFrameSource } from '../store/frame-source.js';
 import type { SourceReport } from '../store/source-health.js';
-import type { Store } from '../store/store.js';
 import { ChunkMap } from '../thin/chunk-map.js';
-import type { FetchCounters } from './control-api.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 
 /** Bytes of one read of a file for ourselves. */
 const pieceBytes = 1024 * 1024;
+
+/** Where frames come from. @param packSize bytes of a pack; undefined for one that is not known */
+export type OpenFrames = (packSize: (pack: Digest) => number | undefined) => CountedFrameSource;
 
 /** An image of this node, opened: its tree, and its files through the cache. */
 export class LiveImage {
@@ -47,12 +49,11 @@ export class LiveImage {
     this.#frames = source.frames;
   }
 
-  /** @param openStore opens the store of a source when the first byte is needed */
   static async open(
     images: ImageFolder,
     manifest: Digest,
     cache: FileCache,
-    openStores: () => Store[],
+    openFrames: OpenFrames,
   ): Promise<LiveImage> {
     const record = images.get(manifest);
     if (!record) throw new ThinError('not-found', `Cannot open image ${manifest}: it is not here`);
@@ -60,19 +61,9 @@ export class LiveImage {
     const metadata = await images.read(manifest, 'metadata');
     const source =
       record.kind === 'thin'
-        ? thinSource(record, ChunkMap.parse(await images.read(manifest, 'chunkMap')), openStores())
+        ? thinSource(record, ChunkMap.parse(await images.read(manifest, 'chunkMap')), openFrames)
         : pulledSource(record);
     return new LiveImage(record, { config, metadata }, cache, source);
-  }
-
-  get fetched(): FetchCounters {
-    const total = { requests: 0, bytes: 0, failures: 0 };
-    for (const count of this.#frames?.counts() ?? []) {
-      total.requests += count.requests;
-      total.bytes += count.bytes;
-      total.failures += count.failures;
-    }
-    return total;
   }
 
   /** Where its missing bytes come from, in the order in which they are asked. */
@@ -126,6 +117,11 @@ export class LiveImage {
     }
   }
 
+  /** Brings what is missing of it, behind everything that somebody waits for. */
+  complete(options: Omit<CompletionOptions, 'files' | 'origin'>): Promise<CompletionProgress> {
+    return this.#cache.completeImage({ ...options, files: this.files(), origin: this.#origin });
+  }
+
   /** Every distinct content of the tree that has bytes. */
   *files(): Generator<FileRef> {
     const seen = new Set<Digest>();
@@ -152,14 +148,9 @@ export class LiveImage {
 
 async function* nothing(): AsyncGenerator<Buffer> {}
 
-function thinSource(record: ImageRecord, map: ChunkMap, stores: Store[]) {
+function thinSource(record: ImageRecord, map: ChunkMap, openFrames: OpenFrames) {
   const sizes = new Map(map.packs.map((pack) => [pack.digest, pack.size]));
-  const frames = frameSource({
-    stores,
-    packSize: (pack) => sizes.get(pack),
-    // The reader's own deadline counts (reads-in-flight.ts): a fetch may have begun long before it.
-    deadlineMs: Number.POSITIVE_INFINITY,
-  });
+  const frames = openFrames((pack) => sizes.get(pack));
   const origin: FileOrigin = {
     id: record.digests.chunkMap ?? record.manifest,
     chunksOf: (content) => map.chunksOf(content),

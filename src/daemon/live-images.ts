@@ -1,56 +1,114 @@
 import type { FileCache } from '../cache/file-cache.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
-import type { Store } from '../store/store.js';
+import { type CountedFrameSource, frameSource } from '../store/frame-source.js';
+import type { Bandwidth } from '../store/paced-frames.js';
 import type { FetchCounters } from './control-api.js';
 import type { ImageFolder } from './image-folder.js';
 import { LiveImage } from './live-image.js';
 import type { Stores } from './stores.js';
 
-/** The images that were used since the daemon started, each opened once. */
-export class LiveImages {
-  readonly #images: ImageFolder;
-  readonly #cache: FileCache;
-  readonly #stores: Stores;
-  readonly #live = new Map<Digest, Promise<LiveImage>>();
-  readonly #opened = new Map<Digest, LiveImage>();
+/** Milliseconds that an image stays in memory after it was last asked for. */
+const idleMs = 60_000;
 
-  constructor(images: ImageFolder, cache: FileCache, stores: Stores) {
-    this.#images = images;
-    this.#cache = cache;
-    this.#stores = stores;
+interface Opening {
+  readonly image: Promise<LiveImage>;
+  opened: LiveImage | undefined;
+  idle: NodeJS.Timeout | undefined;
+}
+
+export interface LiveImagesOptions {
+  readonly images: ImageFolder;
+  readonly cache: FileCache;
+  readonly stores: Stores;
+  /** Of background work; unlimited if not given. */
+  readonly bandwidth?: Bandwidth | undefined;
+}
+
+/**
+ * The images that are being read. Trees and chunk maps take megabytes, and a mounted image whose
+ * program has what it needs is asked for nothing: who was not asked for a while is let go of.
+ */
+export class LiveImages {
+  readonly #options: LiveImagesOptions;
+  readonly #live = new Map<Digest, Opening>();
+  /** Where an image's frames come from stays: it counts, and costs little. */
+  readonly #frames = new Map<Digest, CountedFrameSource>();
+
+  constructor(options: LiveImagesOptions) {
+    this.#options = options;
   }
 
   /** @throws ThinError `not-found`; `corrupt` if its files on this node were damaged */
   get(manifest: Digest): Promise<LiveImage> {
-    const known = this.#live.get(manifest);
-    if (known) return known;
-    const opening = LiveImage.open(this.#images, manifest, this.#cache, () => this.#open(manifest));
+    const opening = this.#live.get(manifest) ?? this.#open(manifest);
+    clearTimeout(opening.idle);
+    opening.idle = setTimeout(() => this.#release(manifest, opening), idleMs).unref();
+    return opening.image;
+  }
+
+  /** The image if it is in memory. */
+  peek(manifest: Digest): LiveImage | undefined {
+    return this.#live.get(manifest)?.opened;
+  }
+
+  fetched(manifest: Digest): FetchCounters {
+    const total = { requests: 0, bytes: 0, failures: 0 };
+    for (const count of this.#frames.get(manifest)?.counts() ?? []) {
+      total.requests += count.requests;
+      total.bytes += count.bytes;
+      total.failures += count.failures;
+    }
+    return total;
+  }
+
+  /** The image is gone, or has changed. */
+  forget(manifest: Digest): void {
+    clearTimeout(this.#live.get(manifest)?.idle);
+    this.#live.delete(manifest);
+    this.#frames.delete(manifest);
+  }
+
+  #open(manifest: Digest): Opening {
+    const { images, cache } = this.#options;
+    const image = LiveImage.open(images, manifest, cache, (packSize) =>
+      this.#openFrames(manifest, packSize),
+    );
+    const opening: Opening = { image, opened: undefined, idle: undefined };
     this.#live.set(manifest, opening);
-    opening.then(
-      (image) => this.#opened.set(manifest, image),
-      () => this.#live.delete(manifest),
+    image.then(
+      (opened) => {
+        opening.opened = opened;
+      },
+      () => this.#release(manifest, opening),
     );
     return opening;
   }
 
-  /** The image if it has been opened already. */
-  peek(manifest: Digest): LiveImage | undefined {
-    return this.#opened.get(manifest);
+  #release(manifest: Digest, opening: Opening): void {
+    clearTimeout(opening.idle);
+    if (this.#live.get(manifest) === opening) this.#live.delete(manifest);
   }
 
-  fetched(manifest: Digest): FetchCounters {
-    return this.#opened.get(manifest)?.fetched ?? { requests: 0, bytes: 0, failures: 0 };
-  }
-
-  forget(manifest: Digest): void {
-    this.#live.delete(manifest);
-    this.#opened.delete(manifest);
-  }
-
-  #open(manifest: Digest): Store[] {
-    const sources = this.#images.get(manifest)?.sources ?? [];
-    if (sources.length > 0) return sources.map((source) => this.#stores.open(source));
-    throw new ThinError('not-found', `Cannot fetch files of ${manifest}: it has no source`);
+  #openFrames(
+    manifest: Digest,
+    packSize: (pack: Digest) => number | undefined,
+  ): CountedFrameSource {
+    const known = this.#frames.get(manifest);
+    if (known) return known;
+    const { images, stores, bandwidth } = this.#options;
+    const sources = images.get(manifest)?.sources ?? [];
+    if (sources.length === 0) {
+      throw new ThinError('not-found', `Cannot fetch files of ${manifest}: it has no source`);
+    }
+    const frames = frameSource({
+      stores: sources.map((source) => stores.open(source)),
+      packSize,
+      // The reader's own deadline counts (reads-in-flight.ts): a fetch may have begun long before.
+      deadlineMs: Number.POSITIVE_INFINITY,
+      bandwidth,
+    });
+    this.#frames.set(manifest, frames);
+    return frames;
   }
 }
