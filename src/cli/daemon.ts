@@ -64,6 +64,17 @@ export function addDaemonCommands(program: Command, run: Run): void {
       const json = JSON.stringify({ ...shown, program: settings.program, flags: settings.flags });
       process.stdout.write(flags.json ? `${json}\n` : describeHolder(status));
     });
+  for (const [name, paused] of [
+    ['pause', true],
+    ['resume', false],
+  ] as const) {
+    addNodeFlags(daemon.command(name))
+      .description(`${paused ? 'Hold up' : 'Go on with'} fetching the rest of mounted images`)
+      .action(async (flags: NodeFlags) => {
+        const client = await connectDaemon(flags, run.signal);
+        await client.call('pause', { paused }, { signal: run.signal });
+      });
+  }
   addNodeFlags(daemon.command('cleanup'))
     .description('Unmount everything of this node and stop the daemon')
     .option('-f, --force', 'also what is in use, and running containers', false)
