@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
 import { type Logger, pino } from 'pino';
 import type { ReadInFlight } from '../cache/reads-in-flight.js';
@@ -13,8 +14,17 @@ const failedLifeMs = 3_600_000;
 export function openLog(level: LogLevel): Logger {
   return pino(
     { base: null, level, serializers: { err: withoutDetails } },
-    pino.destination({ dest: 2, sync: true }),
+    { write: toStandardError },
   );
+}
+
+/** A full disk or a closed terminal costs the line, not the daemon. */
+function toStandardError(line: string): void {
+  try {
+    writeSync(2, line);
+  } catch {
+    // There is nowhere else to tell it.
+  }
 }
 
 /** Messages are redacted where they are made; what libraries hang on their errors is not. */
