@@ -1,5 +1,5 @@
 import { type ByteString, byteString } from '../src/byte-string.js';
-import { type Digest, digestBytes, digestFromBytes, digestSize } from '../src/digest.js';
+import { type Digest, isDigest } from '../src/digest.js';
 import { ThinError } from '../src/errors.js';
 import type { LayerEntry } from '../src/image/layer-entry.js';
 import type { Attributes, Device, Time } from '../src/image/tree.js';
@@ -10,9 +10,9 @@ import type { Attributes, Device, Time } from '../src/image/tree.js';
  *
  *     length u32 | type u8 | mode u16 | uid u32 | gid u32 | seconds f64 | nanoseconds u32
  *     | path | count u32, that many times name and value | by type:
- *     file: size f64, digest 32 bytes · symlink, hard link: target · device: major u32, minor u32
+ *     file: size f64, digest as text · symlink, hard link: target · device: major u32, minor u32
  *
- * A path, name, value or target is its length as u32 and its bytes; `length` counts what follows it.
+ * A text (path, name, target, digest) or value is its length as u32 and its bytes; `length` counts what follows it.
  */
 const types = [
   'directory',
@@ -37,7 +37,7 @@ export function entrySize(entry: LayerEntry): number {
 function bodySize(entry: LayerEntry): number {
   switch (entry.type) {
     case 'file':
-      return 8 + digestSize;
+      return 8 + 4 + entry.content.length;
     case 'symlink':
     case 'hardlink':
       return 4 + entry.target.length;
@@ -72,8 +72,8 @@ export function encodeEntry(entry: LayerEntry, out: Buffer, at: number): number 
 function writeBody(entry: LayerEntry, out: Buffer, at: number): number {
   switch (entry.type) {
     case 'file': {
-      const next = out.writeDoubleLE(entry.size, at);
-      return next + digestBytes(entry.content).copy(out, next);
+      // As text: what is read back is one string, not two that are put together when it is used.
+      return writeText(out, entry.content, out.writeDoubleLE(entry.size, at));
     }
     case 'symlink':
     case 'hardlink':
@@ -86,7 +86,7 @@ function writeBody(entry: LayerEntry, out: Buffer, at: number): number {
   }
 }
 
-function writeText(out: Buffer, text: ByteString, at: number): number {
+function writeText(out: Buffer, text: ByteString | Digest, at: number): number {
   const next = out.writeUInt32LE(text.length, at);
   return next + out.write(text, next, 'latin1');
 }
@@ -170,7 +170,9 @@ export class EntryDecoder {
   }
 
   #digest(): Digest {
-    return digestFromBytes(this.#bytes, this.#advance(digestSize));
+    const text: string = this.#text();
+    if (isDigest(text)) return text;
+    throw malformed();
   }
 
   #text(): ByteString {

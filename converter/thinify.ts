@@ -1,4 +1,4 @@
-#!/usr/bin/env -S UV_THREADPOOL_SIZE=8 node
+#!/usr/bin/env -S UV_THREADPOOL_SIZE=8 MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 node --max-semi-space-size=4 --expose-gc
 import type { Command } from 'commander';
 import { type Run, rootCommand, runProgram } from '../src/cli/program.js';
 import { addCheckCommands } from './check-commands.js';
