@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { runCommand } from '../../test/support/run-command.js';
 import { builtProgram } from './thin-node.js';
@@ -18,22 +19,26 @@ export interface Conversion {
   readonly bytesUploaded: number;
   /** Bytes of packs of the thin image; 0 if it was published before. */
   readonly publishedBytes: number;
+  /** Different contents of files in the thin image; 0 if it was published before. */
+  readonly files: number;
 }
 
 const resultSchema = z.object({
   event: z.literal('result'),
   bytesUploaded: z.number(),
-  platforms: z.array(z.object({ publishedBytes: z.number().optional() })),
+  platforms: z.array(
+    z.object({ publishedBytes: z.number().optional(), files: z.number().optional() }),
+  ),
 });
 
 /** Runs thinify as it is installed, once. */
 export async function convert({ image, cache, to }: ConversionOptions): Promise<Conversion> {
   const target = to ? ['--to', to.store, '--name', to.name] : [];
-  // The threads that the program's first line asks for, and time(1) for its peak of memory.
-  const command = [process.execPath, builtProgram('converter/thinify.js'), '--json'];
-  const env = { UV_THREADPOOL_SIZE: '8', THINFS_CACHE_HOME: cache };
+  const program = builtProgram('converter/thinify.js');
+  const command = [...(await interpreterOf(program)), program, '--json'];
+  const env = { THINFS_CACHE_HOME: cache };
   const start = performance.now();
-  const measured = ['-f', '%M KiB', ...command, image, ...target];
+  const measured = ['-f', '%M KiB', ...command, image, ...target]; // time(1) for the peak of memory
   const { stdout, stderr } = await runCommand('/usr/bin/time', measured, { env });
   const milliseconds = performance.now() - start;
   const result = resultSchema.parse(JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? ''));
@@ -44,5 +49,12 @@ export async function convert({ image, cache, to }: ConversionOptions): Promise<
     peakMemory: Number(peak) * 1024,
     bytesUploaded: result.bytesUploaded,
     publishedBytes: result.platforms.reduce((sum, one) => sum + (one.publishedBytes ?? 0), 0),
+    files: result.platforms.reduce((sum, one) => sum + (one.files ?? 0), 0),
   };
+}
+
+/** The words of a program's first line: it says how many threads it wants, and how it uses memory. */
+async function interpreterOf(program: string): Promise<string[]> {
+  const [first = ''] = (await readFile(program, 'utf8')).split('\n', 1);
+  return first.replace(/^#!/, '').split(' ');
 }

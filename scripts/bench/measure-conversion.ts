@@ -8,6 +8,7 @@ import { type LayoutImage, readImage } from '../images/image-manifest.js';
 import type { ImageName } from '../images/recipes.js';
 import { type Conversion, convert } from './conversion.js';
 import { type Figure, type Measurement, median, timed } from './measurement.js';
+import { repeatImage } from './repeated-image.js';
 
 /** Times the plain recompression. */
 const ratioMost = 1.5;
@@ -59,6 +60,37 @@ function describe(conversions: readonly Conversion[], image: LayoutImage): Figur
   ];
 }
 
+/** Memory that one more file may take, in bytes: its place in the tree and in the metadata. */
+const memoryPerFileMost = 1000;
+
+/** Memory to convert an image, and one of three times as many files and bytes, all different. */
+export function memoryOfConversion(name: ImageName): Measurement {
+  return {
+    name: `memory to convert ${name} three times over`,
+    open: async (scratch) => ({
+      unit: 'bytes',
+      contenders: [],
+      figures: async () => {
+        const large = join(scratch, 'large');
+        await repeatImage(await readImage(await ensureImage(name)), 3, large);
+        const once = await convertAnew(name, join(scratch, 'thin'));
+        const thrice = await convertLayout(large, join(scratch, 'thin-large'), name);
+        const grown = thrice.peakMemory - once.peakMemory;
+        const perFile = Math.round(grown / (thrice.files - once.files));
+        const inMB = (bytes: number) => Math.round(bytes / 1e6);
+        return [
+          { name: `${name}: files`, unit: '', value: once.files },
+          { name: 'peak', unit: 'MB', value: inMB(once.peakMemory), most: memoryMost },
+          { name: 'three times over: files', unit: '', value: thrice.files },
+          { name: 'peak', unit: 'MB', value: inMB(thrice.peakMemory), most: memoryMost },
+          { name: 'for each further file', unit: 'bytes', value: perFile, most: memoryPerFileMost },
+        ];
+      },
+      [Symbol.asyncDispose]: async () => undefined,
+    }),
+  };
+}
+
 /** What an update and a repetition cost, in bytes that leave the build server. */
 export function conversionOfUpdate(): Measurement {
   return {
@@ -93,8 +125,12 @@ async function convertAnew(name: ImageName, folder: string): Promise<Conversion>
 
 /** To the store and with the index of `folder`, as the next version of one image. */
 async function convertInto(folder: string, name: ImageName): Promise<Conversion> {
+  return convertLayout(await ensureImage(name), folder, name);
+}
+
+async function convertLayout(layout: string, folder: string, name: string): Promise<Conversion> {
   return convert({
-    image: `oci:${await ensureImage(name)}:${layoutTag}`,
+    image: `oci:${layout}:${layoutTag}`,
     cache: join(folder, 'cache'),
     to: { store: `dir:${join(folder, 'store')}`, name: `bench/image:${name}` },
   });

@@ -1,5 +1,5 @@
 import { composedAgainstOverlay } from './measure-composed.js';
-import { conversion, conversionOfUpdate } from './measure-conversion.js';
+import { conversion, conversionOfUpdate, memoryOfConversion } from './measure-conversion.js';
 import { treeDifferences } from './measure-differences.js';
 import { fewFiles } from './measure-few-files.js';
 import { objectReads } from './measure-objects.js';
@@ -12,6 +12,7 @@ export const measurements: readonly Measurement[] = [
   conversion('python'),
   conversion('science'),
   conversionOfUpdate(),
+  memoryOfConversion('science'),
   startWarm('python'),
   fewFiles(),
   composedAgainstOverlay(),
