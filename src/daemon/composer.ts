@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { FileCache } from '../cache/file-cache.js';
 import type { PartialView, PartialViewEvents } from '../cache/partial-view.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
+import { mountType } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
 import { ObjectImages } from '../fuse/object-images.js';
 import {
@@ -71,6 +72,8 @@ export class Composer implements AsyncDisposable {
   #objects: ObjectServer | undefined;
   #reason: string | undefined;
   readonly #closing = new AbortController();
+  /** What an earlier daemon has mounted is not known yet: F must not end. */
+  #takingOver = false;
 
   constructor(options: ComposerOptions, partialEnds: PartialFileEnds) {
     this.#options = options;
@@ -87,6 +90,12 @@ export class Composer implements AsyncDisposable {
     return this.#objects?.mountPoint;
   }
 
+  /** Whether an earlier daemon has mounted F, which nobody serves before we take it over. */
+  async isLeft(): Promise<boolean> {
+    const found = await findMount(join(this.#options.runFolder, 'objects'));
+    return this.#options.device !== undefined && found?.type === mountType;
+  }
+
   /** @throws ThinError `unavailable` if the kernel, or this process, cannot do it */
   async roots(): Promise<ComposedRoots> {
     return (await this.#open(new ObjectImages())).roots;
@@ -98,6 +107,7 @@ export class Composer implements AsyncDisposable {
    * @returns undefined if those roots are lost: F's connection ended with its last holder
    */
   async takeOver(images: readonly LiveImage[]): Promise<ComposedRoots | undefined> {
+    this.#takingOver = true;
     const known = new ObjectImages();
     for (const image of images) await known.add(image.manifest, image.files());
     const { objects, roots } = await this.#open(known);
@@ -116,6 +126,7 @@ export class Composer implements AsyncDisposable {
     const opened = await this.#open(new ObjectImages());
     for (const { manifest } of images) await opened.objects.removeFiles(manifest);
     await opened.images.detachOthers();
+    this.#takingOver = false;
   }
 
   /** As composed mounts want it. */
@@ -139,7 +150,7 @@ export class Composer implements AsyncDisposable {
     if (!opened) return;
     this.#closing.abort();
     await opened.images[Symbol.asyncDispose]();
-    if (opened.images.used.length > 0) {
+    if (this.#takingOver || opened.images.used.length > 0) {
       await opened.objects.close();
       return;
     }

@@ -56,13 +56,13 @@ export class Roots {
    */
   async adopt(kept: readonly KeptRoot[]): Promise<(Root | undefined)[]> {
     const images = await this.#imagesOf(kept.filter(({ root }) => root.form === 'composed'));
-    if (images.size === 0) return kept.map(() => undefined);
+    if (images.size === 0 && !(await this.#composer.isLeft())) return kept.map(() => undefined);
     const composed = await this.#takeOver([...images.values()]);
     if (!composed) return kept.map(() => undefined);
     const roots: (Root | undefined)[] = [];
     for (const { manifest, root } of kept) {
       const image = root.form === 'composed' ? images.get(manifest) : undefined;
-      roots.push(image && (await composed.adopt(this.#composer.composed(image), root)));
+      roots.push(image && (await this.#adoptOne(composed, image, root)));
     }
     await this.#composer.tookOver([...images.values()]);
     return roots;
@@ -73,6 +73,21 @@ export class Roots {
       return await this.#composer.takeOver(images);
     } catch (error) {
       this.#log.error({ reason: describeError(error) }, 'mounts of the last daemon are lost');
+      return undefined;
+    }
+  }
+
+  /** What another start cannot do better is lost; for the rest this one fails, and F goes on. */
+  async #adoptOne(
+    composed: ComposedRoots,
+    image: LiveImage,
+    root: RootRecord,
+  ): Promise<Root | undefined> {
+    try {
+      return await composed.adopt(this.#composer.composed(image), root);
+    } catch (error) {
+      if (!isThinError(error, 'corrupt', 'invalid', 'not-found')) throw error;
+      this.#log.error({ target: root.target, reason: describeError(error) }, 'a mount is lost');
       return undefined;
     }
   }
