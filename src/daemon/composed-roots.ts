@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Digest } from '../digest.js';
+import { isThinError } from '../errors.js';
 import { detachPath, unmountPath } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
 import { mountComposed, refreshComposed } from '../mount/composed-mount.js';
@@ -55,7 +56,10 @@ export class ComposedRoots {
   /** Makes the kernel look for the image's files in the tiers again. */
   async refresh(manifest: Digest): Promise<void> {
     for (const { target, changes } of this.#mounted.get(manifest) ?? []) {
-      await refreshComposed(target, changes === undefined);
+      await refreshComposed(target, changes === undefined).catch((error: unknown) => {
+        // Somebody has unmounted it.
+        if (!isThinError(error, 'invalid', 'not-found')) throw error;
+      });
     }
   }
 

@@ -252,6 +252,7 @@ export class Daemon implements AsyncDisposable {
 
   async #status(): Promise<NodeStatus> {
     const usage = await this.#cache.usage();
+    await this.#mounted.mounts.forgetGone();
     return {
       version: this.#version,
       pid: process.pid,

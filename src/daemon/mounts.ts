@@ -85,6 +85,13 @@ export class Mounts {
     }));
   }
 
+  /** Those that somebody took away by umount(8), which tells nobody. */
+  async forgetGone(): Promise<void> {
+    for (const [target, { root }] of this.#active) {
+      if (root.record.form === 'composed' && !(await isMounted(target))) await root.detach();
+    }
+  }
+
   /** Mounts that end with this process. */
   get portable(): number {
     return this.list().filter(({ form }) => form === 'portable').length;
@@ -93,6 +100,7 @@ export class Mounts {
   /** @throws ThinError `busy` if the folder is a mount of ours or is not empty */
   async mount(image: LiveImage, request: MountRequest): Promise<MountSummary> {
     const target = await resolveMountPoint(request.target);
+    await this.forgetGone();
     if (this.#active.has(target)) {
       throw new ThinError('busy', `Cannot mount at ${target}: an image is mounted there`);
     }

@@ -63,6 +63,7 @@ export class NodeMounts implements AsyncDisposable {
 
   /** Lets go of images that nothing has mounted. */
   async closeIdle(): Promise<void> {
+    await this.mounts.forgetGone();
     await this.#trees.closeIdle();
     await this.composer.closeIdle();
   }
@@ -95,7 +96,12 @@ export class NodeMounts implements AsyncDisposable {
       lost.push(...(await detachLeftovers(folder, objects)).detached);
     }
     if (lost.length > 0) log.warn({ lost }, 'a dead daemon left these mounts');
-    await releaseDeadLeases(cache);
+    // What was set aside at this start is to be found there no more.
+    await this.roots.refreshAll();
+    await releaseDeadLeases(cache).catch((error: unknown) => {
+      // A full disk, say. They keep a few files until the next garbage collection.
+      log.warn({ reason: describeError(error) }, 'leases of a dead daemon are left');
+    });
   }
 }
 

@@ -11,13 +11,16 @@ const gatherMs = 100;
 export class RefreshOnWrong {
   #roots: Roots | undefined;
   #pending: Promise<void> | undefined;
+  #missed = false;
 
-  /** The roots are opened after the cache. */
+  /** The roots are opened after the cache, which may have found wrong files by then. */
   of(roots: Roots): void {
     this.#roots = roots;
+    if (this.#missed) this.onWrong();
   }
 
   readonly onWrong = (): void => {
+    this.#missed = this.#roots === undefined;
     this.#pending ??= delay(gatherMs).then(async () => {
       this.#pending = undefined;
       await this.#roots?.refreshAll();

@@ -111,9 +111,14 @@ export class Roots {
     await (await this.#composer.roots()).refresh(manifest);
   }
 
+  /** Of every image; what does not work is logged. */
   async refreshAll(): Promise<void> {
     if (this.#composer.objects === undefined) return;
     const roots = await this.#composer.roots();
-    for (const manifest of roots.mounted) await roots.refresh(manifest);
+    for (const manifest of roots.mounted) {
+      await roots.refresh(manifest).catch((error: unknown) => {
+        this.#log.error({ manifest, reason: describeError(error) }, 'cannot refresh its mounts');
+      });
+    }
   }
 }
