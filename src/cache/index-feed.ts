@@ -6,8 +6,8 @@ import type { CacheIndex } from './index-thread.js';
 
 /** Milliseconds between a change and the transaction that records it with all others. */
 const flushMs = 500;
-/** Changes that are recorded at once, and that are sent in one message (some ms of copying). */
-const batchMax = 1000;
+/** Changes that are recorded at once: while they are, 10 ms, reads that ask for copies wait. */
+const batchMax = 250;
 /** Changes kept while the index cannot take them; beyond it they are found by the next start. */
 const waitingMax = 200_000;
 

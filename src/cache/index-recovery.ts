@@ -23,7 +23,7 @@ import { footerSize, parseFooter } from './partial-trailer.js';
  * synced to the disk after that, and not changed since. Every other complete file is set aside until
  * its content was verified: the kernel and the FUSE workers open tier files by path, and must never
  * find one there that a power cut has torn, or that somebody has written to while we were not there.
- * A change shows in the size or the ctime, which no program can set back. Partial files need none of
+ * A change shows in the ctime, which no program can set back. Partial files need none of
  * this: their chunks are verified one by one before their first use.
  */
 
@@ -51,7 +51,7 @@ export function recover(
         state === 'lost' ? setAsideAll(tier, name) : setAsideDoubtful(database, tier, name);
     }
   }
-  if (state === 'clean') return { suspects, partialFiles: 0 };
+  if (state === 'clean' && knowsPartials(database, layout)) return { suspects, partialFiles: 0 };
   const partials = findPartials(layout);
   database.transaction(() => {
     database.exec('DELETE FROM files WHERE kind = 1');
@@ -94,7 +94,6 @@ function setAsideAll({ directory, suspect }: TierLayout, name: string): number {
 interface VouchRow {
   readonly id: number;
   readonly name: Buffer;
-  readonly size: number;
   readonly durable: number;
 }
 
@@ -102,7 +101,7 @@ interface VouchRow {
 function setAsideDoubtful(database: Database, tier: TierLayout, name: string): number {
   const rows = database
     .prepare<[string, Buffer, Buffer], VouchRow>(
-      `SELECT files.id, name, size, durable FROM files JOIN contents ON contents.id = content
+      `SELECT id, name, durable FROM files
        WHERE kind = 0 AND tier = ? AND name BETWEEN ? AND ?`,
     )
     .all(
@@ -115,7 +114,7 @@ function setAsideDoubtful(database: Database, tier: TierLayout, name: string): n
   const drop: number[] = [];
   for (const row of rows) {
     const hex = row.name.toString('hex');
-    const vouched = row.durable > 0 && here.has(hex) && isUnchanged(join(directory, hex), row);
+    const vouched = row.durable > 0 && here.has(hex) && isUnchanged(`${directory}/${hex}`, row);
     if (vouched) here.delete(hex);
     else drop.push(row.id);
   }
@@ -133,9 +132,9 @@ function setAsideDoubtful(database: Database, tier: TierLayout, name: string): n
   return suspects;
 }
 
-function isUnchanged(path: string, { size, durable }: VouchRow): boolean {
+function isUnchanged(path: string, { durable }: VouchRow): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
-  return found !== undefined && found.size === size && Math.floor(found.ctimeMs) <= durable;
+  return found !== undefined && Math.floor(found.ctimeMs) <= durable;
 }
 
 function dropFiles(database: Database, ids: readonly number[]): void {
@@ -150,6 +149,15 @@ function dropFiles(database: Database, ids: readonly number[]): void {
       dropFile.run(id);
     }
   })();
+}
+
+/** Whether the tables name exactly the partial files that there are. */
+function knowsPartials(database: Database, { partial }: CacheLayout): boolean {
+  const known = database
+    .prepare<[], { name: Buffer }>('SELECT name FROM files WHERE kind = 1')
+    .all();
+  const here = new Set(readdirSync(partial));
+  return known.length === here.size && known.every(({ name }) => here.has(name.toString('hex')));
 }
 
 /** The partial files that say what they are part of; the others are removed. */

@@ -4,6 +4,7 @@ import {
   cpSync,
   existsSync,
   readFileSync,
+  renameSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -233,4 +234,28 @@ t.test('a wrong file that a FUSE worker has opened is removed behind it', async 
   cache.touch(origin.refs().map(({ content }) => content));
   await until(() => !existsSync(path));
   t.equal((await cache.usage()).completeFiles, 50);
+});
+
+t.test('partial files that came or went while stopped are known', async (t) => {
+  const directory = scratchDirectory(t);
+  const root = join(directory, 'root');
+  const origin = new MemoryOrigin('a', [randomBytes(200_000), randomBytes(200_000)], 4096, 8192);
+  const [one, two] = origin.refs();
+  if (one === undefined || two === undefined) throw new Error('no files');
+  const first = await FileCache.open(cacheOptions(root));
+  await first.read(one, 0, 50_000, origin, signal);
+  await first[Symbol.asyncDispose]();
+  const [path] = partialFiles(root);
+  if (path === undefined) throw new Error('no partial file');
+  const away = join(directory, 'away');
+  renameSync(path, away);
+  const second = await FileCache.open(cacheOptions(root));
+  t.match(await second.usage(), { partialFiles: 0, bytes: 0 });
+  await second[Symbol.asyncDispose]();
+  renameSync(away, path);
+  const third = await openCache(t, root);
+  t.match(await third.usage(), { partialFiles: 1 });
+  origin.fetched.length = 0;
+  await third.read(one, 0, 40_000, origin, signal);
+  t.equal(origin.fetched.length, 0);
 });
