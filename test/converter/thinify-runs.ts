@@ -50,6 +50,7 @@ export async function convert(cacheFolder: string, conversion: Conversion) {
     alreadyPublished: converted.length === 0,
     bytesUploaded: sum(converted.map(({ bytesUploaded }) => bytesUploaded)),
     bytesReused: sum(converted.map(({ bytesReused }) => bytesReused)),
+    publishedBytes: sum(converted.map(({ publishedBytes }) => publishedBytes)),
     originalBytes: result.originalBytes,
     thinManifests: result.platforms.map(({ listed }) => listed.digest),
     manifests: result.platforms.map(({ source }) => source.digest),
