@@ -73,7 +73,7 @@ export class Composer implements AsyncDisposable {
   #reason: string | undefined;
   readonly #closing = new AbortController();
   /** What an earlier daemon has mounted is not known yet: F must not end. */
-  #takingOver = false;
+  #takingOver: boolean = false;
 
   constructor(options: ComposerOptions, partialEnds: PartialFileEnds) {
     this.#options = options;

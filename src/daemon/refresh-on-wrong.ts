@@ -11,7 +11,7 @@ const gatherMs = 100;
 export class RefreshOnWrong {
   #roots: Roots | undefined;
   #pending: Promise<void> | undefined;
-  #missed = false;
+  #missed: boolean = false;
 
   /** The roots are opened after the cache, which may have found wrong files by then. */
   of(roots: Roots): void {
