@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { setTimeout as wait } from 'node:timers/promises';
 import { type Digest, digestHex } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { CopierEvents } from './chunk-copier.js';
@@ -24,6 +25,8 @@ import { TierSpace } from './tier-space.js';
 const blockBytes = 4096;
 /** Longest that a read waits to be told of copies; then it fetches. */
 const copyLookupMsMax = 50;
+/** Longest that eviction waits for mounts to let go of what was removed. */
+const settleMsMax = 5000;
 /** Milliseconds between two log lines about the same trouble. */
 const logMs = 10_000;
 
@@ -47,6 +50,7 @@ export interface LedgerOptions {
   readonly files: LedgerFiles;
   readonly totals: IndexTotals;
   readonly onWrong: OnWrong | undefined;
+  readonly onMountedEvicted: (() => Promise<void>) | undefined;
 }
 
 /** Told of files that were removed because they were not what their names say. */
@@ -79,7 +83,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
   readonly #loggedAt = new Map<string, number>();
   #totals: IndexTotals;
 
-  constructor({ tiers, index, log, files, totals, onWrong }: LedgerOptions) {
+  constructor({ tiers, index, log, files, totals, onWrong, onMountedEvicted }: LedgerOptions) {
     this.#index = index;
     this.#log = log;
     this.#files = files;
@@ -92,6 +96,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
       refresh: () => this.refresh(),
       inUse: (file) => this.#use.inUse(file.content) || files.busy(file),
       remove: (file) => this.#remove(file.kind, file.name, file.content, file.tier),
+      mountedRemoved: () => withinMs(settleMsMax, onMountedEvicted?.()),
       failed: trouble('cannot evict'),
     };
     this.spaces = tiers.map(({ tier, limits }) => new TierSpace(tier, limits, index, target, now));
@@ -270,4 +275,14 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
     }
     await this.#index.stop();
   }
+}
+
+/** Waits for `work`, which is none of ours, but not for ever, and whatever becomes of it. */
+async function withinMs(ms: number, work: Promise<void> | undefined): Promise<void> {
+  if (work === undefined) return;
+  const over = new AbortController();
+  const late = wait(ms, undefined, { signal: over.signal });
+  await Promise.race([work, late]).catch(() => undefined);
+  over.abort();
+  await late.catch(() => undefined);
 }

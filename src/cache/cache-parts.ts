@@ -113,6 +113,7 @@ function openLedger(
     log,
     totals: start.totals,
     onWrong: options.onWrong,
+    onMountedEvicted: options.onMountedEvicted,
     files: {
       busy: ({ kind, name, content }) =>
         kind === 'partial' ? partials.busy(name) : files.busy(content),

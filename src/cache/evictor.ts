@@ -20,6 +20,8 @@ export interface EvictionTarget {
   refresh(): Promise<void>;
   inUse(file: EvictionCandidate): boolean;
   remove(file: EvictionCandidate): Promise<void>;
+  /** Files of mounted images were removed. Ends when their space is free, as far as it can be. */
+  mountedRemoved(): Promise<void>;
   failed(error: unknown): void;
 }
 
@@ -100,9 +102,10 @@ export class Evictor implements AsyncDisposable {
 
   async #run(): Promise<void> {
     await this.#target.refresh();
-    let freed = await this.#round('free', this.#budget.demand.wanted);
-    freed += await this.#round('mounted', this.#budget.demand.needed);
-    if (freed === 0) this.#idleUntil = performance.now() + idleMs;
+    const free = await this.#round('free', this.#budget.demand.wanted);
+    const mounted = await this.#round('mounted', this.#budget.demand.needed);
+    if (mounted > 0) await this.#target.mountedRemoved();
+    if (free + mounted === 0) this.#idleUntil = performance.now() + idleMs;
   }
 
   /** Walks through the files in order of use, a page at a time, until `bytes` are freed. */

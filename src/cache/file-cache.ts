@@ -50,6 +50,11 @@ export interface CacheOptions extends SpaceLimits, PartialViewEvents {
   readonly log: CacheLog;
   /** Told of files that were removed for being wrong: who has them open reads wrong bytes. */
   readonly onWrong?: OnWrong | undefined;
+  /**
+   * Files of mounted images were removed for want of space. What the kernel has found takes its space
+   * until it looks again: the promise ends when it does, and the free space is measured after that.
+   */
+  readonly onMountedEvicted?: (() => Promise<void>) | undefined;
   readonly reads?: ReadPolicy;
   /** The real disk if not given. */
   readonly disk?: Disk;

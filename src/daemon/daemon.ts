@@ -90,7 +90,9 @@ export class Daemon implements AsyncDisposable {
       const reads = { deadlineMs: config.readDeadlineMs, onFailure: failedReadLog(log) };
       const limits = { quotaBytes: cacheSize, freeSpaceFloorBytes: freeSpaceFloor };
       const { onPartialEnd } = partialEnds;
-      const events = { onPartialEnd, onWrong: refresh.onWrong };
+      const events = {
+        ...{ onPartialEnd, onWrong: refresh.onWrong, onMountedEvicted: refresh.refresh },
+      };
       const cache = owned.use(
         await FileCache.open({ root, tiers, log, reads, ...limits, ...events }),
       );

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Roots } from './roots.js';
 
-/** Milliseconds in which further wrong files are found: one look into the tiers for all of them. */
+/** Milliseconds in which further files are removed: one look into the tiers for all of them. */
 const gatherMs = 100;
 
 /**
- * Composed roots go on reading a file that they have found, also when it was removed from its tier
- * for being wrong: they are made to look again.
+ * Composed roots go on reading a file that they have found, also when it was removed from its tier,
+ * for being wrong or for want of space, which it goes on taking: they are made to look again.
  */
 export class RefreshOnWrong {
   #roots: Roots | undefined;
@@ -20,10 +20,16 @@ export class RefreshOnWrong {
   }
 
   readonly onWrong = (): void => {
+    void this.refresh();
+  };
+
+  /** Ends when all roots have looked again. */
+  readonly refresh = (): Promise<void> => {
     this.#missed = this.#roots === undefined;
     this.#pending ??= delay(gatherMs).then(async () => {
       this.#pending = undefined;
       await this.#roots?.refreshAll();
     });
+    return this.#pending;
   };
 }

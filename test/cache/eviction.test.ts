@@ -1,7 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { chooseVictims } from '../../src/cache/eviction-policy.js';
 import { FileCache } from '../../src/cache/file-cache.js';
 import { FileUse } from '../../src/cache/file-use.js';
@@ -13,7 +14,7 @@ import { digestOf } from '../../src/digest.js';
 import { cacheOptions, openCache, scratchDirectory, signal, until } from './cache-rig.js';
 import { InlineIndex } from './inline-index.js';
 import { MemoryOrigin } from './memory-origin.js';
-import { tierFiles } from './tier-listing.js';
+import { filesIn, tierFiles } from './tier-listing.js';
 
 function candidate(id: number, standing: Standing, allocated = 100): EvictionCandidate {
   const content = digestOf(Buffer.from(String(id)));
@@ -270,3 +271,54 @@ t.test('usage tells how much of an image is here, in whole and in part', async (
   const [after] = (await cache.usage()).images;
   t.match(after, { completeFiles: 2, partialFiles: 0, completeBytes: 100_050, partialBytes: 0 });
 });
+
+/** A tmpfs of 16 MiB with a cache's root in it; unmounted when the test ends. */
+function smallDisk(t: Test): { root: string; freeBytes: () => number } {
+  const disk = join(scratchDirectory(t), 'disk');
+  mkdirSync(disk, { mode: 0o700 });
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=700,size=16m', 'tmpfs', disk]);
+  t.teardown(() => execFileSync('umount', ['-l', disk]));
+  const freeBytes = () => {
+    const { bavail, bsize } = statfsSync(disk);
+    return bavail * bsize;
+  };
+  return { root: join(disk, 'root'), freeBytes };
+}
+
+t.test(
+  'what an overlay holds is free when it has looked again, and no more is driven out',
+  async (t) => {
+    const { root, freeBytes } = smallDisk(t);
+    const files = Array.from({ length: 40 }, () => randomBytes(200_000));
+    const origin = new MemoryOrigin('a', files, 65_536, 262_144);
+    await filled(root, origin);
+    const setUp = await FileCache.open(cacheOptions(root));
+    await setUp.mountImage('a', origin.refs());
+    await setUp[Symbol.asyncDispose]();
+    const target = join(scratchDirectory(t), 'overlay');
+    mkdirSync(target);
+    const lower = `lowerdir=${join(root, 'tiers/local')}:${target}`;
+    execFileSync('mount', ['-t', 'overlay', '-o', lower, 'overlay', target]);
+    t.teardown(() => execFileSync('umount', ['-l', target]));
+    for (const path of filesIn(target)) readFileSync(path);
+    let refreshed = 0;
+    const floor = freeBytes() + 2_000_000;
+    const cache = await openCache(t, root, {
+      freeSpaceFloorBytes: floor,
+      onMountedEvicted: async () => {
+        refreshed++;
+        execFileSync('mount', ['-i', '-o', 'remount,ro', target]);
+      },
+    });
+    await until(() => freeBytes() >= floor);
+    t.equal(refreshed, 1);
+    for (let run = 0; run < 3; run++) await cache.usage();
+    const left = tierFiles(root).length;
+    t.ok(left >= 26 && left < 32, `${left} files are left`);
+    for (const file of origin.refs()) {
+      const bytes = await cache.read(file, 0, file.size, origin, signal);
+      t.ok(bytes.equals(origin.bytesOf(file)), 'what went is fetched again');
+    }
+    t.ok(freeBytes() >= floor - 1_000_000, 'and what does not fit is not kept');
+  },
+);
