@@ -1,4 +1,4 @@
-import { ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import type { FileRef } from './file-origin.js';
 import type { MountLease } from './index-images.js';
 import type { CacheIndex } from './index-thread.js';
@@ -46,7 +46,7 @@ export class CachedImages implements AsyncDisposable {
    * any file here may be one of them, and counts as mounted.
    */
   async mount(image: string, files: Iterable<FileRef>): Promise<void> {
-    await this.#index.call('lease', image, process.pid, this.#start);
+    await this.#recorded(this.#index.call('lease', image, process.pid, this.#start));
     void this.#enlist(image, files).catch(this.#failed);
   }
 
@@ -67,7 +67,20 @@ export class CachedImages implements AsyncDisposable {
   }
 
   async unmount(image: string): Promise<void> {
-    await this.#index.call('release', image, process.pid, this.#start);
+    await this.#recorded(this.#index.call('release', image, process.pid, this.#start));
+  }
+
+  /**
+   * On a full disk mounts go on without a record: their files may leave early and are fetched again,
+   * or stay until the next garbage collection.
+   */
+  async #recorded(call: Promise<void>): Promise<void> {
+    try {
+      await call;
+    } catch (error) {
+      if (!isThinError(error, 'no-space')) throw error;
+      this.#failed(error);
+    }
   }
 
   /** Keeps the image's files for good, also over a power cut right after this. */

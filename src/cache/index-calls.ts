@@ -26,7 +26,8 @@ export type IndexMethod = keyof IndexCalls;
 /**
  * Opens the index and gives the calls that the cache makes. All of them block: they run in a thread
  * of their own (index-worker.ts), so that neither a hanging disk nor a large transaction stops reads.
- * A lost or damaged index is made anew; where even that fails, it is kept in memory.
+ * A lost or damaged index is made anew; where even that fails, or the disk is full, it is kept in
+ * memory.
  */
 export function openIndexCalls(layout: CacheLayout) {
   for (let attempt = 1; attempt <= 2; attempt++) {
@@ -34,6 +35,7 @@ export function openIndexCalls(layout: CacheLayout) {
       return translated(() => startIndex(layout, layout.index));
     } catch (error) {
       if (!isThinError(error)) throw error;
+      if (error.code === 'no-space') break; // it is whole, and is used again when there is room
       for (const suffix of ['', '-wal', '-shm', '-journal']) {
         rmSync(layout.index + suffix, { force: true });
       }

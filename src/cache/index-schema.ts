@@ -114,9 +114,8 @@ export function openIndex(path: string): OpenIndex {
       database.pragma('foreign_keys = ON');
       const state = prepareTables(database);
       if (state === 'unclean') checkPages(database);
-      durably(database, () => {
-        if (state === 'clean') setState(database, 'clean', 0);
-      });
+      // Also to learn now, not with the first mount, that the disk has no room.
+      durably(database, () => setState(database, 'clean', 0));
       return { database, state };
     } catch (error) {
       database.close();

@@ -1,8 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { MountChoice } from '../daemon/root.js';
 import { fromSystemError } from '../errors.js';
+import { makeFolder } from '../make-folder.js';
 import {
   addImageFlags,
   addNodeFlags,
@@ -68,7 +68,7 @@ async function mountImage(
   signal: AbortSignal,
 ): Promise<void> {
   const request = await imageRequest(image, flags);
-  await mkdir(target, { recursive: true }).catch((error: unknown) => {
+  await makeFolder(target).catch((error: unknown) => {
     throw fromSystemError(`Cannot make mount point ${target}`, error);
   });
   const readOnly = flags.readOnly || process.getuid?.() !== 0;

@@ -1,10 +1,11 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileCache } from '../cache/file-cache.js';
 import type { FileRef } from '../cache/file-origin.js';
 import { type Digest, digestHex } from '../digest.js';
 import { fromSystemError } from '../errors.js';
 import type { ObjectServer } from '../fuse/object-server.js';
+import { makeFolder } from '../make-folder.js';
 import { mountMetadata, unmountMetadata } from '../mount/metadata-mount.js';
 
 /** Milliseconds that an image stays ready after its last root: the next container starts faster. */
@@ -101,7 +102,7 @@ export class ComposedImages implements AsyncDisposable {
     const objects = await this.#objects.addFiles(manifest, files);
     try {
       const mountPoint = this.#path(manifest);
-      await mkdir(mountPoint, { recursive: true, mode: 0o700 });
+      await makeFolder(mountPoint, 0o700);
       await mountMetadata({ image: metadata, mountPoint });
       return objects;
     } catch (error) {

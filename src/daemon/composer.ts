@@ -172,7 +172,9 @@ export class Composer implements AsyncDisposable {
     if (!device) {
       throw new ThinError('unavailable', 'Cannot compose mounts: /dev/fuse cannot be had by root');
     }
-    const probe = await probeComposed(join(root, 'probe'));
+    let probe = await probeComposed(join(root, 'probe'));
+    // Mounts go on over a full disk: they are not to be taken for what nothing can bring back.
+    if (!probe.available && probe.full) probe = await probeComposed(join(runFolder, 'probe'));
     if (!probe.available) throw new ThinError('unavailable', probe.reason);
     const objects = await this.#serveObjects(device, known);
     const images = new ComposedImages(runFolder, cache, objects);

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { fromSystemError, ThinError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
+import { makeFolder } from '../make-folder.js';
 import { writeBundle } from '../mount/bundle.js';
 import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
 import type { CheckedRequest, ContainerStart, MountSummary } from './control-api.js';
@@ -67,7 +68,7 @@ export class Containers {
 
   /** What an earlier daemon ran and nobody has ended; those that have ended are read besides. */
   async kept(): Promise<ContainerRecord[]> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await makeFolder(this.#folder, 0o700);
     const running: ContainerRecord[] = [];
     for (const id of await readdir(this.#folder)) {
       const record = await readRecord(join(this.#folder, id, recordName));

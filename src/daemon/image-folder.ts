@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type Digest, digestHex, digestOf, isDigest, parseDigest } from '../digest.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
+import { makeFolder } from '../make-folder.js';
 
 /**
  * The images of this node: `images/<hex of the manifest digest>/` with `image.json`, `config.json`,
@@ -66,7 +67,7 @@ export class ImageFolder {
   /** Reads what is there. Folders that are not whole (a crash, a newer version) are left out. */
   static async open(root: string, onSkipped: (error: ThinError) => void): Promise<ImageFolder> {
     const images = new ImageFolder(join(root, 'images'));
-    await mkdir(images.#folder, { recursive: true, mode: 0o700 });
+    await makeFolder(images.#folder, 0o700);
     for (const name of await readdir(images.#folder)) {
       const path = join(images.#folder, name);
       if (name.startsWith('.')) {

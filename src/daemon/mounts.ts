@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { fromSystemError, ThinError } from '../errors.js';
 import { detachPath, mountSource, resolveMountPoint } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
+import { makeFolder } from '../make-folder.js';
 import type { MountSummary } from './control-api.js';
 import type { LiveImage } from './live-image.js';
 import { type MountChoice, type Root, rootRecord } from './root.js';
@@ -48,7 +49,7 @@ export class Mounts {
 
   /** What an earlier daemon has mounted. */
   async kept(): Promise<MountRecord[]> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await makeFolder(this.#folder, 0o700);
     const records: MountRecord[] = [];
     for (const id of await readdir(this.#folder)) {
       const record = await readRecord(join(this.#folder, id, recordName));
@@ -113,7 +114,7 @@ export class Mounts {
     const base = { version: 1 as const, id, reference, manifest, readOnly, since: Date.now() };
     const path = join(directory, recordName);
     try {
-      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await makeFolder(directory, 0o700);
       // If we are killed meanwhile, this says where something may be mounted.
       await writeRecord(path, { ...base, root: { target, form: 'portable', server: '' } });
       const root = await this.#roots.mount(image, { target, changes }, request.form);

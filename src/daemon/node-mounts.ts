@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { FileCache } from '../cache/file-cache.js';
+import { describeError } from '../errors.js';
 import { detachLeftovers } from '../mount/leftovers.js';
 import { Composer, type ComposerOptions, type PartialFileEnds } from './composer.js';
 import { Containers } from './containers.js';

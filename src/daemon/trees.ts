@@ -1,4 +1,4 @@
-import { mkdir, rmdir } from 'node:fs/promises';
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { FileCache } from '../cache/file-cache.js';
@@ -6,6 +6,7 @@ import { digestHex } from '../digest.js';
 import { describeError, fromSystemError } from '../errors.js';
 import { openTree } from '../fuse/open-tree.js';
 import type { TreeServer } from '../fuse/tree-server.js';
+import { makeFolder } from '../make-folder.js';
 import type { TreeForm } from '../metadata/erofs-image.js';
 import type { LiveImage } from './live-image.js';
 
@@ -86,7 +87,7 @@ export class Trees implements AsyncDisposable {
   async #openShared(image: LiveImage, key: string): Promise<TreeServer> {
     const mountPoint = join(this.#folder, key.slice(0, 24));
     try {
-      await mkdir(mountPoint, { recursive: true, mode: 0o700 });
+      await makeFolder(mountPoint, 0o700);
     } catch (error) {
       throw fromSystemError(`Cannot make mount point ${mountPoint}`, error);
     }

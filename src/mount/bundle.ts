@@ -1,8 +1,9 @@
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { hostname as hostName } from 'node:os';
 import { join } from 'node:path';
 import { fromSystemError, isThinError } from '../errors.js';
 import type { ImageConfig } from '../image/image-config.js';
+import { makeFolder } from '../make-folder.js';
 import { findAccount, type ReadImageFile } from './account.js';
 import { containerProcess, type ProcessOptions, parseStopSignal } from './container-process.js';
 import { runtimeConfig } from './runtime-config.js';
@@ -50,7 +51,7 @@ export async function writeBundle(options: BundleOptions): Promise<Bundle> {
   const process = containerProcess(image, options, account, hostname);
   const given = await Promise.all(options.volumes.map(openVolume));
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeFolder(directory, 0o700);
     const own = await writeHostFiles(directory, hostname, network);
     // The user's come later, so that they may replace ours.
     const isolation = { ...options, hostname, volumes: [...own, ...given] };

@@ -1,7 +1,8 @@
-import { chmod, chown, lstat, mkdir, rename, stat } from 'node:fs/promises';
+import { chmod, chown, lstat, rename, stat } from 'node:fs/promises';
 import { setTime } from '../../native-bindings/set-time.js';
 import { getXattr, listXattrs, setXattr } from '../../native-bindings/xattr.js';
 import { fromSystemError } from '../errors.js';
+import { makeFolder } from '../make-folder.js';
 
 /** Where a container's own changes are kept: two directories of one file system. */
 export interface Changes {
@@ -19,10 +20,10 @@ export interface Changes {
  */
 export async function prepareChanges(root: string, { upper, work }: Changes): Promise<void> {
   try {
-    await mkdir(work, { recursive: true, mode: 0o700 });
+    await makeFolder(work, 0o700);
     if (await exists(upper)) return;
     const unfinished = `${upper}.new`;
-    await mkdir(unfinished, { recursive: true });
+    await makeFolder(unfinished);
     await copyAttributes(root, unfinished);
     await rename(unfinished, upper);
   } catch (error) {

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import {
   type MountSetting,
   mountAttributes,
@@ -8,6 +7,7 @@ import {
 import { mount, mountFlags } from '../../native-bindings/mount-calls.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
 import { mountSource } from '../fuse/kernel-mount.js';
+import { makeFolder } from '../make-folder.js';
 import { type Changes, prepareChanges } from './changes.js';
 import { LayerPaths } from './layer-paths.js';
 
@@ -46,7 +46,7 @@ export async function mountComposed(options: ComposedMount): Promise<void> {
   const { metadata, target, changes } = options;
   if (changes) await prepareChanges(metadata, changes);
   try {
-    await mkdir(target, { recursive: true });
+    await makeFolder(target);
   } catch (error) {
     throw fromSystemError(`Cannot make mount point ${target}`, error);
   }

@@ -1,8 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mount } from '../../native-bindings/mount-calls.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
 import { detachPath, mountSource, unmountPath } from '../fuse/kernel-mount.js';
+import { makeFolder } from '../make-folder.js';
 import { prepareChanges } from './changes.js';
 import { LayerPaths } from './layer-paths.js';
 
@@ -43,7 +43,7 @@ export async function mountOverlay(options: OverlayOptions): Promise<Overlay> {
   const merged = join(directory, 'merged');
   await prepareChanges(lower, { upper, work });
   try {
-    await mkdir(merged, { recursive: true, mode: 0o755 });
+    await makeFolder(merged, 0o755);
   } catch (error) {
     throw fromSystemError(`Cannot make mount point ${merged}`, error);
   }

@@ -3,9 +3,10 @@ import { dirname, join } from 'node:path';
 import { byteStringFromText } from '../byte-string.js';
 import { tierPath } from '../cache/layout.js';
 import { digestOf } from '../digest.js';
-import { describeError, ThinError } from '../errors.js';
+import { describeError, fromSystemError, ThinError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
 import type { Attributes, DirectoryNode, TreeNode } from '../image/tree.js';
+import { makeFolder } from '../make-folder.js';
 import { writeErofs } from '../metadata/erofs-writer.js';
 import { mountComposed, refreshComposed } from './composed-mount.js';
 import { type MetadataForm, mountMetadata, unmountMetadata } from './metadata-mount.js';
@@ -13,7 +14,8 @@ import { type MetadataForm, mountMetadata, unmountMetadata } from './metadata-mo
 /** Whether this machine can do composed mounts, and how, or what it said. */
 export type ComposedProbe =
   | { readonly available: true; readonly metadataForm: MetadataForm }
-  | { readonly available: false; readonly reason: string };
+  /** `full`: nothing could be tried, for want of space. */
+  | { readonly available: false; readonly reason: string; readonly full: boolean };
 
 /** In the first data directory and in the last. */
 const contents = ['the first', 'the last'];
@@ -26,11 +28,12 @@ const contents = ['the first', 'the last'];
 export async function probeComposed(scratchFolder: string): Promise<ComposedProbe> {
   let folder: string | undefined;
   try {
-    await mkdir(scratchFolder, { recursive: true, mode: 0o700 });
+    await makeFolder(scratchFolder, 0o700);
     folder = await mkdtemp(join(scratchFolder, 'probe-'));
     return { available: true, metadataForm: await tryMounts(folder) };
   } catch (error) {
-    return { available: false, reason: describeError(error) };
+    const full = fromSystemError('Cannot compose mounts', error).code === 'no-space';
+    return { available: false, reason: describeError(error), full };
   } finally {
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
@@ -44,7 +47,7 @@ async function tryMounts(folder: string): Promise<MetadataForm> {
   await mkdir(mountPoint);
   for (const [index, text] of contents.entries()) {
     const path = tierPath(data[index] ?? '', digestOf(Buffer.from(text)));
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await writeFile(path, text);
   }
   try {

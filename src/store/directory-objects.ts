@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isThinError, ThinError } from '../errors.js';
+import { makeFolder } from '../make-folder.js';
 import { collect, exactly } from './byte-stream.js';
 import type { ObjectRange, ObjectWriter } from './objects.js';
 import { storeError } from './store-error.js';
@@ -82,9 +83,9 @@ export class DirectoryObjects implements ObjectWriter {
     const target = join(this.#root, path);
     try {
       signal.throwIfAborted();
-      await makeFolder(dirname(temporary));
+      await makeDurableFolder(dirname(temporary));
       await writeFile(temporary, exactly(source, size, path), signal);
-      await makeFolder(dirname(target));
+      await makeDurableFolder(dirname(target));
       await rename(temporary, target);
       await syncFolder(dirname(target));
     } catch (error) {
@@ -99,7 +100,7 @@ export class DirectoryObjects implements ObjectWriter {
     try {
       signal.throwIfAborted();
       await checkAndSync(file, size, action);
-      await makeFolder(dirname(target));
+      await makeDurableFolder(dirname(target));
       await rename(file, target);
       await syncFolder(dirname(target));
       return true;
@@ -162,8 +163,8 @@ async function checkAndSync(path: string, size: number, action: string): Promise
 }
 
 /** Makes a folder and those above it, so that they are still there after a power cut. */
-async function makeFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
+async function makeDurableFolder(path: string): Promise<void> {
+  const first = await makeFolder(path);
   if (first === undefined) return;
   for (let at = path; at.length >= first.length; at = dirname(at)) await syncFolder(dirname(at));
 }

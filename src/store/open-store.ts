@@ -1,7 +1,8 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { ThinError } from '../errors.js';
 import { parseReference } from '../image/reference.js';
+import { makeFolder } from '../make-folder.js';
 import type { RegistryClient, RegistryOptions } from '../registry/registry-client.js';
 import { systemClock } from './clock.js';
 import { DirectoryObjects } from './directory-objects.js';
@@ -142,7 +143,7 @@ async function madeFolder(location: string, signal: AbortSignal): Promise<string
   const path = resolve(location.slice('dir:'.length));
   try {
     signal.throwIfAborted();
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
   } catch (error) {
     throw storeError(`Cannot make store ${location}`, error, signal);
   }
