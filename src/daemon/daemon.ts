@@ -16,6 +16,7 @@ import type {
 } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import type { StopOrder } from './holder-protocol.js';
+import { IdleMemory } from './idle-memory.js';
 import { ImageFolder, type ImageRecord } from './image-folder.js';
 import { ImageOpener } from './image-opener.js';
 import type { LiveImage } from './live-image.js';
@@ -101,6 +102,7 @@ export class Daemon implements AsyncDisposable {
         log.warn({ reason: describeError(error) }, 'an image folder is left out');
       });
       const stores = owned.use(new Stores(outageLog(log)));
+      owned.use(new IdleMemory());
       const bandwidth =
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
       const live = new LiveImages({ images, cache, stores, bandwidth });
