@@ -1,0 +1,121 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { startRegistry } from '../support/docker-registry.js';
+import { pushToRegistry, testImage } from '../support/images.js';
+import { runCommand } from '../support/run-command.js';
+import { mountsBelow, startNode, startThin, thinifyProgram, until } from './test-node.js';
+
+t.setTimeout(180_000); // dozens of processes on a busy machine
+/** Milliseconds for a daemon to be back with all that was mounted: goal R10. */
+const backMs = 3_000;
+
+const registry = await startRegistry(t);
+const image = `${registry.host}/busybox:1`;
+await pushToRegistry(await testImage('busybox'), image);
+await runCommand(process.execPath, [thinifyProgram, image]);
+
+/** Reads files that nobody has read, and ends when told, with a code that only it knows. */
+const reads = `
+for round in 1 2; do
+  echo ready $round
+  while [ ! -e /control/go$round ]; do sleep 0.05; done
+  find /bin /etc -type f -exec cat {} + | sha256sum
+done
+exit 42`;
+
+t.test('a container does not notice that its daemon is killed, restarted, stopped', async (t) => {
+  const node = startNode(t);
+  const control = t.testdir({});
+  const go = (round: number): void => writeFileSync(join(control, `go${round}`), '');
+  const flags = ['--rm', '-q', '--name', 'steady', '-v', `${control}:/control`];
+  const command = startThin(t, node, ['run', ...flags, image, 'sh', '-c', reads]);
+  await command.printed('ready 1');
+  const first = await node.status();
+  t.match(first.mounts[0]?.server, /^erofs/);
+
+  process.kill(first.pid, 'SIGKILL');
+  await until('another serves', async () => (await node.status()).pid !== first.pid);
+  t.equal((await node.status()).mounts[0]?.id, 'steady', 'the next one knows it');
+  go(1);
+  await command.printed('ready 2');
+
+  t.equal((await node.thin(['daemon', 'restart'])).code, 0, 'no force is needed');
+  t.equal((await node.thin(['daemon', 'stop'])).code, 0);
+  const stopped = await node.thin(['daemon', 'status', '--json']);
+  t.match(JSON.parse(stopped.stdout), { phase: 'stopped', needed: true });
+  t.notSame(mountsBelow(node.root), [], 'its files stay');
+  go(2); // what the kernel has forgotten meanwhile waits
+  t.equal((await node.thin(['daemon', 'start'])).code, 0);
+  t.same(await command.ended, { code: 42, signal: null }, command.errors());
+  const sums = command.output().match(/^[0-9a-f]{64}/gm) ?? [];
+  t.equal(sums.length, 2);
+  t.equal(sums[0], sums[1]);
+  t.equal(command.errors(), '');
+  t.strictSame((await node.status()).mounts, []);
+  t.strictSame(mountsBelow(`${node.root}/containers`), []);
+});
+
+t.test('a container ends while its daemon is stopped', async (t) => {
+  const node = startNode(t);
+  const control = t.testdir({});
+  await runCommand('mkfifo', [join(control, 'end')]);
+  // Nothing is read from the image any more.
+  const script = 'echo ready; read code </control/end; exit $code';
+  const flags = ['-q', '--name', 'last', '-v', `${control}:/control`];
+  const command = startThin(t, node, ['run', ...flags, image, 'sh', '-c', script]);
+  await command.printed('ready');
+  t.equal((await node.thin(['daemon', 'stop'])).code, 0);
+  writeFileSync(join(control, 'end'), '43\n');
+  t.same(await command.ended, { code: 43, signal: null }, command.errors());
+  t.equal(command.errors(), '');
+  const status = await node.thin(['daemon', 'status', '--json']);
+  t.match(JSON.parse(status.stdout), { phase: 'serving' }, 'a daemon was started to be told');
+  t.match((await node.status()).mounts, [{ id: 'last', exitCode: 43 }]);
+});
+
+t.test('a command holds its container again after a restart', async (t) => {
+  const node = startNode(t);
+  const control = t.testdir({});
+  const waits = 'echo ready; while [ ! -e /control/end ]; do sleep 0.05; done';
+  const flags = ['--rm', '-q', '--name', 'held', '-v', `${control}:/control`];
+  const held = startThin(t, node, ['run', ...flags, image, 'sh', '-c', waits]);
+  await held.printed('ready');
+  await node.thin(['daemon', 'restart']);
+  held.kill('SIGKILL');
+  t.equal((await node.status()).mounts[0]?.id, 'held', 'it is left to end by itself');
+  writeFileSync(join(control, 'end'), '');
+  await until('it is forgotten', async () => (await node.status()).mounts.length === 0);
+  t.strictSame(mountsBelow(`${node.root}/containers`), []);
+});
+
+t.test('cleanup under a running container', async (t) => {
+  const node = startNode(t);
+  const waits = 'echo ready; while :; do sleep 0.05; done';
+  const command = startThin(t, node, ['run', '--rm', '-q', image, 'sh', '-c', waits]);
+  await command.printed('ready');
+  t.equal((await node.thin(['daemon', 'cleanup'])).code, 8);
+  t.equal((await node.thin(['daemon', 'cleanup', '--force', '--purge'])).code, 0);
+  t.same(await command.ended, { code: 137, signal: null });
+  t.strictSame(mountsBelow(node.folder), []);
+  t.strictSame((await node.status()).images, [], 'nothing is left of it');
+});
+
+t.test('the registry is down: a daemon is back with its mounts all the same', async (t) => {
+  const node = startNode(t);
+  const target = join(node.folder, 'mounted');
+  await runCommand('mkdir', [target]);
+  const mounted = await node.thin(['mount', '--read-only', image, target]);
+  t.equal(mounted.code, 0, mounted.stderr);
+  await runCommand('cat', [join(target, 'bin/busybox')]);
+  const { pid } = await node.status();
+  await registry.stop();
+  process.kill(pid, 'SIGKILL');
+  const killed = Date.now();
+  await until('another serves', async () => (await node.status()).pid !== pid);
+  const took = Date.now() - killed;
+  t.ok(took < backMs, `${took} ms`);
+  t.equal((await node.status()).mounts[0]?.target, target);
+  t.equal((await runCommand('cat', [join(target, 'bin/busybox')])).code, 0);
+  t.equal((await node.thin(['unmount', target])).code, 0);
+});
