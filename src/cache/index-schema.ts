@@ -4,6 +4,9 @@ import { type ErrorCode, ThinError } from '../errors.js';
 /** Raised when the tables change; an index of any other version is made anew from the directories. */
 const schemaVersion = 2;
 
+/** KiB of pages that SQLite keeps; the kernel's cache has the others. */
+const cacheKiB = 4096;
+
 const schema = `
   -- Contents that are here, or belong to an image that is known here.
   CREATE TABLE contents (
@@ -112,6 +115,7 @@ export function openIndex(path: string): OpenIndex {
       database.pragma('locking_mode = EXCLUSIVE');
       database.pragma('journal_mode = WAL');
       database.pragma('foreign_keys = ON');
+      database.pragma(`cache_size = -${cacheKiB}`);
       const state = prepareTables(database);
       if (state === 'unclean') checkPages(database);
       // Also to learn now, not with the first mount, that the disk has no room.

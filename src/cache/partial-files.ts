@@ -8,8 +8,10 @@ import type { PartialView, PartialViewEvents } from './partial-view.js';
 
 /** Partial files held open. */
 const openFilesMax = 256;
-/** Chunks of the lists that are remembered, so that not every read builds them: about 60 MiB. */
-const chunksMax = 400_000;
+/** Chunks of the lists that are remembered, so that not every read builds them: about 20 MiB. */
+const chunksMax = 100_000;
+/** Milliseconds after which what was not used is forgotten, and what was not read is closed. */
+const idleMs = 120_000;
 
 /** The open partial files, one object for each file whatever number of images share it. */
 export class PartialFiles {
@@ -26,11 +28,16 @@ export class PartialFiles {
   readonly #events: PartialViewEvents;
   /** Views of open files that others were told of, by key. */
   readonly #views = new Map<string, PartialView>();
+  /** Open files that were not used since the last look. */
+  #unused = new Set<string>();
+  #tablesUsed: boolean;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(disk: Disk, directory: string, events: PartialViewEvents) {
     this.#disk = disk;
     this.#directory = directory;
     this.#events = events;
+    this.#tablesUsed = false;
   }
 
   path(key: string): string {
@@ -42,6 +49,8 @@ export class PartialFiles {
    * @throws ThinError `corrupt` if they contradict the file
    */
   describe(file: FileRef, origin: FileOrigin): ChunkedFile | undefined {
+    this.#timer ??= setInterval(() => this.dropUnused(), idleMs).unref();
+    this.#tablesUsed = true;
     const name = tableName(file, origin);
     const known = this.#tables.get(name);
     if (known !== undefined) {
@@ -55,14 +64,18 @@ export class PartialFiles {
     if (chunks === undefined) return undefined;
     const table = new ChunkTable(file, chunks);
     const described = { file, table, key: table.key(file) };
-    this.#tables.set(name, described);
+    // Of small files there are too many, and what they need is quickly found.
+    if (chunks.length > 1) this.#tables.set(name, described);
     return described;
   }
 
   /** The partial file of `origin` if it is open; costs no call. */
   opened(file: FileRef, origin: FileOrigin): PartialFile | undefined {
     const known = this.#tables.get(tableName(file, origin));
-    return known?.file.size === file.size ? this.#open.get(known.key) : undefined;
+    if (known?.file.size !== file.size) return undefined;
+    this.#tablesUsed = true;
+    this.#unused.delete(known.key);
+    return this.#open.get(known.key);
   }
 
   /** Opens the partial file, made if it is missing. */
@@ -87,6 +100,7 @@ export class PartialFiles {
       if (open !== undefined) {
         this.#open.delete(key);
         this.#open.set(key, open);
+        this.#unused.delete(key);
         return open;
       }
       const changing = this.#changing.get(key);
@@ -187,7 +201,18 @@ export class PartialFiles {
     }
   }
 
+  /** Forgets chunk lists, and closes files, that nobody has used since the last call. */
+  dropUnused(): void {
+    if (!this.#tablesUsed) this.#tables.clear();
+    this.#tablesUsed = false;
+    for (const key of this.#unused) {
+      if (!this.busy(key)) void this.#forget(key)?.close();
+    }
+    this.#unused = new Set(this.#open.keys());
+  }
+
   async close(): Promise<void> {
+    clearInterval(this.#timer);
     await Promise.allSettled(this.#changing.values());
     await Promise.all([...this.#open.keys()].map((key) => this.#forget(key)?.close()));
   }

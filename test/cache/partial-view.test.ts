@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { nodeDisk } from '../../src/cache/disk.js';
 import { FileCache } from '../../src/cache/file-cache.js';
+import { PartialFiles } from '../../src/cache/partial-files.js';
 import type { PartialView } from '../../src/cache/partial-view.js';
 import { SharedBitmap } from '../../src/cache/shared-bitmap.js';
 import { cacheOptions, openCache, scratchDirectory, signal, until } from './cache-rig.js';
@@ -102,4 +104,33 @@ t.test('two images that tell different chunks of one content: each is shown its 
   const [first, second] = origins.map((origin) => cache.partialView(file, origin));
   t.not(first?.path, second?.path);
   t.strictSame([first?.starts.length, second?.starts.length], [50, 26]);
+});
+
+t.test('what nobody uses is closed after a while, and its chunk list forgotten', async (t) => {
+  const ended: PartialView[] = [];
+  const directory = scratchDirectory(t);
+  const origin = new MemoryOrigin('a', [randomBytes(200_000), randomBytes(99_000)], 4096, 8192);
+  const partials = new PartialFiles(nodeDisk, directory, {
+    onPartialEnd: (view) => void ended.push(view),
+  });
+  t.teardown(() => partials.close());
+  const [one, two] = origin.refs();
+  if (one === undefined || two === undefined) throw new Error('no files');
+  for (const file of [one, two]) {
+    const chunked = partials.describe(file, origin);
+    if (chunked === undefined) throw new Error('no chunks');
+    await partials.open(chunked);
+    t.ok(partials.view(file, origin));
+  }
+  partials.dropUnused();
+  t.same(ended, [], 'they were used before');
+  t.ok(partials.opened(one, origin), 'one is used now');
+  partials.dropUnused();
+  t.match(ended, [{ content: two.content }]);
+  t.ok(partials.opened(one, origin));
+  partials.dropUnused();
+  partials.dropUnused();
+  partials.dropUnused();
+  t.equal(ended.length, 2);
+  t.notOk(partials.opened(one, origin));
 });
