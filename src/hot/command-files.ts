@@ -3,6 +3,8 @@ import type { ImageFile, ImageFiles } from './image-files.js';
 
 /** Bytes of a script that the kernel looks at for its interpreter (BINPRM_BUF_SIZE). */
 const scriptHeadBytes = 256;
+/** Folders of PATH that are looked into. */
+const pathFoldersMax = 256;
 /** Interpreters of interpreters, as the kernel limits them. */
 const interpretersMax = 4;
 
@@ -67,13 +69,17 @@ function findProgram(
   if (name === undefined || name === '') return undefined;
   const folders = name.includes('/')
     ? ['']
-    : (variable(env, 'PATH') ?? defaultPath).split(':').filter((folder) => folder !== '');
+    : (variable(env, 'PATH') ?? defaultPath).split(':', pathFoldersMax).filter(isNamed);
   for (const folder of folders) {
     const path = posix.resolve(workdir, folder === '' ? name : posix.join(folder, name));
     const file = files.file(path);
     if (file?.executable) return { path, file, args };
   }
   return undefined;
+}
+
+function isNamed(folder: string): boolean {
+  return folder !== '';
 }
 
 /** What `env` executes; undefined if the program is another one. */

@@ -15,7 +15,7 @@ export interface DynamicObject {
   readonly needed: readonly string[];
   readonly rpath: readonly string[];
   readonly runpath: readonly string[];
-  /** What is read of the file before its first instruction: tables, and all that is relocated. */
+  /** What is read of the file before its first instruction, beside its head: tables, and what is relocated. */
   readonly start: readonly ByteRange[];
 }
 
@@ -35,10 +35,10 @@ const segmentsMax = 128;
 const dynamicBytesMax = 65_536;
 /** Bytes of one name or search path. */
 const textBytesMax = 4096;
-/** Bytes at the start of any program: headers, and what the kernel reads with them. */
-const headBytes = 65_536;
 /** Libraries of one object that are followed. */
 const neededMax = 1024;
+/** Folders of one search path. */
+const searchFoldersMax = 64;
 
 interface Segment {
   readonly type: number;
@@ -91,7 +91,7 @@ export async function readDynamicObject(read: ReadBytes): Promise<DynamicObject 
 function startRanges(segments: readonly Segment[]): ByteRange[] {
   const loaded = segments.filter(({ type, executable }) => type === types.load && !executable);
   const ranges = loaded.map(({ offset, fileSize }) => ({ offset, length: fileSize }));
-  return [{ offset: 0, length: headBytes }, ...ranges.filter(({ length }) => length > 0)];
+  return ranges.filter(({ length }) => length > 0);
 }
 
 function layoutOf(header: Buffer): Layout | undefined {
@@ -113,7 +113,7 @@ async function readSegments(read: ReadBytes, header: Buffer, layout: Layout): Pr
   const offset = address(header, wide ? 32 : 28);
   const size = half(header, wide ? 54 : 42);
   const count = Math.min(half(header, wide ? 56 : 44), segmentsMax);
-  if (size < (wide ? 56 : 32)) return [];
+  if (size !== (wide ? 56 : 32)) return []; // the kernel takes no other
   const bytes = await read(offset, size * count);
   const segments: Segment[] = [];
   for (let at = 0; at + size <= bytes.length; at += size) {
@@ -162,5 +162,6 @@ async function readText(read: ReadBytes, offset: number): Promise<string> {
 }
 
 function searchPath(texts: readonly string[]): string[] {
-  return texts.flatMap((text) => text.split(':')).filter((path) => path !== '');
+  const folders = texts.flatMap((text) => text.split(':')).filter((path) => path !== '');
+  return folders.slice(0, searchFoldersMax);
 }

@@ -19,6 +19,8 @@ export type ReadContent = (file: ImageFile, offset: number, length: number) => P
 export class ImageFiles {
   readonly #tree: ErofsImage;
   readonly #read: ReadContent;
+  /** Folders that were listed: modules are looked for in the same ones. */
+  readonly #names = new Map<string, readonly ByteString[]>();
 
   constructor(tree: ErofsImage, read: ReadContent) {
     this.#tree = tree;
@@ -35,17 +37,25 @@ export class ImageFiles {
   }
 
   /** Names in a directory; none if there is no such directory. */
-  names(path: string): ByteString[] {
-    const nid = this.#find(path);
-    if (nid === undefined || this.#tree.inode(nid).type !== 'directory') return [];
-    const entries = this.#tree.readdir(nid).map(({ name }) => name);
-    return entries.filter((name) => name !== '.' && name !== '..');
+  names(path: string): readonly ByteString[] {
+    const known = this.#names.get(path);
+    if (known) return known;
+    const names = this.#list(path);
+    this.#names.set(path, names);
+    return names;
   }
 
   read(file: ImageFile, offset: number, length: number): Promise<Buffer> {
     const end = Math.min(file.size, offset + length);
     if (offset >= end) return Promise.resolve(Buffer.alloc(0));
     return this.#read(file, offset, end - offset);
+  }
+
+  #list(path: string): ByteString[] {
+    const nid = this.#find(path);
+    if (nid === undefined || this.#tree.inode(nid).type !== 'directory') return [];
+    const entries = this.#tree.readdir(nid).map(({ name }) => name);
+    return entries.filter((name) => name !== '.' && name !== '..');
   }
 
   #find(path: string): number | undefined {

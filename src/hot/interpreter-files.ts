@@ -1,11 +1,13 @@
 import { posix } from 'node:path';
-import { type Program, variable } from './command-files.js';
+import { type CommandStart, type Program, variable } from './command-files.js';
 import type { ImageFiles } from './image-files.js';
 
 /** Bytes of a script in which imports are looked for. */
 const scriptBytesMax = 65_536;
 /** Modules of one command line or script. */
 const modulesMax = 64;
+/** Folders of PYTHONPATH that are looked into. */
+const pythonPathMax = 64;
 
 /** What Python 3 imports before the first line of a program (`python3 -v`), in that order. */
 const pythonStart = [
@@ -50,11 +52,11 @@ const javaFiles = [
 export async function interpreterFiles(
   files: ImageFiles,
   program: Program,
-  env: readonly string[],
+  { env, workdir }: Pick<CommandStart, 'env' | 'workdir'>,
 ): Promise<string[]> {
   const name = posix.basename(program.path);
-  if (/^python[\d.]*$/.test(name)) return pythonFiles(files, program, env);
-  if (/^node(js)?$/.test(name)) return nodeFiles(program);
+  if (/^python[\d.]*$/.test(name)) return pythonFiles(files, program, env, workdir);
+  if (/^node(js)?$/.test(name)) return nodeFiles(program, workdir);
   if (name === 'java') return javaHome(program, env).flatMap((home) => under(home, javaFiles));
   return [];
 }
@@ -63,8 +65,9 @@ async function pythonFiles(
   files: ImageFiles,
   program: Program,
   env: readonly string[],
+  workdir: string,
 ): Promise<string[]> {
-  const script = program.args.find((arg) => !arg.startsWith('-'));
+  const script = scriptOf(program, workdir);
   const command = optionValue(program.args, '-c');
   const module = optionValue(program.args, '-m');
   const text = command ?? (module === undefined ? await scriptText(files, script) : '');
@@ -73,9 +76,12 @@ async function pythonFiles(
     ...(module === undefined ? [] : [...pythonModuleStart, module, `${module}.__main__`]),
     ...importedModules(text),
   ];
-  const folders = [...(variable(env, 'PYTHONPATH')?.split(':') ?? []), ...pythonFolders(files)];
+  const given = variable(env, 'PYTHONPATH')?.split(':', pythonPathMax) ?? [];
+  const isScript = command === undefined && module === undefined && script !== undefined;
+  const own = isScript ? posix.dirname(script) : workdir;
+  const folders = [own, ...given, ...pythonFolders(files)];
   const wanted = imports.flatMap((name) => pythonModule(files, folders, name));
-  return command === undefined && module === undefined && script ? [...wanted, script] : wanted;
+  return isScript ? [...wanted, script] : wanted;
 }
 
 function optionValue(args: readonly string[], option: string): string | undefined {
@@ -84,15 +90,32 @@ function optionValue(args: readonly string[], option: string): string | undefine
 }
 
 async function scriptText(files: ImageFiles, path: string | undefined): Promise<string> {
-  const file = path?.startsWith('/') ? files.file(path) : undefined;
+  const file = path === undefined ? undefined : files.file(path);
   return file ? (await files.read(file, 0, scriptBytesMax)).toString('latin1') : '';
 }
 
+/** `import a.b as c, d` and `from a import b`, where `b` may be a module too. */
 function importedModules(text: string): string[] {
-  const found = text.matchAll(/(?:^|[\n;])[ \t]*(?:import[ \t]+([\w., \t]+)|from[ \t]+([\w.]+))/g);
-  const names = [...found].flatMap(([, list, from]) => from ?? list?.split(',') ?? []);
-  const plain = names.map((name) => name.trim().split(/\s/)[0] ?? '');
-  return plain.filter((name) => /^\w[\w.]*$/.test(name)).slice(0, modulesMax);
+  const lines = text.matchAll(
+    /(?:^|[\n;])[ \t]*(?:import[ \t]+([\w., \t]+)|from[ \t]+([\w.]+)[ \t]+import[ \t]+([\w, \t]+)?)/g,
+  );
+  const names = [...lines].flatMap(([, list = '', from, members = '']) =>
+    from === undefined
+      ? firstWords(list)
+      : [from, ...firstWords(members).map((name) => `${from}.${name}`)],
+  );
+  const plain = names.filter((name) => /^\w+(\.\w+)*$/.test(name)).slice(0, modulesMax);
+  return [...new Set(plain.flatMap(withParents))];
+}
+
+function firstWords(list: string): string[] {
+  return list.split(',').map((name) => name.trim().split(/\s/)[0] ?? '');
+}
+
+/** `a`, `a.b`, `a.b.c`: packages are imported before what is in them. */
+function withParents(name: string): string[] {
+  const parts = name.split('.');
+  return parts.map((_, at) => parts.slice(0, at + 1).join('.'));
 }
 
 /** `/usr/lib/python3.11` and the like, and the packages beside it. */
@@ -133,10 +156,16 @@ function isNativeModule(entry: string, name: string): boolean {
   return entry === `${name}.so` || (entry.startsWith(`${name}.cpython-`) && entry.endsWith('.so'));
 }
 
-function nodeFiles({ args }: Program): string[] {
+/** Absolute. */
+function scriptOf({ args }: Program, workdir: string): string | undefined {
   const script = args.find((arg) => !arg.startsWith('-'));
+  return script === undefined ? undefined : posix.resolve(workdir, script);
+}
+
+function nodeFiles(program: Program, workdir: string): string[] {
+  const script = scriptOf(program, workdir);
   const settings = ['/etc/ssl/openssl.cnf', '/usr/lib/ssl/openssl.cnf'];
-  if (!script?.startsWith('/')) return settings;
+  if (script === undefined) return settings;
   return [...settings, script, `${script}.js`, posix.join(posix.dirname(script), 'package.json')];
 }
 

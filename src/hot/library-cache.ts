@@ -8,6 +8,8 @@ const oldHeaderBytes = 16;
 const oldRecordBytes = 12;
 /** Libraries that are read of one cache. */
 const recordsMax = 100_000;
+/** Bytes of one name or path: more is no path (PATH_MAX). */
+const textBytesMax = 4096;
 
 /**
  * What `/etc/ld.so.cache` says: library name → paths, as ldconfig ordered them. Empty for bytes that
@@ -25,7 +27,9 @@ export function parseLibraryCache(bytes: Buffer): Map<string, string[]> {
     const name = textAt(bytes, start + bytes.readUInt32LE(at + 4));
     const path = textAt(bytes, start + bytes.readUInt32LE(at + 8));
     if (name === '' || !path.startsWith('/')) continue;
-    found.set(name, [...(found.get(name) ?? []), path]);
+    const paths = found.get(name);
+    if (paths) paths.push(path);
+    else found.set(name, [path]);
   }
   return found;
 }
@@ -43,6 +47,7 @@ function findTable(bytes: Buffer): number | undefined {
 
 function textAt(bytes: Buffer, offset: number): string {
   if (offset >= bytes.length) return '';
-  const end = bytes.indexOf(0, offset);
-  return bytes.toString('latin1', offset, end < 0 ? bytes.length : end);
+  const text = bytes.subarray(offset, offset + textBytesMax);
+  const end = text.indexOf(0);
+  return text.toString('latin1', 0, end < 0 ? text.length : end);
 }

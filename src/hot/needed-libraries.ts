@@ -5,6 +5,10 @@ import { parseLibraryCache } from './library-cache.js';
 
 /** Libraries of one program that are followed: a browser has some 200. */
 const librariesMax = 512;
+/** Libraries of one program that are looked for, found or not. */
+const searchesMax = 4096;
+/** Folders of LD_LIBRARY_PATH. */
+const environmentFoldersMax = 64;
 /** Bytes of /etc/ld.so.cache that are read. */
 const cacheBytesMax = 4 * 1024 * 1024;
 const cachePath = '/etc/ld.so.cache';
@@ -24,37 +28,54 @@ export interface LoadedObject {
 export class LibrarySearch {
   readonly #files: ImageFiles;
   readonly #environmentPath: readonly string[];
+  readonly #onFound: (file: ImageFile) => void;
   #cache: Promise<Map<string, string[]>> | undefined;
 
-  /** @param libraryPath value of LD_LIBRARY_PATH */
-  constructor(files: ImageFiles, libraryPath: string) {
+  /**
+   * @param libraryPath value of LD_LIBRARY_PATH
+   * @param onFound told of each file before it is read
+   */
+  constructor(files: ImageFiles, libraryPath: string, onFound: (file: ImageFile) => void) {
     this.#files = files;
-    this.#environmentPath = libraryPath.split(/[:;]/).filter((path) => path !== '');
+    this.#onFound = onFound;
+    const folders = libraryPath.split(/[:;]/, environmentFoldersMax);
+    this.#environmentPath = folders.filter((path) => path !== '');
   }
 
   /** An object at a path; undefined if there is none. */
   async load(path: string): Promise<LoadedObject | undefined> {
     const file = this.#files.file(path);
     if (!file) return undefined;
+    this.#onFound(file);
     const read = (offset: number, length: number) => this.#files.read(file, offset, length);
     const object = await readDynamicObject(read);
     return object && { path, file, object };
   }
 
-  /** All that a program needs, directly or not, in the order in which it is loaded. */
+  /**
+   * All that a program needs, directly or not, in the order in which it is loaded. Those of one level
+   * are read together: over a link, each level costs the time of one.
+   */
   async neededBy(program: LoadedObject): Promise<LoadedObject[]> {
-    const loaded = new Map<string, LoadedObject>();
-    const waiting = [program];
-    for (let at = waiting.shift(); at; at = waiting.shift()) {
-      for (const name of at.object.needed) {
-        if (loaded.has(name) || loaded.size >= librariesMax) continue;
-        const found = await this.#find(name, at, program);
-        if (!found) continue;
-        loaded.set(name, found);
-        waiting.push(found);
+    const seen = new Set<string>();
+    const loaded: LoadedObject[] = [];
+    let level = [program];
+    while (level.length > 0 && loaded.length < librariesMax) {
+      const wanted: { name: string; user: LoadedObject }[] = [];
+      for (const user of level) {
+        for (const name of user.object.needed) {
+          if (name === '' || seen.has(name) || seen.size >= searchesMax) continue;
+          seen.add(name);
+          wanted.push({ name, user });
+        }
       }
+      const found = await Promise.all(
+        wanted.map(({ name, user }) => this.#find(name, user, program)),
+      );
+      level = found.filter((library) => library !== undefined);
+      loaded.push(...level);
     }
-    return [...loaded.values()];
+    return loaded.slice(0, librariesMax);
   }
 
   async #find(

@@ -19,6 +19,8 @@ export interface HotRange extends ByteRange {
 
 /** Up to here a file is expected to be read whole. */
 const wholeBytesMax = 1024 * 1024;
+/** Bytes at the start of any large file: headers, and what the kernel reads with them. */
+const headBytes = 65_536;
 
 /** What the C library reads for almost every program. */
 const systemFiles = [
@@ -31,22 +33,27 @@ const systemFiles = [
 ];
 
 /**
- * Ranges in the order in which they are likely to be read, each file once.
+ * Ranges in about the order in which they are read, each told as soon as it is known: to know more,
+ * parts of them are read, which may have a long way.
  * @throws whatever the image's files throw when they are read
  */
-export async function guessHotRanges(files: ImageFiles, start: CommandStart): Promise<HotRange[]> {
-  const ranges = new RangeList();
-  const search = new LibrarySearch(files, variable(start.env, 'LD_LIBRARY_PATH') ?? '');
+export async function guessHotRanges(
+  files: ImageFiles,
+  start: CommandStart,
+  onRange: (range: HotRange) => void,
+): Promise<void> {
+  const ranges = new RangeList(onRange);
+  const libraryPath = variable(start.env, 'LD_LIBRARY_PATH') ?? '';
+  const search = new LibrarySearch(files, libraryPath, (file) => ranges.addHead(file));
   for (const command of commandLines(start)) {
     const { scripts, program } = await resolveCommand(files, { ...start, args: command });
     for (const script of scripts) await addProgram(files, search, script, ranges);
     if (!program) continue;
     await addProgram(files, search, program, ranges);
-    for (const path of await interpreterFiles(files, program, start.env)) {
+    for (const path of await interpreterFiles(files, program, start)) {
       await addPath(files, search, path, ranges);
     }
   }
-  return ranges.list;
 }
 
 /** The command, and those that it is likely to start: `entrypoint.sh program …`, `sh -c program`. */
@@ -105,33 +112,40 @@ async function addPath(
   for (const library of await search.neededBy(loaded)) ranges.addObject(library);
 }
 
-/** Collects ranges; a file that is there already is not added again. */
+/** Hands on each range once. */
 class RangeList {
-  readonly list: HotRange[] = [];
-  readonly #seen = new Set<Digest>();
+  readonly #onRange: (range: HotRange) => void;
+  /** Files of which the head, or all, was told; and objects that were told. */
+  readonly #heads = new Set<Digest>();
+  readonly #objects = new Set<Digest>();
+
+  constructor(onRange: (range: HotRange) => void) {
+    this.#onRange = onRange;
+  }
+
+  /** All of a small file; of a large one, as much as is read of any. */
+  addHead(file: ImageFile): void {
+    this.#add(file, file.size <= wholeBytesMax ? file.size : headBytes);
+  }
 
   addFile(file: ImageFile | undefined): void {
-    if (!file || this.#isKnown(file)) return;
-    const { content, size } = file;
-    this.list.push({ content, size, offset: 0, length: Math.min(size, wholeBytesMax) });
+    if (file) this.#add(file, Math.min(file.size, wholeBytesMax));
   }
 
   addObject({ file, object }: LoadedObject): void {
-    if (file.size <= wholeBytesMax) {
-      this.addFile(file);
-      return;
-    }
-    if (this.#isKnown(file)) return;
+    this.addHead(file);
     const { content, size } = file;
+    if (size <= wholeBytesMax || this.#objects.has(content)) return;
+    this.#objects.add(content);
     for (const { offset, length } of object.start) {
       if (offset >= size) continue;
-      this.list.push({ content, size, offset, length: Math.min(length, size - offset) });
+      this.#onRange({ content, size, offset, length: Math.min(length, size - offset) });
     }
   }
 
-  #isKnown({ content }: ImageFile): boolean {
-    if (this.#seen.has(content)) return true;
-    this.#seen.add(content);
-    return false;
+  #add({ content, size }: ImageFile, length: number): void {
+    if (this.#heads.has(content)) return;
+    this.#heads.add(content);
+    this.#onRange({ content, size, offset: 0, length });
   }
 }
