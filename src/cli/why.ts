@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { MountSummary } from '../daemon/control-api.js';
+import type { CompletionStatus, MountSummary } from '../daemon/control-api.js';
 import type { LocalShare, WhyReport } from '../daemon/observation.js';
 import type { SourceReport } from '../store/source-health.js';
 import { formatDuration, formatSize } from '../units.js';
@@ -26,14 +26,16 @@ export function addWhyCommand(program: Command, run: Run): void {
 }
 
 function describe(report: WhyReport): string {
-  const { mount, fetched, reads, sources, waiting } = report;
+  const { mount, fetched, reads, sources, waiting, completion } = report;
   const lines = [
     `image: ${report.references.join(', ') || report.manifest}`,
     ...(mount ? [`mount: ${describeMount(mount)}`] : []),
+    ...(report.portableReason ? [`not composed: ${report.portableReason}`] : []),
     `files: ${describeFiles(report)}`,
     `tiers: ${report.tiers.map(({ name, directory }) => `${name} (${directory})`).join(', ')}`,
     `so far: ${reads} reads that no complete local file could answer, ` +
       `${fetched.requests} requests, ${formatSize(fetched.bytes)} fetched, ${fetched.failures} failed`,
+    ...(completion ? [`the rest: ${describeCompletion(completion)}`] : []),
     ...sources.map((source) => `source: ${describeSource(source)}`),
     ...(waiting.length === 0 ? ['nothing waits'] : ['WAITING']),
     ...waiting.map((read) => `  ${describeWaiting(read)}`),
@@ -41,9 +43,18 @@ function describe(report: WhyReport): string {
   return `${lines.join('\n')}\n`;
 }
 
-function describeMount({ id, kind, target, server, readOnly, exitCode }: MountSummary): string {
+function describeMount(mount: MountSummary): string {
+  const { id, kind, target, form, server, readOnly, exitCode } = mount;
   if (exitCode !== undefined) return `${kind} ${id}, ended with ${exitCode}`;
-  return `${kind} ${id} at ${target}, ${readOnly ? 'read-only' : 'writable'}, by ${server}`;
+  return `${kind} ${id} at ${target}, ${readOnly ? 'read-only' : 'writable'}, ${form} (${server})`;
+}
+
+function describeCompletion(completion: CompletionStatus): string {
+  const { state, totalBytes, missingBytes, reason } = completion;
+  if (state === 'complete') return 'all of it is here';
+  if (state === 'waiting') return 'is fetched when nothing else goes on';
+  const sizes = `${formatSize(missingBytes)} of ${formatSize(totalBytes)} are missing`;
+  return `${state}, ${sizes}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
 function describeFiles({ kind, state, local }: WhyReport): string {

@@ -125,7 +125,12 @@ export class Daemon implements AsyncDisposable {
       const opener = new ImageOpener(images, stores, cache);
       const observability = owned.use(
         await Observability.open(
-          { cache, images, live, stores, mounts: () => mounted.list() },
+          {
+            ...{ cache, images, live, stores },
+            mounts: () => mounted.list(),
+            portableReason: () => mounted.composer.unavailable,
+            completion: (manifest) => completions.status(manifest),
+          },
           config.metrics,
           log,
         ),

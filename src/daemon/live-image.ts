@@ -9,7 +9,6 @@ import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
 import { ErofsImage } from '../metadata/erofs-image.js';
 import { resolvePath } from '../metadata/resolve-path.js';
 import type { CountedFrameSource } from '../store/frame-source.js';
-import type { SourceReport } from '../store/source-health.js';
 import { ChunkMap } from '../thin/chunk-map.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 
@@ -29,14 +28,12 @@ export class LiveImage {
   readonly tree: ErofsImage;
   readonly #cache: FileCache;
   readonly #origin: FileOrigin;
-  /** Absent for an image that was pulled in full. */
-  readonly #frames: CountedFrameSource | undefined;
 
   private constructor(
     record: ImageRecord,
     files: { config: Buffer; metadata: Buffer },
     cache: FileCache,
-    source: { origin: FileOrigin; frames?: CountedFrameSource },
+    origin: FileOrigin,
   ) {
     this.record = record;
     this.manifest = parseDigest(record.manifest);
@@ -45,8 +42,7 @@ export class LiveImage {
     files.metadata.copy(this.metadata);
     this.tree = ErofsImage.parse(this.metadata);
     this.#cache = cache;
-    this.#origin = source.origin;
-    this.#frames = source.frames;
+    this.#origin = origin;
   }
 
   static async open(
@@ -59,16 +55,11 @@ export class LiveImage {
     if (!record) throw new ThinError('not-found', `Cannot open image ${manifest}: it is not here`);
     const config = await images.read(manifest, 'config');
     const metadata = await images.read(manifest, 'metadata');
-    const source =
+    const origin =
       record.kind === 'thin'
-        ? thinSource(record, ChunkMap.parse(await images.read(manifest, 'chunkMap')), openFrames)
-        : pulledSource(record);
-    return new LiveImage(record, { config, metadata }, cache, source);
-  }
-
-  /** Where its missing bytes come from, in the order in which they are asked. */
-  get sources(): readonly SourceReport[] {
-    return this.#frames?.sources() ?? [];
+        ? thinOrigin(record, ChunkMap.parse(await images.read(manifest, 'chunkMap')), openFrames)
+        : pulledOrigin(record);
+    return new LiveImage(record, { config, metadata }, cache, origin);
   }
 
   readonly readFile = (
@@ -148,22 +139,21 @@ export class LiveImage {
 
 async function* nothing(): AsyncGenerator<Buffer> {}
 
-function thinSource(record: ImageRecord, map: ChunkMap, openFrames: OpenFrames) {
+function thinOrigin(record: ImageRecord, map: ChunkMap, openFrames: OpenFrames): FileOrigin {
   const sizes = new Map(map.packs.map((pack) => [pack.digest, pack.size]));
   const frames = openFrames((pack) => sizes.get(pack));
-  const origin: FileOrigin = {
+  return {
     id: record.digests.chunkMap ?? record.manifest,
     chunksOf: (content) => map.chunksOf(content),
     placementsIn: (frame) => map.placementsIn(frame),
     fetchFrame: (frame, signal, options) => frames.fetchFrame(frame, signal, options),
     trouble: () => frames.trouble(),
   };
-  return { origin, frames };
 }
 
 /** Everything is in the cache, pinned; what is gone nevertheless needs another pull. */
-function pulledSource(record: ImageRecord) {
-  const origin: FileOrigin = {
+function pulledOrigin(record: ImageRecord): FileOrigin {
+  return {
     id: record.manifest,
     chunksOf: () => undefined,
     placementsIn: () => [],
@@ -171,5 +161,4 @@ function pulledSource(record: ImageRecord) {
       throw new ThinError('not-found', 'Cannot fetch a frame of an image that has none');
     },
   };
-  return { origin };
 }

@@ -5,7 +5,8 @@ import type { ReadInFlight } from '../cache/reads-in-flight.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { describeError, ThinError } from '../errors.js';
 import { contentPaths } from './content-paths.js';
-import type { MountSummary } from './control-api.js';
+
+import type { CompletionStatus, MountSummary } from './control-api.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
 import type { Activity, ImageActivity, LocalShare, WaitingRead, WhyReport } from './observation.js';
@@ -27,6 +28,9 @@ export interface NodeParts {
   readonly stores: Stores;
   /** Mounts and containers. */
   readonly mounts: () => readonly MountSummary[];
+  /** Why nothing can be mounted composed here, if that is known. */
+  readonly portableReason: () => string | undefined;
+  readonly completion: (image: Digest) => CompletionStatus | undefined;
 }
 
 /** Looks at what the parts of a node do, for people; changes nothing. */
@@ -81,17 +85,20 @@ export class NodeView {
     const manifest = parseDigest(record.manifest);
     const local = (await this.#shares()).get(manifest);
     const { tiers } = await this.usage();
-    const live = this.#parts.live.peek(manifest);
+    const reason = mount?.form === 'portable' ? this.#parts.portableReason() : undefined;
+    const completion = this.#parts.completion(manifest);
     const complete = record.kind === 'pulled' || (local && local.localFiles >= local.files);
     return {
       ...(mount && { mount }),
+      ...(reason !== undefined && { portableReason: reason }),
+      ...(completion && { completion }),
       ...(local && { local }),
       manifest,
       references: record.references,
       kind: record.kind,
       state: complete ? 'complete' : 'lazy',
       tiers: tiers.map(({ name, directory }) => ({ name, directory })),
-      sources: live?.sources ?? [],
+      sources: record.sources.map((source) => this.#parts.stores.report(source)),
       fetched: this.#parts.live.fetched(manifest),
       reads: this.#parts.cache.reads.count(originId(record)),
       waiting: await this.waiting(manifest),
@@ -158,6 +165,7 @@ export class NodeView {
     paths: (content: Digest) => readonly string[] | undefined,
   ): WaitingRead {
     const trouble = origin.trouble?.();
+    const record = this.#parts.images.get(manifest);
     return {
       content,
       size,
@@ -166,9 +174,9 @@ export class NodeView {
       since,
       paths: paths(content) ?? [],
       image: manifest,
-      reference: this.#parts.images.get(manifest)?.references[0],
+      reference: record?.references[0],
       mounts: this.#mountsOf(manifest),
-      sources: this.#parts.live.peek(manifest)?.sources.map(({ source }) => source) ?? [],
+      sources: record?.sources.map((source) => this.#parts.stores.report(source).source) ?? [],
       ...(trouble && { error: describeError(trouble) }),
     };
   }
@@ -210,7 +218,7 @@ export class NodeView {
   }
 }
 
-/** As thinSource of live-image.ts names the origin of an image's files. */
+/** As live-image.ts names the origin of an image's files. */
 function originId({ digests, manifest }: ImageRecord): string {
   return digests.chunkMap ?? manifest;
 }

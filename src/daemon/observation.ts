@@ -1,5 +1,6 @@
 import type { SourceReport } from '../store/source-health.js';
-import type { FetchCounters, MountSummary } from './control-api.js';
+
+import type { CompletionStatus, FetchCounters, MountSummary } from './control-api.js';
 
 /** A read of a program that has waited for some time. Sizes and offsets are in bytes. */
 export interface WaitingRead {
@@ -39,6 +40,8 @@ export interface LocalShare {
 export interface WhyReport {
   /** Absent if an image was asked for that nothing has mounted. */
   readonly mount?: MountSummary;
+  /** Why it is a portable mount, where that is for want of something. */
+  readonly portableReason?: string;
   readonly manifest: string;
   readonly references: readonly string[];
   /** `complete`: no file is missing; `lazy`: files come when they are read. */
@@ -46,6 +49,8 @@ export interface WhyReport {
   readonly kind: 'thin' | 'pulled';
   /** Absent while the cache has no account of the image: it was not mounted yet. */
   readonly local?: LocalShare;
+  /** Of the fetch of the rest in the background, if there is one. */
+  readonly completion?: CompletionStatus;
   /** Where complete files are looked for, in this order. */
   readonly tiers: readonly { readonly name: string; readonly directory: string }[];
   readonly sources: readonly SourceReport[];

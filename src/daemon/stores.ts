@@ -50,6 +50,12 @@ export class Stores implements AsyncDisposable {
     return store;
   }
 
+  /** How the source's host has answered, whatever image was asked for. */
+  report(source: ImageSource): SourceReport {
+    const health = this.#healthOf(hostOf(source));
+    return { ...health.report(), source: shown(source.location) };
+  }
+
   /** How each host has answered. */
   hosts(): SourceReport[] {
     return [...this.#hosts.values()].map((health) => health.report());

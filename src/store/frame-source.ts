@@ -10,7 +10,7 @@ import { OriginFrames } from './origin-frames.js';
 import { type Bandwidth, PacedFrames } from './paced-frames.js';
 import { PatientFrames } from './patient-frames.js';
 import { SingleFlightFrames } from './single-flight-frames.js';
-import { healthOf, type SourceReport } from './source-health.js';
+import { healthOf } from './source-health.js';
 import type { Store } from './store.js';
 
 export interface FrameFetchOptions {
@@ -54,8 +54,6 @@ export interface FrameSourceOptions {
 export interface CountedFrameSource extends FrameSource {
   /** What each store was asked for and gave, in the order of the stores. */
   counts(): readonly FetchCounts[];
-  /** How each store's host has answered lately, in the order of the stores. */
-  sources(): readonly SourceReport[];
   /** Why fetches wait now; undefined if none does. */
   trouble(): ThinError | undefined;
 }
@@ -83,8 +81,6 @@ export function frameSource(options: FrameSourceOptions): CountedFrameSource {
   return {
     fetchFrame: (frame, signal, fetchOptions) => flights.fetchFrame(frame, signal, fetchOptions),
     counts: () => stores.map(({ counts }) => counts),
-    sources: () =>
-      stores.map(({ store, health }) => ({ ...health.report(), source: store.toString() })),
     trouble: () => patient.trouble,
     toString: () => flights.toString(),
   };
