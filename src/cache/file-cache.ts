@@ -248,9 +248,19 @@ export class FileCache implements AsyncDisposable {
 
   /** Forgets images that are neither kept nor mounted by a living process, and their files. */
   async gc({ keepImages }: { readonly keepImages: Iterable<string> }): Promise<GcResult> {
-    await this.#parts.ledger.refresh();
-    this.#parts.ledger.forgetRecentUse();
-    return this.#parts.upkeep.gc(keepImages);
+    const { ledger, upkeep } = this.#parts;
+    const keep = [...keepImages];
+    const images: string[] = [];
+    let bytes = 0;
+    // Of a full disk the index learns what came last only when something has gone.
+    for (;;) {
+      await ledger.refresh();
+      ledger.forgetRecentUse();
+      const pass = await upkeep.gc(keep);
+      images.push(...pass.images);
+      bytes += pass.bytes;
+      if (pass.bytes === 0) return { images, bytes };
+    }
   }
 
   /**
