@@ -1,0 +1,51 @@
+import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { runCommand } from './run-command.js';
+
+export interface SmallDisk {
+  /** Where it is mounted. */
+  readonly path: string;
+  /** Bytes that can be written. */
+  free(): number;
+  /** Leaves no more than `bytes` free, until the function that it returns is called. */
+  fill(bytes: number): () => void;
+}
+
+/** An ext4 of its own, of `mib` MiB, on a loop device; gone when the test `t` ends. */
+export async function makeSmallDisk(t: Test, mib: number): Promise<SmallDisk> {
+  const folder = mkdtempSync(join(tmpdir(), 'thinfs-disk-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const image = join(folder, 'image');
+  const path = join(folder, 'disk');
+  mkdirSync(path);
+  await runCommand('truncate', ['-s', `${mib}M`, image]);
+  await runCommand('mkfs.ext4', ['-q', '-F', '-m', '0', '-O', '^has_journal', image]);
+  await runCommand('mount', ['-o', 'loop', image, path]);
+  t.teardown(() => runCommand('umount', [path]));
+  const free = (): number => {
+    const { bavail, bsize } = statfsSync(path);
+    return bavail * bsize;
+  };
+  const fill = (bytes: number): (() => void) => {
+    const ballast = mkdtempSync(join(path, 'ballast-'));
+    // The last blocks may go for the file system's own needs: the rest is tried piece by piece.
+    for (let n = 0, left = free() - bytes; left > 0; n++, left = free() - bytes) {
+      if (!hasWritten(join(ballast, String(n)), left)) break;
+    }
+    return () => rmSync(ballast, { recursive: true });
+  };
+  return { path, free, fill };
+}
+
+/** False where the disk was full before the end. */
+function hasWritten(path: string, bytes: number): boolean {
+  try {
+    writeFileSync(path, Buffer.alloc(bytes));
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOSPC') return false;
+    throw error;
+  }
+}
