@@ -8,18 +8,23 @@ import { createInterface } from 'node:readline';
 export class LoopbackRegistry implements AsyncDisposable {
   /** `127.0.0.1:<port>` */
   readonly host: string;
+  readonly port: number;
   readonly #child: ChildProcess;
 
   private constructor(child: ChildProcess, port: number) {
     this.#child = child;
     this.host = `127.0.0.1:${port}`;
+    this.port = port;
   }
 
-  /** @param folder an existing folder for its configuration and storage */
-  static async open(folder: string): Promise<LoopbackRegistry> {
+  /**
+   * @param folder an existing folder for its configuration and storage
+   * @param port of one that was stopped, to start it again; 0: any free one
+   */
+  static async open(folder: string, port = 0): Promise<LoopbackRegistry> {
     const config = join(folder, 'registry.yml');
     const storage = { filesystem: { rootdirectory: join(folder, 'registry') } };
-    const http = { addr: '127.0.0.1:0', secret: 'of the bench' };
+    const http = { addr: `127.0.0.1:${port}`, secret: 'of the bench' };
     // YAML holds JSON.
     await writeFile(
       config,
@@ -29,10 +34,10 @@ export class LoopbackRegistry implements AsyncDisposable {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     for await (const line of createInterface({ input: child.stderr })) {
-      const port = /listening on [^ ]*:(\d+)/.exec(line)?.[1];
-      if (port === undefined) continue;
+      const opened = /listening on [^ ]*:(\d+)/.exec(line)?.[1];
+      if (opened === undefined) continue;
       child.stderr.resume(); // the rest of its log goes nowhere, without filling the pipe
-      return new LoopbackRegistry(child, Number(port));
+      return new LoopbackRegistry(child, Number(opened));
     }
     throw new Error('Cannot start docker-registry: it ended before it listened');
   }
