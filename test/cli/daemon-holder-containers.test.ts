@@ -1,14 +1,16 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
-import { mountsBelow, startNode, startThin, thinifyProgram, until } from './test-node.js';
+import { isAlive, mountsBelow, startNode, startThin, thinifyProgram, until } from './test-node.js';
 
 t.setTimeout(180_000); // dozens of processes on a busy machine
 /** Milliseconds for a daemon to be back with all that was mounted: goal R10. */
 const backMs = 3_000;
+/** Milliseconds after which `ls` counts as hung: goal R3. */
+const hungMs = 5_000;
 
 const registry = await startRegistry(t);
 const image = `${registry.host}/busybox:1`;
@@ -99,6 +101,31 @@ t.test('cleanup under a running container', async (t) => {
   t.same(await command.ended, { code: 137, signal: null });
   t.strictSame(mountsBelow(node.folder), []);
   t.strictSame((await node.status()).images, [], 'nothing is left of it');
+});
+
+t.test('server and holder killed: what is lost fails at once, and is told', async (t) => {
+  const node = startNode(t);
+  const target = join(node.folder, 'mounted');
+  await runCommand('mkdir', [target]);
+  const mounted = await node.thin(['mount', '--read-only', image, target]);
+  t.equal(mounted.code, 0, mounted.stderr);
+  const { stdout } = await node.thin(['daemon', 'status', '--json']);
+  const { pid, serverPid } = JSON.parse(stdout);
+  process.kill(pid, 'SIGSTOP'); // so that it starts no server
+  process.kill(serverPid, 'SIGKILL');
+  process.kill(pid, 'SIGKILL');
+  await until('both are gone', () => !isAlive(pid) && !isAlive(serverPid));
+  const quick = { mayFail: true, timeoutMs: hungMs };
+  t.equal((await runCommand('ls', ['-lR', target], quick)).signal, null);
+  const read = await runCommand('cat', [join(target, 'bin/busybox')], quick);
+  t.match(read, { code: 1, signal: null, stderr: /not connected|Input\/output error/ });
+  t.strictSame((await node.status()).mounts, []);
+  t.strictSame(mountsBelow(node.folder), [], 'it is taken away');
+  const log = readFileSync(join(node.root, 'daemon.log'), 'utf8').split('\n');
+  t.ok(
+    log.some((line) => line.includes('"level":40') && line.includes(target)),
+    log.join('\n'),
+  );
 });
 
 t.test('the registry is down: a daemon is back with its mounts all the same', async (t) => {
