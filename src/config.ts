@@ -28,6 +28,8 @@ export interface NodeConfig {
   readonly readDeadlineMs: number;
   /** When the rest of a mounted image is fetched: at once, when its program is quiet, or not. */
   readonly complete: CompletionMode;
+  /** Whether what a container will read first is brought ahead of it. */
+  readonly prefetch: PrefetchMode;
   /** Bytes a second of background work; undefined: no limit. */
   readonly bandwidth: number | undefined;
   /** Where metrics are served beside the control socket. */
@@ -43,6 +45,9 @@ export interface TcpAddress {
 export const completionModes = ['always', 'idle', 'never'] as const;
 export type CompletionMode = (typeof completionModes)[number];
 
+export const prefetchModes = ['auto', 'none'] as const;
+export type PrefetchMode = (typeof prefetchModes)[number];
+
 export const logLevels = ['silent', 'error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
@@ -53,6 +58,7 @@ export interface NodeOptions {
   readonly tier?: readonly string[] | undefined;
   readonly readDeadline?: string | undefined;
   readonly complete?: string | undefined;
+  readonly prefetch?: string | undefined;
   readonly bandwidth?: string | undefined;
   readonly metrics?: string | undefined;
   readonly logLevel?: string | undefined;
@@ -62,6 +68,7 @@ export const defaultCacheSize = '20G';
 export const defaultFreeSpace = '1G';
 export const defaultReadDeadline = '5m';
 export const defaultCompletion = 'idle';
+export const defaultPrefetch = 'auto';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -82,6 +89,7 @@ export function nodeConfig(
       options.readDeadline ?? environment.THINFS_READ_DEADLINE ?? defaultReadDeadline,
     ),
     complete: completionMode(options.complete ?? environment.THINFS_COMPLETE ?? defaultCompletion),
+    prefetch: prefetchMode(options.prefetch ?? environment.THINFS_PREFETCH ?? defaultPrefetch),
     bandwidth: bandwidth(options.bandwidth ?? environment.THINFS_BANDWIDTH),
     metrics: tcpAddress(options.metrics ?? environment.THINFS_METRICS),
     logLevel: logLevel(options.logLevel ?? environment.THINFS_LOG_LEVEL ?? 'info'),
@@ -94,6 +102,15 @@ function completionMode(text: string): CompletionMode {
   throw new ThinError(
     'invalid',
     `Cannot complete images ${JSON.stringify(text)}: wanted ${completionModes.join(', ')}`,
+  );
+}
+
+function prefetchMode(text: string): PrefetchMode {
+  const found = prefetchModes.find((mode) => mode === text);
+  if (found) return found;
+  throw new ThinError(
+    'invalid',
+    `Cannot prefetch ${JSON.stringify(text)}: wanted ${prefetchModes.join(' or ')}`,
   );
 }
 

@@ -34,6 +34,7 @@ import {
   type TierPlace,
 } from './layout.js';
 import type { PartialView, PartialViewEvents } from './partial-view.js';
+import { type PrefetchOptions, RangePrefetch } from './range-prefetch.js';
 import type { ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
 import { RootLock } from './root-lock.js';
 import type { VerifyResult } from './scrubber.js';
@@ -199,6 +200,11 @@ export class FileCache implements AsyncDisposable {
    */
   completeImage(options: CompletionOptions): Promise<CompletionProgress> {
     return new ImageCompletion(this.#parts, this.#index, options).run();
+  }
+
+  /** Brings what will be read soon, ahead of those who will read it. */
+  prefetch(options: PrefetchOptions): RangePrefetch {
+    return new RangePrefetch(this.#parts, options);
   }
 
   /** True if all files of an image that was mounted, remembered or pinned are known to be here. */

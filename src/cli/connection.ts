@@ -5,10 +5,12 @@ import {
   defaultCacheSize,
   defaultCompletion,
   defaultFreeSpace,
+  defaultPrefetch,
   defaultReadDeadline,
   logLevels,
   type NodeConfig,
   nodeConfig,
+  prefetchModes,
 } from '../config.js';
 import type { ImageRequest } from '../daemon/control-api.js';
 import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
@@ -46,6 +48,10 @@ const daemonOptions = [
   new Option(
     '--complete <when>',
     `fetch the rest of mounted images: ${completionModes.join(', ')} (default: ${defaultCompletion})`,
+  ),
+  new Option(
+    '--prefetch <what>',
+    `bring what a container will read first ahead of it: ${prefetchModes.join(', ')} (default: ${defaultPrefetch})`,
   ),
   new Option('--bandwidth <size>', 'most bytes a second of background work (default: no limit)'),
   new Option(

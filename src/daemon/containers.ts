@@ -9,6 +9,7 @@ import { makeFolder } from '../make-folder.js';
 import { writeBundle } from '../mount/bundle.js';
 import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
 import type { CheckedRequest, ContainerStart, MountSummary } from './control-api.js';
+import type { HotStarts } from './hot-starts.js';
 import type { LiveImage } from './live-image.js';
 import { type Root, rootRecord } from './root.js';
 import type { Roots } from './roots.js';
@@ -55,15 +56,17 @@ export class Containers {
   readonly #folder: string;
   readonly #runtimeRoot: string;
   readonly #roots: Roots;
+  readonly #hot: HotStarts;
   readonly #containers = new Map<string, Container>();
   /** Names of those that are being made. */
   readonly #coming = new Set<string>();
   readonly #stopping = new AbortController();
 
-  constructor(root: string, runFolder: string, roots: Roots) {
+  constructor(root: string, runFolder: string, roots: Roots, hot: HotStarts) {
     this.#folder = join(root, 'containers');
     this.#runtimeRoot = join(runFolder, 'runtime');
     this.#roots = roots;
+    this.#hot = hot;
   }
 
   /** What an earlier daemon ran and nobody has ended; those that have ended are read besides. */
@@ -120,6 +123,7 @@ export class Containers {
     const id = request.name ?? randomBytes(6).toString('hex');
     this.#checkName(id);
     this.#coming.add(id);
+    this.#hot.begin(id, image, request);
     try {
       const runtime = findRuntime(request.runtime);
       const bundle = await this.#make(image, { ...request, id, runtime }, signal);
@@ -281,12 +285,14 @@ export class Containers {
     const container = this.#containers.get(id);
     if (container) await this.#unmount(container);
     this.#containers.delete(id);
+    this.#hot.end(id);
     await this.#removeFolder(id);
   }
 
   async #unmount(container: Container): Promise<void> {
     const { root } = container;
     container.root = undefined;
+    this.#hot.end(container.record.id);
     await root?.detach();
   }
 

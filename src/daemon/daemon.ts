@@ -16,6 +16,7 @@ import type {
 } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import type { StopOrder } from './holder-protocol.js';
+import { HotStarts } from './hot-starts.js';
 import { IdleMemory } from './idle-memory.js';
 import { ImageFolder, type ImageRecord } from './image-folder.js';
 import { ImageOpener } from './image-opener.js';
@@ -106,9 +107,10 @@ export class Daemon implements AsyncDisposable {
       const bandwidth =
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
       const live = new LiveImages({ images, cache, stores, bandwidth });
+      const hot = owned.use(new HotStarts(config.prefetch, log));
       const mounted = owned.use(
         await NodeMounts.open({
-          ...{ root, runFolder, cache, images, live, device, log, partialEnds },
+          ...{ root, runFolder, cache, images, live, device, log, partialEnds, hot },
           onBroken: (error, renew) => {
             log.error({ reason: describeError(error) }, 'the daemon has to start again');
             stop.restart(renew);

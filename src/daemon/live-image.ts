@@ -3,6 +3,7 @@ import type { FileCache } from '../cache/file-cache.js';
 import type { FileOrigin, FileRef } from '../cache/file-origin.js';
 import type { CompletionOptions, CompletionProgress } from '../cache/image-completion.js';
 import type { PartialView } from '../cache/partial-view.js';
+import type { RangePrefetch } from '../cache/range-prefetch.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
@@ -111,6 +112,12 @@ export class LiveImage {
   /** Brings what is missing of it, behind everything that somebody waits for. */
   complete(options: Omit<CompletionOptions, 'files' | 'origin'>): Promise<CompletionProgress> {
     return this.#cache.completeImage({ ...options, files: this.files(), origin: this.#origin });
+  }
+
+  /** Brings parts of it ahead of who reads them; undefined for an image that was pulled in full. */
+  prefetch(signal: AbortSignal): RangePrefetch | undefined {
+    if (this.record.kind !== 'thin') return undefined;
+    return this.#cache.prefetch({ origin: this.#origin, signal });
   }
 
   /** Every distinct content of the tree that has bytes. */

@@ -5,6 +5,7 @@ import { detachLeftovers } from '../mount/leftovers.js';
 import { Composer, type ComposerOptions, type PartialFileEnds } from './composer.js';
 import { Containers } from './containers.js';
 import type { MountSummary } from './control-api.js';
+import type { HotStarts } from './hot-starts.js';
 import { Mounts } from './mounts.js';
 import { PortableRoots } from './portable-roots.js';
 import type { Root } from './root.js';
@@ -13,6 +14,7 @@ import { Trees } from './trees.js';
 
 export interface NodeMountsOptions extends ComposerOptions {
   readonly partialEnds: PartialFileEnds;
+  readonly hot: HotStarts;
 }
 
 /**
@@ -39,13 +41,13 @@ export class NodeMounts implements AsyncDisposable {
   }
 
   private constructor(options: NodeMountsOptions) {
-    const { root, runFolder, cache, live, log } = options;
+    const { root, runFolder, cache, live, log, hot } = options;
     this.#trees = new Trees(runFolder, cache, log);
     this.composer = new Composer(options, options.partialEnds);
     const portable = new PortableRoots(this.#trees);
     this.roots = new Roots({ composer: this.composer, portable, live, log });
     this.mounts = new Mounts(root, this.roots);
-    this.containers = new Containers(root, runFolder, this.roots);
+    this.containers = new Containers(root, runFolder, this.roots, hot);
   }
 
   list(): MountSummary[] {

@@ -62,7 +62,14 @@ export function containerProcess(
   };
 }
 
-function commandLine(image: ImageProcess, options: ProcessOptions): string[] {
+/**
+ * What is executed.
+ * @throws ThinError `invalid` if neither the image nor the user names a command
+ */
+export function commandLine(
+  image: ImageProcess,
+  options: Pick<ProcessOptions, 'command' | 'entrypoint'>,
+): string[] {
   const { command, entrypoint } = options;
   const words =
     entrypoint === undefined

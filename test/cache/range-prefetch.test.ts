@@ -1,0 +1,118 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import t from 'tap';
+import { ThinError } from '../../src/errors.js';
+import { openCache, scratchDirectory, signal, until } from './cache-rig.js';
+import { MemoryOrigin } from './memory-origin.js';
+import { tierFiles, wrongTierFiles } from './tier-listing.js';
+
+const large = randomBytes(300_000);
+
+/** Chunks of 4 KiB in frames of 16 KiB. */
+function image(id: string): MemoryOrigin {
+  const small = Array.from({ length: 30 }, () => randomBytes(700));
+  return new MemoryOrigin(id, [large, ...small], 4096, 16_384);
+}
+
+function largeOf(origin: MemoryOrigin) {
+  const [file] = origin.refs();
+  if (!file) throw new Error('no file');
+  return file;
+}
+
+t.test('ranges come in their order, each frame once, and only what they touch', async (t) => {
+  const root = join(scratchDirectory(t), 'root');
+  const origin = image('a');
+  const cache = await openCache(t, root);
+  const prefetch = cache.prefetch({ origin, signal });
+  const file = largeOf(origin);
+  for (const offset of [200_000, 0, 200_100]) prefetch.add({ ...file, offset, length: 20_000 });
+  const totals = await prefetch.settled();
+  const expected = [196_608, 212_992, 0, 16_384];
+  t.same(origin.fetched, expected);
+  t.same(totals, { frames: 4, bytes: 4 * 16_384, failures: 0 });
+  const read = await cache.read(file, 200_000, 20_000, origin, signal);
+  t.ok(read.equals(large.subarray(200_000, 220_000)));
+  t.same(origin.fetched, expected, 'a read finds what was brought');
+  const again = cache.prefetch({ origin, signal });
+  again.add({ ...file, offset: 0, length: 1 });
+  for (const one of origin.refs().slice(1)) again.add({ ...one, offset: 0, length: one.size });
+  await again.settled();
+  t.equal(tierFiles(root).length, 30, 'small files are complete');
+  t.same(wrongTierFiles(root), []);
+  const before = origin.fetched.length;
+  const last = cache.prefetch({ origin, signal });
+  for (const one of origin.refs().slice(1)) last.add({ ...one, offset: 0, length: one.size });
+  last.add({ ...file, offset: file.size, length: 10 });
+  t.same(await last.settled(), { frames: 0, bytes: 0, failures: 0 });
+  t.equal(origin.fetched.length, before, 'what is here is not fetched');
+});
+
+t.test(
+  'a read that overtakes joins the fetch, and goes before what nobody waits for',
+  async (t) => {
+    const origin = image('a');
+    const cache = await openCache(t, join(scratchDirectory(t), 'root'));
+    const file = largeOf(origin);
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    origin.tamper = async (bytes) => {
+      await gate;
+      return bytes;
+    };
+    const prefetch = cache.prefetch({ origin, signal });
+    prefetch.add({ ...file, offset: 0, length: file.size });
+    await until(() => origin.fetched.length === 8);
+    const joined = cache.read(file, 100, 100, origin, signal);
+    const ahead = cache.read(file, 250_000, 100, origin, signal);
+    await until(() => origin.fetched.length === 9);
+    t.equal(origin.fetched[8], 245_760, 'not held up by the eight on their way');
+    release();
+    t.ok((await joined).equals(large.subarray(100, 200)));
+    t.ok((await ahead).equals(large.subarray(250_000, 250_100)));
+    await prefetch.settled();
+    t.equal(new Set(origin.fetched).size, origin.fetched.length, 'nothing is fetched twice');
+  },
+);
+
+t.test('it ends with its signal; what fails is left to who reads it', async (t) => {
+  const origin = image('a');
+  const cache = await openCache(t, join(scratchDirectory(t), 'root'));
+  const file = largeOf(origin);
+  const stop = new AbortController();
+  origin.tamper = (_, __, fetching) =>
+    new Promise((_, reject) => {
+      fetching.addEventListener('abort', () => reject(new ThinError('canceled', 'Canceled')));
+    });
+  const stopped = cache.prefetch({ origin, signal: stop.signal });
+  stopped.add({ ...file, offset: 0, length: file.size });
+  await until(() => origin.fetched.length === 8);
+  stop.abort();
+  t.same(await stopped.settled(), { frames: 0, bytes: 0, failures: 0 });
+  stopped.add({ ...file, offset: 0, length: 1 });
+  await stopped.settled();
+  t.equal(origin.fetched.length, 8);
+  origin.tamper = () => {
+    throw new ThinError('unavailable', 'Cannot fetch: down');
+  };
+  const failing = cache.prefetch({ origin, signal });
+  failing.add({ ...file, offset: 0, length: 20_000 });
+  t.match(await failing.settled(), { frames: 0, failures: 2 });
+  origin.tamper = (bytes) => bytes;
+  t.equal((await cache.read(file, 0, 10, origin, signal)).length, 10);
+});
+
+t.test('what another image brought is copied', async (t) => {
+  const [first, second] = [image('a'), new MemoryOrigin('b', [large.subarray(4096)], 4096, 16_384)];
+  const cache = await openCache(t, join(scratchDirectory(t), 'root'));
+  const file = largeOf(first);
+  await cache.read(file, 0, file.size, first, signal);
+  const prefetch = cache.prefetch({ origin: second, signal });
+  prefetch.add({ ...largeOf(second), offset: 0, length: 100_000 });
+  t.match(await prefetch.settled(), { failures: 0 });
+  const read = await cache.read(largeOf(second), 0, 1000, second, signal);
+  t.ok(read.equals(large.subarray(4096, 5096)));
+  t.same(second.fetched, []);
+});
