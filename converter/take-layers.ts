@@ -1,6 +1,7 @@
 import type { ContentTable } from '../src/chunk/content-table.js';
 import type { Pack } from '../src/chunk/frame.js';
 import type { LayerChanges } from '../src/image/layer-entry.js';
+import { onceMore } from '../src/once-more.js';
 import { packsMax } from '../src/thin/chunk-map-layout.js';
 import { convertLayer } from './convert-layer.js';
 import { KnownChunks } from './known-chunks.js';
@@ -103,15 +104,20 @@ class LayerTaker {
   /** Converts the layer; its pack is on the way to the store afterwards. */
   async #convert(source: SourceLayer, job: string): Promise<LayerChanges> {
     const { spool, level, onProgress } = this.#options;
-    const packPath = spool.path();
-    const { layer, pack } = await convertLayer(source, {
-      packPath,
-      entriesPath: spool.path(),
-      level,
-      known: (chunk) => this.#known.find(chunk),
-      signal: this.#uploads.signal,
-      onProgress: ({ compressedBytes }) => onProgress(job, compressedBytes, source.descriptor.size),
-    });
+    const attempt = async () => {
+      const packPath = spool.path();
+      const converted = await convertLayer(source, {
+        packPath,
+        entriesPath: spool.path(),
+        level,
+        known: (chunk) => this.#known.find(chunk),
+        signal: this.#uploads.signal,
+        onProgress: ({ compressedBytes }) =>
+          onProgress(job, compressedBytes, source.descriptor.size),
+      });
+      return { packPath, ...converted };
+    };
+    const { packPath, layer, pack } = await onceMore(attempt);
     if (pack) this.#usable.add(pack);
     const packs = this.#known.addLayer(layer.files);
     const { place, index } = this.#target;
