@@ -25,10 +25,11 @@ export class GzipInflater {
    * Takes compressed bytes, or goes on with the last ones if there are none, and returns at most
    * 1 MiB of plain bytes. One call at a time; while {@link more}, only calls without bytes.
    * @param bytes must not change until they were used up
+   * @param reused where the plain bytes go, in place of a new buffer
    * @throws ThinError `corrupt`; the inflater is over then
    */
-  push(bytes?: Buffer): Promise<Buffer[]> {
-    return this.#stream.push(bytes);
+  push(bytes?: Buffer, reused?: Buffer): Promise<Buffer[]> {
+    return this.#stream.push(bytes, reused);
   }
 
   /** @throws ThinError `corrupt` if the stream may not end here (no member at all, or inside one) */

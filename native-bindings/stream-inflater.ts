@@ -36,12 +36,11 @@ export class StreamInflater {
   }
 
   /** @see GzipInflater.push */
-  async push(bytes: Buffer = nothing): Promise<Buffer[]> {
+  async push(bytes: Buffer = nothing, reused?: Buffer): Promise<Buffer[]> {
     this.#checkReady();
     if (this.#more && bytes.length > 0) throw this.#misuse('output of the last bytes is left');
     if (bytes.length > 0) this.#input = bytes;
-    const wanted = Math.max(this.#input.length * usualRatio, outputBytesMin);
-    const output = Buffer.allocUnsafeSlow(Math.min(wanted, outputBytesMax));
+    const output = reused ?? this.#newOutput();
     this.#state = 'busy';
     try {
       const [consumed, produced, complete] = await this.#step(this.#input, output);
@@ -54,6 +53,11 @@ export class StreamInflater {
       this.#state = 'over';
       throw fromNativeError(`Cannot inflate ${this.#name} stream`, error);
     }
+  }
+
+  #newOutput(): Buffer {
+    const wanted = Math.max(this.#input.length * usualRatio, outputBytesMin);
+    return Buffer.allocUnsafeSlow(Math.min(wanted, outputBytesMax));
   }
 
   /** @see GzipInflater.end */

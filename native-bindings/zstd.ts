@@ -97,8 +97,8 @@ export class ZstdInflater {
   }
 
   /** @see GzipInflater.push */
-  push(bytes?: Buffer): Promise<Buffer[]> {
-    return this.#stream.push(bytes);
+  push(bytes?: Buffer, reused?: Buffer): Promise<Buffer[]> {
+    return this.#stream.push(bytes, reused);
   }
 
   /** @throws ThinError `corrupt` if the stream may not end here (no frame at all, or inside one) */

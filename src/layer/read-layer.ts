@@ -22,6 +22,8 @@ export interface ReadLayerOptions {
   readonly size?: number;
   /** What the image config promises of the plain bytes. */
   readonly diffId?: string;
+  /** The bytes of `data` events are only valid until the next batch of events is asked for. */
+  readonly reuseBuffers?: boolean;
   readonly signal: AbortSignal;
   /** Called for every piece of plain bytes, with the sums so far. */
   readonly onProgress?: (progress: LayerProgress) => void;
@@ -77,14 +79,15 @@ export async function* readLayer(
 async function* readEvents(
   source: AsyncIterable<Buffer>,
   codec: LayerCodec,
-  { digest, size, diffId, onProgress }: ReadLayerOptions,
+  { digest, size, diffId, reuseBuffers, onProgress }: ReadLayerOptions,
   stop: AbortController,
 ): AsyncGenerator<TarEvent[], LayerSummary> {
   const blob = new CheckedBlob(source, { digest, size });
   const plainCheck = new DigestCheck('its diff ID', diffId);
   const parser = new TarParser();
   let plainBytes = 0;
-  for await (const plain of readAhead(inflate(codec, blob.bytes()))) {
+  const pieces = inflate(codec, blob.bytes(), undefined, reuseBuffers);
+  for await (const plain of readAhead(pieces)) {
     let going = false;
     try {
       plainBytes += plain.length;
