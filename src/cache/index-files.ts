@@ -38,7 +38,7 @@ export interface IndexTotals {
   readonly tiers: Readonly<Record<string, number>>;
 }
 
-export const kindNumbers = { complete: 0, partial: 1 } as const;
+const kindNumbers = { complete: 0, partial: 1 } as const;
 
 interface SumRow {
   readonly tier: string;

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { FileCache } from '../../src/cache/file-cache.js';
+import { type CacheOptions, FileCache } from '../../src/cache/file-cache.js';
+import type { Digest } from '../../src/digest.js';
 import { cacheOptions, signal } from './cache-rig.js';
 import { FaultyDisk } from './faulty-disk.js';
 import { MemoryOrigin } from './memory-origin.js';
@@ -23,18 +24,30 @@ export function crashOrigin(): MemoryOrigin {
 /** What is written without an origin: small, and too large to be kept in memory. */
 export const pulled = [pattern('d', 2000), pattern('e', 1_200_000)];
 
+/** The cache's options: a fast tier beside its root. */
+export function crashOptions(root: string, changes: Partial<CacheOptions> = {}): CacheOptions {
+  const limits = { quotaBytes: 1e9, freeSpaceFloorBytes: 0 };
+  const tiers = [{ name: 'fast', directory: `${root}-fast`, ...limits }];
+  return cacheOptions(root, { tiers, ...changes });
+}
+
+/** Reads, completes, stores what is pulled in both tiers, and moves files to and fro. */
 export async function fill(root: string, disk: FaultyDisk): Promise<void> {
-  const cache = await FileCache.open(cacheOptions(root, { disk }));
+  await using cache = await FileCache.open(crashOptions(root, { disk }));
   const origin = crashOrigin();
-  for (const file of origin.refs()) await cache.read(file, 0, file.size, origin, signal);
+  const files = origin.refs();
+  for (const file of files.slice(0, 2)) await cache.read(file, 0, file.size, origin, signal);
+  await cache.completeImage({ files, origin, signal });
   using hold = cache.hold();
-  for (const bytes of pulled) {
-    const writer = cache.fileWriter(hold);
+  const stored: Digest[] = [];
+  for (const [at, bytes] of pulled.entries()) {
+    const writer = cache.fileWriter(hold, { tier: at === 0 ? 'local' : 'fast' });
     await writer.write(bytes.subarray(0, 1000));
     await writer.write(bytes.subarray(1000));
-    await writer.commit();
+    stored.push((await writer.commit()).content);
   }
-  await cache[Symbol.asyncDispose]();
+  await cache.moveFiles([...stored, ...files.map(({ content }) => content)], 'fast', signal);
+  await cache.moveFiles(stored, 'local', signal);
 }
 
 const [, script, root, point] = process.argv;

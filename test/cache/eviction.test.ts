@@ -1,6 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, statfsSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { chooseVictims } from '../../src/cache/eviction-policy.js';
@@ -322,3 +330,40 @@ t.test(
     t.ok(freeBytes() >= floor - 1_000_000, 'and what does not fit is not kept');
   },
 );
+
+t.test('the quota holds at every moment, while more is read than fits', async (t) => {
+  const { root, freeBytes } = smallDisk(t);
+  const quotaBytes = 3_000_000;
+  const files = Array.from({ length: 1500 }, (_, at) =>
+    randomBytes(at % 100 === 7 ? 90_000 : 3000),
+  );
+  const origin = new MemoryOrigin('a', files, 16_384, 65_536);
+  const cache = await openCache(t, root, { quotaBytes });
+  await cache.mountImage('a', origin.refs());
+  await cache.usage();
+  const indexBytes = () =>
+    readdirSync(root)
+      .filter((name) => /^(index|lock)\.db/.test(name))
+      .reduce((sum, name) => sum + statSync(join(root, name)).blocks * 512, 0);
+  const before = freeBytes() + indexBytes();
+  let most = 0;
+  let left = 8;
+  const read = async (lane: number) => {
+    for (let at = lane; at < files.length; at += 8) {
+      const file = origin.refs()[at];
+      if (file === undefined) throw new Error('no file');
+      const bytes = await cache.read(file, 0, file.size, origin, signal);
+      if (!bytes.equals(origin.bytesOf(file))) throw new Error('wrong bytes');
+    }
+    left--;
+  };
+  const watch = async () => {
+    while (left > 0) {
+      most = Math.max(most, before - freeBytes() - indexBytes());
+      await new Promise(setImmediate);
+    }
+  };
+  await Promise.all([watch(), ...Array.from({ length: 8 }, (_, lane) => read(lane))]);
+  t.ok(most <= quotaBytes + 200_000, `${most} bytes at most`);
+  t.ok(most > quotaBytes * 0.8, 'and it is used');
+});

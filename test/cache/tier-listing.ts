@@ -22,5 +22,12 @@ export function partialFiles(root: string): string[] {
 
 /** Those whose content is not what their name says. */
 export function wrongTierFiles(root: string): string[] {
-  return tierFiles(root).filter((path) => !path.endsWith(digestHex(digestOf(readFileSync(path)))));
+  return wrongFilesIn(tierDirectory(root, localTier));
+}
+
+/** The same in one tier's directory. */
+export function wrongFilesIn(directory: string): string[] {
+  return filesIn(directory).filter((path) => {
+    return !path.endsWith(digestHex(digestOf(readFileSync(path))));
+  });
 }
