@@ -2,7 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { FileCache } from '../cache/file-cache.js';
+import type { FileRef } from '../cache/file-origin.js';
 import type { PartialView, PartialViewEvents } from '../cache/partial-view.js';
+import type { Digest } from '../digest.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
 import { mountType } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
@@ -34,6 +36,8 @@ export interface ComposerOptions {
   /** Undefined without root, or where there is no /dev/fuse. */
   readonly device: HeldDevice | undefined;
   readonly log: Logger;
+  /** A program reads what is not here, of an image. */
+  readonly onMiss: (image: Digest, file: FileRef, offset: number, length: number) => void;
   /**
    * F ended though nobody here ended it: this process has to end, and its successor takes over;
    * with another device if `renew`.
@@ -184,7 +188,7 @@ export class Composer implements AsyncDisposable {
   }
 
   async #serveObjects(device: HeldDevice, images: ObjectImages): Promise<ObjectServer> {
-    const { runFolder, cache, live, log, onBroken } = this.#options;
+    const { runFolder, cache, live, log, onBroken, onMiss } = this.#options;
     const mountPoint = join(runFolder, 'objects');
     await makeMountPoint(mountPoint);
     device.needed(true);
@@ -194,6 +198,7 @@ export class Composer implements AsyncDisposable {
       tiers: cache.tierDirectories,
       images,
       readFile: async (image, { content, size }, offset, length, signal) => {
+        onMiss(image, { content, size }, offset, length);
         return (await live.get(image)).readFile(content, size, offset, length, signal);
       },
       partialView: (image, file) => live.peek(image)?.partialView(file),

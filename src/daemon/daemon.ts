@@ -107,10 +107,11 @@ export class Daemon implements AsyncDisposable {
       const bandwidth =
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
       const live = new LiveImages({ images, cache, stores, bandwidth });
-      const hot = owned.use(new HotStarts(config.prefetch, log));
+      const hot = owned.use(new HotStarts(root, config.prefetch, log));
       const mounted = owned.use(
         await NodeMounts.open({
           ...{ root, runFolder, cache, images, live, device, log, partialEnds, hot },
+          onMiss: hot.missed.bind(hot),
           onBroken: (error, renew) => {
             log.error({ reason: describeError(error) }, 'the daemon has to start again');
             stop.restart(renew);

@@ -1,93 +1,76 @@
 import type { Logger } from 'pino';
+import type { FileRef } from '../cache/file-origin.js';
 import type { PrefetchMode } from '../config.js';
-import { describeError, isThinError } from '../errors.js';
+import type { Digest } from '../digest.js';
+import { isThinError } from '../errors.js';
 import type { CommandStart } from '../hot/command-files.js';
-import { ImageFiles } from '../hot/image-files.js';
-import { guessHotRanges } from '../hot/static-guess.js';
+import { HotFolder } from '../hot/hot-folder.js';
 import { commandLine } from '../mount/container-process.js';
 import type { CheckedRequest } from './control-api.js';
+import { HotStart } from './hot-start.js';
 import type { LiveImage } from './live-image.js';
 
-/** Of one image: starts whose files were all here, and whose next ones need no look. */
+/** Of one image: starts for which all was here, and whose next ones need no look. */
 const warmStartsMax = 64;
 
-export type StartRequest = Pick<
+type StartRequest = Pick<
   CheckedRequest<'container.create'>,
   'command' | 'entrypoint' | 'env' | 'workdir'
 >;
 
-/**
- * Brings what containers will read first, ahead of their programs, and behind whatever a program
- * waits for already. Nothing waits for it, and what it cannot bring is fetched when it is read.
- */
+/** The containers that are starting. Nothing waits for what is done here. */
 export class HotStarts implements AsyncDisposable {
   readonly #mode: PrefetchMode;
+  readonly #folder: HotFolder;
   readonly #log: Logger;
   /** By container. */
-  readonly #running = new Map<string, AbortController>();
+  readonly #starts = new Map<string, HotStart>();
   readonly #work = new Set<Promise<void>>();
   /** Forgotten with the image, which is when nobody has asked for it for a while. */
   readonly #warm = new WeakMap<LiveImage, Set<string>>();
 
-  constructor(mode: PrefetchMode, log: Logger) {
+  /** @param root of the node's state */
+  constructor(root: string, mode: PrefetchMode, log: Logger) {
     this.#mode = mode;
+    this.#folder = new HotFolder(root);
     this.#log = log;
   }
 
-  /** Returns at once; goes on until all is here, or {@link end}. */
+  /** Returns at once; goes on until the program has started, or {@link end}. */
   begin(id: string, image: LiveImage, request: StartRequest): void {
-    if (this.#mode === 'none' || this.#running.has(id)) return;
+    if (image.record.kind !== 'thin' || this.#starts.has(id)) return;
     const start = commandStart(image, request);
     const warm = this.#warm.get(image) ?? new Set();
     this.#warm.set(image, warm);
     const key = JSON.stringify(start);
     if (!start || warm.has(key)) return;
-    const controller = new AbortController();
-    this.#running.set(id, controller);
-    const work = this.#bring(id, image, start, controller.signal)
-      .then((isWarm) => {
-        if (isWarm && warm.size < warmStartsMax) warm.add(key);
-      })
-      .finally(() => this.#work.delete(work));
+    const [mode, folder, log] = [this.#mode, this.#folder, this.#log];
+    const hot = new HotStart({ id, image, start, mode, folder, log });
+    this.#starts.set(id, hot);
+    const work = hot.done.then((isWarm) => {
+      this.#work.delete(work);
+      if (this.#starts.get(id) === hot) this.#starts.delete(id);
+      if (isWarm && warm.size < warmStartsMax) warm.add(key);
+    });
     this.#work.add(work);
+  }
+
+  /** A program reads what is not here. */
+  missed(image: Digest, file: FileRef, offset: number, length: number): void {
+    for (const start of this.#starts.values()) {
+      if (start.image.manifest === image) start.missed(file, offset, length);
+    }
   }
 
   /** The container has ended, or was never made. */
   end(id: string): void {
-    this.#running.get(id)?.abort();
-    this.#running.delete(id);
+    this.#starts.get(id)?.end();
+    this.#starts.delete(id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const id of this.#running.keys()) this.end(id);
+    for (const id of this.#starts.keys()) this.end(id);
     await Promise.all(this.#work);
-  }
-
-  /** @returns whether nothing had to be fetched. Never fails */
-  async #bring(
-    id: string,
-    image: LiveImage,
-    start: CommandStart,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const prefetch = image.prefetch(signal);
-    if (!prefetch) return true;
-    const startedAt = performance.now();
-    const files = new ImageFiles(image.tree, ({ content, size }, offset, length) =>
-      image.readFile(content, size, offset, length, signal),
-    );
-    let isWhole = true;
-    try {
-      await guessHotRanges(files, start, (range) => prefetch.add(range));
-    } catch (error) {
-      isWhole = false;
-      if (!isThinError(error)) throw error;
-      this.#log.debug({ id, reason: describeError(error) }, 'what it will read cannot be guessed');
-    }
-    const totals = await prefetch.settled();
-    const milliseconds = Math.round(performance.now() - startedAt);
-    this.#log.debug({ id, ...totals, milliseconds }, 'brought ahead of a container');
-    return isWhole && totals.frames === 0 && totals.failures === 0 && !signal.aborted;
   }
 }
 

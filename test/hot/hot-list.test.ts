@@ -1,0 +1,130 @@
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { digestOf } from '../../src/digest.js';
+import { ThinError } from '../../src/errors.js';
+import { HotFolder } from '../../src/hot/hot-folder.js';
+import {
+  decodeHotList,
+  encodeHotList,
+  type HotList,
+  hotRanges,
+  type Touch,
+} from '../../src/hot/hot-list.js';
+import { HotRecording } from '../../src/hot/hot-recording.js';
+
+const block = 16_384;
+const [a, b, c] = ['a', 'b', 'c'].map((name) => digestOf(Buffer.from(name)));
+if (!a || !b || !c) throw new Error('no digests');
+const start = { image: a, platform: 'linux/amd64', args: ['python3', 'app.py'] };
+
+function touch(content: typeof a, offset = 0, length = 10): Touch {
+  return { content: content ?? a, size: 100_000, offset, length, milliseconds: 5 };
+}
+
+function listOf(...runs: Touch[][]): HotList {
+  return { ...start, runs: runs.map((touches) => ({ touches })) };
+}
+
+t.test('what half of the runs touched, in the order of the median place', async (t) => {
+  const contents = (list: HotList) => hotRanges(list).map(({ content }) => content);
+  t.same(contents(listOf([touch(c), touch(a)])), [c, a]);
+  t.same(contents(listOf([touch(a), touch(b)], [touch(a)])), [a, b], 'half is enough');
+  t.same(contents(listOf([touch(a), touch(b)], [touch(a)], [touch(a)])), [a], 'less is not');
+  const late = listOf([touch(a), touch(b)], [touch(b), touch(c), touch(a)], [touch(b), touch(a)]);
+  t.same(contents(late), [b, a]);
+});
+
+t.test('neighbours in a file are one range, which ends with the file', async (t) => {
+  const list = listOf([touch(a, 5, 10), touch(a, block, block), touch(b, 90_000, 10_000)]);
+  t.same(hotRanges(list), [
+    { content: a, size: 100_000, offset: 0, length: 2 * block },
+    { content: b, size: 100_000, offset: 5 * block, length: 100_000 - 5 * block },
+  ]);
+});
+
+t.test('a recording joins what is read in order, and stays in the file', async (t) => {
+  const recording = new HotRecording();
+  const file = { content: a, size: 1000 };
+  recording.brought({ content: b, size: 10 }, 0, 10);
+  recording.miss(file, 0, 100);
+  recording.miss({ content: c, size: 10 }, 0, 10);
+  recording.miss(file, 100, 5000);
+  recording.miss(file, 2000, 1);
+  t.equal(recording.missed, 4);
+  const rows = recording
+    .run()
+    .touches.map(({ content, offset, length }) => [content, offset, length]);
+  t.same(rows, [
+    [b, 0, 10],
+    [a, 0, 1000],
+    [c, 0, 10],
+  ]);
+});
+
+t.test('a list is read as it was written', async (t) => {
+  const list = listOf([touch(a), touch(b, 7, 9)], [], [touch(a, 99_990, 10)]);
+  t.same(decodeHotList(encodeHotList(list)), list);
+});
+
+t.test('newer lists and broken ones are told apart', async (t) => {
+  t.throws(() => decodeHotList(Buffer.from('{"version":2}')), { code: 'invalid' });
+  const good = encodeHotList(listOf([touch(a)])).toString();
+  for (const [from, to] of [
+    ['[[0,0,10,5]]', '[[1,0,10,5]]'],
+    ['[[0,0,10,5]]', '[[0,99999,10,5]]'],
+    ['[[0,0,10,5]]', '[[0,-1,10,5]]'],
+    ['[[0,0,10,5]]', '[[0,0,1e300,5]]'],
+    ['"version":1,', ''],
+    ['sha256:', 'sha512:'],
+  ]) {
+    const bytes = good.replace(from ?? '', to ?? '');
+    t.not(bytes, good);
+    t.throws(() => decodeHotList(Buffer.from(bytes)), { code: 'corrupt' }, bytes);
+  }
+});
+
+t.test('any bytes are a list or an error of ours', async (t) => {
+  const json = fc.json().map((text) => Buffer.from(text));
+  const good = encodeHotList(listOf([touch(a), touch(b)], [touch(c)]));
+  const changed = fc
+    .tuple(fc.nat({ max: good.length - 1 }), fc.nat({ max: 255 }))
+    .map(([at, to]) => {
+      const bytes = Buffer.from(good);
+      bytes[at] = to;
+      return bytes;
+    });
+  fc.assert(
+    fc.property(fc.oneof(json, changed), (bytes) => {
+      try {
+        for (const { offset, length, size } of hotRanges(decodeHotList(bytes))) {
+          if (offset + length > size) return false;
+        }
+        return true;
+      } catch (error) {
+        return error instanceof ThinError;
+      }
+    }),
+    { numRuns: 1000 },
+  );
+  t.pass();
+});
+
+t.test('the folder keeps the newest eight runs of each image and command', async (t) => {
+  const root = t.testdir({});
+  const folder = new HotFolder(root);
+  t.equal(await folder.find(start), undefined);
+  const runs = Array.from({ length: 10 }, (_, at) => ({ touches: [touch(a, at)] }));
+  await Promise.all(runs.map((run) => folder.add(start, run)));
+  t.same((await folder.find(start))?.runs, runs.slice(2));
+  await folder.add({ ...start, args: ['sh'] }, { touches: [touch(b)] });
+  t.equal((await folder.of(a)).length, 2);
+  t.same(await folder.of(b), []);
+  for (const name of readdirSync(join(root, 'hot'))) {
+    writeFileSync(join(root, 'hot', name), '{"version":9}');
+  }
+  t.equal(await folder.find(start), undefined, 'what a newer one wrote is left alone');
+  await folder.add(start, { touches: [touch(c)] });
+  t.equal((await folder.find(start))?.runs.length, 1);
+});
