@@ -2,7 +2,8 @@ import t from 'tap';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
-import { mountsBelow, startNode, startThin, thinProgram, until } from './test-node.js';
+import { onTerminal } from './terminal.js';
+import { mountsBelow, startNode, startThin, until } from './test-node.js';
 
 t.setTimeout(120_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
@@ -39,8 +40,10 @@ t.test('a real terminal', async (t) => {
   const script =
     'tty; test -t 0 && test -t 1 && echo both; stty size; read line; echo "<$line>"; exit 6';
   const { stdout, code } = await onTerminal(
+    node,
     ['run', '--rm', '-q', '-it', image, 'sh', '-c', script],
     'typed\n',
+    ['33 99'],
   );
   t.equal(code, 6, stdout);
   t.match(stdout, /\/dev\/pts\/0\r\nboth\r\n33 99\r\n/, 'of the size of ours');
@@ -51,7 +54,12 @@ t.test('a real terminal', async (t) => {
 
 t.test('Ctrl-C at the terminal', async (t) => {
   const script = `trap 'echo interrupted; exit 9' INT; ${waiting}`;
-  const typed = await onTerminal(['run', '--rm', '-q', '-it', image, 'sh', '-c', script], '\x03');
+  const typed = await onTerminal(
+    node,
+    ['run', '--rm', '-q', '-it', image, 'sh', '-c', script],
+    '\x03',
+    ['ready'],
+  );
   t.match(typed.stdout, /interrupted/);
   t.equal(typed.code, 9);
   t.strictSame((await node.status()).mounts, []);
@@ -99,32 +107,3 @@ t.test('one daemon to a root', async (t) => {
   t.not(commands[0]?.pid, pid, 'a new one');
   t.equal((await node.thin(['daemon', 'start'])).code, 0);
 });
-
-/** Runs thin on a terminal of 33 lines and 99 columns; `keys` are typed when it first prints. */
-async function onTerminal(args: readonly string[], keys: string) {
-  const program = `
-import os, pty, sys, struct, fcntl, termios
-keys = sys.argv[1].encode()
-pid, terminal = pty.fork()
-if pid == 0:
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 99, 0, 0))
-    os.execv(sys.argv[2], sys.argv[2:])
-output = b''
-while True:
-    try:
-        piece = os.read(terminal, 4096)
-    except OSError:
-        break
-    if not piece:
-        break
-    output += piece
-    if keys and (b'ready' in output or b'33 99' in output):
-        os.write(terminal, keys)
-        keys = b''
-sys.stdout.write(output.decode(errors='replace'))
-sys.stdout.flush()
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-`;
-  const words = ['-c', program, keys, process.execPath, thinProgram, ...args];
-  return await runCommand('python3', words, { mayFail: true, timeoutMs: 30_000, env: node.env });
-}

@@ -9,6 +9,7 @@ import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startTokenServer } from '../support/token-server.js';
+import { onTerminal } from './terminal.js';
 import {
   type StartedCommand,
   startNode,
@@ -194,6 +195,16 @@ t.test('what is told of images in each state', async (t) => {
   );
   t.equal((await node.thin(['unmount', at])).code, 0);
   t.notOk((await why(node, busybox)).mount, 'by its name, when nothing has mounted it');
+});
+
+t.test('thin top on a terminal, until q', async (t) => {
+  const node = startNode(t);
+  t.equal((await node.thin(['mount', '--read-only', busybox, join(node.folder, 'mnt')])).code, 0);
+  const { stdout, code } = await onTerminal(node, ['top'], 'q', ['busybox:1']);
+  t.equal(code, 0, stdout);
+  t.match(stdout, /thin top: 0 reads wait.*FETCHED\/S.*IMAGE.*busybox:1 /s);
+  t.ok(stdout.startsWith('\x1b[?1049h'), 'on a screen of its own');
+  t.ok(stdout.endsWith('\x1b[?1049l'), 'which is left as it was');
 });
 
 t.test('what is told of an image that has no thin form', async (t) => {
