@@ -69,7 +69,7 @@ export function encodeHotList({ image, platform, args, runs }: HotList): Buffer 
 
 /** @throws ThinError `corrupt`; `invalid` for a newer version */
 export function decodeHotList(bytes: Buffer): HotList {
-  const { files, runs, ...list } = parse(bytes);
+  const { image, platform, args, files, runs } = parse(bytes);
   const touchOf = ([place, offset, length, milliseconds]: readonly number[]): Touch => {
     const [content, size] = files[place ?? -1] ?? [];
     if (content === undefined || size === undefined) throw broken(`there is no file ${place}`);
@@ -78,7 +78,7 @@ export function decodeHotList(bytes: Buffer): HotList {
     }
     return { content, size, offset, length, milliseconds: milliseconds ?? 0 };
   };
-  return { ...list, runs: runs.map((rows) => ({ touches: rows.map(touchOf) })) };
+  return { image, platform, args, runs: runs.map((rows) => ({ touches: rows.map(touchOf) })) };
 }
 
 function parse(bytes: Buffer): z.infer<typeof schema> {

@@ -2,7 +2,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
-import { digestOf } from '../../src/digest.js';
+import { type Digest, digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
 import { HotFolder } from '../../src/hot/hot-folder.js';
 import {
@@ -19,8 +19,8 @@ const [a, b, c] = ['a', 'b', 'c'].map((name) => digestOf(Buffer.from(name)));
 if (!a || !b || !c) throw new Error('no digests');
 const start = { image: a, platform: 'linux/amd64', args: ['python3', 'app.py'] };
 
-function touch(content: typeof a, offset = 0, length = 10): Touch {
-  return { content: content ?? a, size: 100_000, offset, length, milliseconds: 5 };
+function touch(content: Digest, offset = 0, length = 10): Touch {
+  return { content, size: 100_000, offset, length, milliseconds: 5 };
 }
 
 function listOf(...runs: Touch[][]): HotList {
