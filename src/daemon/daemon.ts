@@ -5,6 +5,7 @@ import { parseDigest } from '../digest.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
+import { collectGarbage } from './collect-garbage.js';
 import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
 import type {
@@ -262,6 +263,11 @@ export class Daemon implements AsyncDisposable {
     };
   }
 
+  #collectGarbage(all: boolean) {
+    const parts = { cache: this.#cache, images: this.#images, live: this.#live };
+    return collectGarbage({ ...parts, mounted: this.#mounted }, all);
+  }
+
   async #status(): Promise<NodeStatus> {
     const usage = await this.#cache.usage();
     await this.#mounted.mounts.forgetGone();
@@ -284,34 +290,6 @@ export class Daemon implements AsyncDisposable {
       })),
       mounts: this.#mounted.list(),
       waiting: await this.#observability.view.waiting(),
-    };
-  }
-
-  /** Files of no image go always; with `all`, images that nothing has mounted go too. */
-  async #collectGarbage(all: boolean) {
-    await this.#mounted.containers.removeEnded();
-    await this.#mounted.closeIdle();
-    const before = await this.#cache.usage();
-    const mounted = new Set(this.#mounted.list().map(({ manifest }) => manifest));
-    const removed = this.#images.list().filter(({ manifest }) => all && !mounted.has(manifest));
-    for (const record of removed) {
-      const manifest = parseDigest(record.manifest);
-      await this.#cache.unpinImage(manifest);
-      this.#live.forget(manifest);
-      await this.#images.remove(manifest);
-    }
-    for (const record of this.#images.list()) {
-      if (mounted.has(record.manifest)) continue;
-      const image = await this.#live.get(parseDigest(record.manifest));
-      await this.#cache.rememberImage(record.manifest, image.files());
-    }
-    const keepImages = this.#images.list().map(({ manifest }) => manifest);
-    await this.#cache.gc({ keepImages });
-    const after = await this.#cache.usage();
-    return {
-      bytes: Math.max(0, before.bytes - after.bytes),
-      files: Math.max(0, before.completeFiles - after.completeFiles),
-      images: removed.length,
     };
   }
 }

@@ -1,0 +1,43 @@
+import type { FileCache } from '../cache/file-cache.js';
+import { parseDigest } from '../digest.js';
+import type { ControlResults } from './control-api.js';
+import type { ImageFolder } from './image-folder.js';
+import type { LiveImages } from './live-images.js';
+import type { NodeMounts } from './node-mounts.js';
+
+export interface GarbageParts {
+  readonly cache: FileCache;
+  readonly images: ImageFolder;
+  readonly live: LiveImages;
+  readonly mounted: NodeMounts;
+}
+
+/** Files of no image go always; with `all`, images that nothing has mounted go too. */
+export async function collectGarbage(
+  { cache, images, live, mounted }: GarbageParts,
+  all: boolean,
+): Promise<ControlResults['gc']> {
+  await mounted.containers.removeEnded();
+  await mounted.closeIdle();
+  const before = await cache.usage();
+  const inUse = new Set(mounted.list().map(({ manifest }) => manifest));
+  const removed = images.list().filter(({ manifest }) => all && !inUse.has(manifest));
+  for (const record of removed) {
+    const manifest = parseDigest(record.manifest);
+    await cache.unpinImage(manifest);
+    live.forget(manifest);
+    await images.remove(manifest);
+  }
+  for (const record of images.list()) {
+    if (inUse.has(record.manifest)) continue;
+    const image = await live.get(parseDigest(record.manifest));
+    await cache.rememberImage(record.manifest, image.files());
+  }
+  await cache.gc({ keepImages: images.list().map(({ manifest }) => manifest) });
+  const after = await cache.usage();
+  return {
+    bytes: Math.max(0, before.bytes - after.bytes),
+    files: Math.max(0, before.completeFiles - after.completeFiles),
+    images: removed.length,
+  };
+}
