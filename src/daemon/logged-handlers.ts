@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { describeError, isThinError } from '../errors.js';
-import type { ControlHandlers } from './control-server.js';
+import type { CallContext, ControlHandlers } from './control-server.js';
 
 /** Logs what changes the node, when it is done and when it fails; never a request, which has secrets. */
 export function loggedHandlers(handlers: ControlHandlers, log: Logger): ControlHandlers {
@@ -23,15 +23,26 @@ export function loggedHandlers(handlers: ControlHandlers, log: Logger): ControlH
         throw error;
       }
     };
+  /** What the command is told on the way is of interest later, too. */
+  const noted =
+    <Request, Result>(handler: (request: Request, context: CallContext) => Promise<Result>) =>
+    (request: Request, context: CallContext): Promise<Result> => {
+      const note = (message: string): void => {
+        log.info(message);
+        context.note(message);
+      };
+      return handler(request, { ...context, note });
+    };
   return {
     ...handlers,
-    mount: logged('mounted', handlers.mount, (_, { id, target, reference, manifest }) => {
+    'image.open': noted(handlers['image.open']),
+    mount: logged('mounted', noted(handlers.mount), (_, { id, target, reference, manifest }) => {
       return { id, target, reference, manifest };
     }),
     unmount: logged('unmounted', handlers.unmount, (_, { id, target }) => ({ id, target })),
     'container.create': logged(
       'container created',
-      handlers['container.create'],
+      noted(handlers['container.create']),
       ({ reference }, { id }) => ({ id, reference }),
     ),
     'container.end': logged('container ended', handlers['container.end'], ({ id, exitCode }) => {
