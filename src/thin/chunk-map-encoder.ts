@@ -141,9 +141,22 @@ function groupChunks(table: ContentTable, frames: readonly number[]) {
   }
   for (const [place, count] of counts.entries()) {
     const last = ends[place] ?? 0;
-    rows.subarray(last - count, last).sort((a, b) => table.offsetOf(a) - table.offsetOf(b));
+    sortByOffset(rows.subarray(last - count, last), table);
   }
   return { counts, rows };
+}
+
+/** Chunks mostly come in the order of their frame, and to find that out is much quicker. */
+function sortByOffset(rows: Uint32Array, table: ContentTable): void {
+  let end = 0;
+  for (const row of rows) {
+    const offset = table.offsetOf(row);
+    if (offset < end) {
+      rows.sort((a, b) => table.offsetOf(a) - table.offsetOf(b));
+      return;
+    }
+    end = offset;
+  }
 }
 
 function filesByDigest(table: ContentTable): number[] {
