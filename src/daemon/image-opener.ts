@@ -14,6 +14,7 @@ import {
   referenceTarget,
 } from '../image/reference.js';
 import { limits } from '../limits.js';
+import { onceMore } from '../once-more.js';
 import type { RegistryClient } from '../registry/registry-client.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
 import { loadThinImage } from '../thin/load-thin-image.js';
@@ -44,7 +45,7 @@ export class ImageOpener {
   readonly #images: ImageFolder;
   readonly #stores: Stores;
   readonly #cache: FileCache;
-  /** By manifest digest: two commands for one new image make it once. */
+  /** By manifest digest and place: two commands for one new image make it once. */
   readonly #coming = new Map<string, Promise<ImageRecord>>();
 
   constructor(images: ImageFolder, stores: Stores, cache: FileCache) {
@@ -90,7 +91,7 @@ export class ImageOpener {
       context.signal,
     );
     if (found)
-      return this.#once(found.descriptor.image.manifest.digest, () =>
+      return this.#once(found.descriptor.image.manifest.digest, wanted, context, () =>
         this.#keepThin(found, wanted, context),
       );
     throw new ThinError(
@@ -116,7 +117,7 @@ export class ImageOpener {
       return here;
     }
     // Awaited here: the client must live until the last byte is read.
-    return await this.#once(original.digest, async () => {
+    return await this.#once(original.digest, wanted, context, async () => {
       const found = await this.#findThin(original, wanted, context);
       if (found) return this.#keepThin(found, wanted, context);
       return this.#pull(client, original, wanted, context);
@@ -143,11 +144,23 @@ export class ImageOpener {
     }
   }
 
-  #once(manifest: string, bring: () => Promise<ImageRecord>): Promise<ImageRecord> {
-    const under = this.#coming.get(manifest);
-    if (under) return under;
-    const coming = bring().finally(() => this.#coming.delete(manifest));
-    this.#coming.set(manifest, coming);
+  /** Another's outage is ours too, where it asks the same place; that it was canceled is not. */
+  async #once(
+    manifest: Digest,
+    { source }: Wanted,
+    { signal }: CallContext,
+    bring: () => Promise<ImageRecord>,
+  ): Promise<ImageRecord> {
+    const key = `${manifest} ${source.location}`;
+    for (let under = this.#coming.get(key); under; under = this.#coming.get(key)) {
+      try {
+        return await under;
+      } catch (error) {
+        if (signal.aborted || !isThinError(error, 'canceled')) throw error;
+      }
+    }
+    const coming = bring().finally(() => this.#coming.delete(key));
+    this.#coming.set(key, coming);
     return coming;
   }
 
@@ -199,7 +212,7 @@ export class ImageOpener {
     context: CallContext,
   ): Promise<ImageRecord> {
     const { signal } = context;
-    const configBytes = await readBlob(client, original.manifest.config, signal);
+    const configBytes = await onceMore(() => readBlob(client, original.manifest.config, signal));
     const config = parseImageConfig(configBytes);
     checkPlatform(original, config, wanted);
     const layers = imageLayers(original.manifest, config);
