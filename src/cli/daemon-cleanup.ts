@@ -1,7 +1,7 @@
 import { readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeConfig } from '../config.js';
-import { askHolder } from '../daemon/holder-client.js';
+import { askDaemon } from '../daemon/holder-client.js';
 import type { ServerSettings } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
@@ -32,7 +32,7 @@ export async function cleanUp(
     process.stderr.write(`${describeError(error)}; what it has left is taken away\n`);
   });
   const stop = { op: 'stop', force, unmount: true } as const;
-  await askHolder(config.holderSocket, stop, signal).catch((error) => {
+  await askDaemon(config, stop, signal).catch((error) => {
     if (!isThinError(error, 'not-found')) throw error;
   });
   await holderEnd(config.holderSocket, signal);

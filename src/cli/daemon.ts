@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { askHolder, isListening } from '../daemon/holder-client.js';
+import { askDaemon } from '../daemon/holder-client.js';
 import type { HolderStatus } from '../daemon/holder-protocol.js';
 import { isThinError } from '../errors.js';
 import { formatDuration } from '../units.js';
@@ -59,7 +59,7 @@ export function addDaemonCommands(program: Command, run: Run): void {
     .option('--json', 'as JSON')
     .action(async (flags: NodeFlags & { json?: boolean }) => {
       const { signal } = run;
-      const status = await askHolder(configOf(flags).holderSocket, { op: 'status' }, signal);
+      const status = await askDaemon(configOf(flags), { op: 'status' }, signal);
       const { settings, ...shown } = status;
       const json = JSON.stringify({ ...shown, program: settings.program, flags: settings.flags });
       process.stdout.write(flags.json ? `${json}\n` : describeHolder(status));
@@ -88,16 +88,13 @@ async function stopDaemon(
   flags: NodeFlags & { force: boolean },
   signal: AbortSignal,
 ): Promise<void> {
-  const { holderSocket } = configOf(flags);
+  const config = configOf(flags);
   const stop = { op: 'stop', force: flags.force, unmount: false } as const;
-  const status = await askHolder(holderSocket, stop, signal).catch((error) => {
-    if (isThinError(error, 'not-found')) return undefined;
-    throw error;
-  });
+  const status = await askDaemon(config, stop, signal).catch(undefinedIfNone);
   if (status?.needed) {
     process.stderr.write('mounts go on; what they need and is not here waits for the daemon\n');
   } else if (status) {
-    await holderEnd(holderSocket, signal);
+    await holderEnd(config.holderSocket, signal);
   }
 }
 
@@ -105,13 +102,14 @@ async function restartDaemon(
   flags: NodeFlags & { force: boolean },
   signal: AbortSignal,
 ): Promise<void> {
-  const { holderSocket } = configOf(flags);
-  const settings = serverSettings(flags);
-  if (await isListening(holderSocket)) {
-    await askHolder(holderSocket, { op: 'restart', settings, force: flags.force }, signal);
-  } else {
-    await connectDaemon(flags, signal);
-  }
+  const restart = { op: 'restart', settings: serverSettings(flags), force: flags.force } as const;
+  const status = await askDaemon(configOf(flags), restart, signal).catch(undefinedIfNone);
+  if (!status) await connectDaemon(flags, signal);
+}
+
+/** No daemon runs. */
+function undefinedIfNone(error: unknown): undefined {
+  if (!isThinError(error, 'not-found')) throw error;
 }
 
 const phases: Readonly<Record<HolderStatus['phase'], string>> = {

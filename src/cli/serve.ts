@@ -20,7 +20,7 @@ export async function serveNode(flags: NodeFlags, run: Run): Promise<void> {
     const device = link.device === undefined ? undefined : heldDevice(link, link.device);
     await using daemon = await Daemon.open(configOf(flags), packageVersion(), device);
     link.onStop(async (order) => daemon.requestStop(order));
-    await link.ready();
+    link.ready();
     report({ ready: true });
     end = await daemon.stopped(run.signal);
   } catch (error) {

@@ -1,11 +1,38 @@
 import { connect } from 'node:net';
-import { type ErrorCode, errorCodes, fromSystemError, ThinError } from '../errors.js';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { NodeFolders } from '../config.js';
+import { type ErrorCode, errorCodes, fromSystemError, isThinError, ThinError } from '../errors.js';
 import {
   type HolderAnswer,
   type HolderRequest,
   type HolderStatus,
   holderProtocolVersion,
 } from './holder-protocol.js';
+
+/** Milliseconds for a server's holder to come, and between two looks for it. */
+const comingMs = 10_000;
+const comingPollMs = 5;
+
+/**
+ * As {@link askHolder}, of the daemon of a root: where a server has no holder yet, because both have
+ * just been started or its holder has died, waits for it.
+ */
+export async function askDaemon(
+  { socket, holderSocket }: NodeFolders,
+  request: HolderRequest,
+  signal: AbortSignal,
+): Promise<HolderStatus> {
+  const deadline = Date.now() + comingMs;
+  for (;;) {
+    try {
+      return await askHolder(holderSocket, request, signal);
+    } catch (error) {
+      if (!isThinError(error, 'not-found') || Date.now() > deadline) throw error;
+      if (!(await isListening(socket))) throw error;
+    }
+    await delay(comingPollMs, undefined, { signal }).catch(() => {});
+  }
+}
 
 /**
  * One request to the holder that listens on `socket`.

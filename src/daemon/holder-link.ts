@@ -36,8 +36,6 @@ export class HolderLink {
   #lastDeath = 0;
   #order: StopOrder | undefined;
   #onStop: ((order: StopOrder) => Promise<void>) | undefined;
-  #onHeld: () => void = () => {};
-  readonly #held: Promise<void>;
 
   /** @param words flags that this server was given */
   static open(words: readonly string[]): HolderLink {
@@ -54,30 +52,20 @@ export class HolderLink {
     };
     if (inherited) return new HolderLink(settings, held, new Socket({ fd: linkDescriptor }));
     const device = openFuseDevice();
-    return new HolderLink(settings, device, spawnHolder(settings, process.pid, device), true);
+    return new HolderLink(settings, device, spawnHolder(settings, process.pid, device));
   }
 
-  private constructor(
-    settings: ServerSettings,
-    device: number | undefined,
-    socket: Socket,
-    isOurs = false,
-  ) {
+  private constructor(settings: ServerSettings, device: number | undefined, socket: Socket) {
     this.device = device;
     this.#settings = settings;
     this.#socket = socket;
-    this.#held = new Promise((resolve) => {
-      this.#onHeld = resolve;
-    });
-    if (!isOurs) this.#onHeld();
     this.#listen();
   }
 
-  /** @returns when commands can reach the holder, or it has died */
-  async ready(): Promise<void> {
+  /** The server serves. */
+  ready(): void {
     this.#phase = 'ready';
     this.#send({ news: 'ready' });
-    await this.#held;
   }
 
   /** Why the server cannot start; then it ends. */
@@ -118,7 +106,6 @@ export class HolderLink {
     socket.on('error', () => {}); // a close follows
     socket.once('close', () => void this.#lost());
     onJsonLine(socket, ({ order, force, unmount }) => {
-      if (order === 'held') this.#onHeld();
       if (order !== 'stop') return;
       this.#order = { force: force === true, unmount: unmount === true };
       void this.#stop(this.#order);
@@ -140,7 +127,6 @@ export class HolderLink {
 
   /** The holder has died: its successor has the same device. */
   async #lost(): Promise<void> {
-    this.#onHeld();
     if (this.#phase === 'leaving') return;
     if (performance.now() - this.#lastDeath > successorSettledMs) this.#successors = 0;
     this.#lastDeath = performance.now();

@@ -101,9 +101,7 @@ export type ServerNews =
   /** It ends in order; `renew`: because its connection is dead, it wants another /dev/fuse. */
   | { readonly news: 'ending'; readonly renew: boolean };
 
-export type HolderOrder =
-  /** `holder.sock` can be reached. */
-  { readonly order: 'held' } | ({ readonly order: 'stop' } & StopOrder);
+export type HolderOrder = { readonly order: 'stop' } & StopOrder;
 
 /** `--name value`, `--name=value` and `--name` by name; `--no-name` counts as `name`. */
 export function readFlags(words: readonly string[]): Record<string, string[]> {

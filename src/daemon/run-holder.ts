@@ -132,7 +132,6 @@ async function takeOver(place: Place, serverPid: number): Promise<void> {
     await delay(busyPauseMs);
   }
   const socket = await listenAsHolder(place.folders.holderSocket, holder);
-  server?.held();
   await serve(holder, place, socket);
 }
 

@@ -51,9 +51,9 @@ export class ServerProcess {
       cwd: '/',
       stdio: ['ignore', 'inherit', 'inherit', 'pipe', device ?? 'ignore'],
       env: {
-        UV_THREADPOOL_SIZE: threadPoolSize,
         ...process.env,
         ...settings.env,
+        UV_THREADPOOL_SIZE: threadPoolSize,
         [linkVariable]: '1',
         [deviceVariable]: device === undefined ? undefined : `${deviceDescriptor}`,
       },
@@ -102,11 +102,6 @@ export class ServerProcess {
   /** True once it has been told to stop and has not refused. */
   get stopOrdered(): boolean {
     return this.#stopOrdered;
-  }
-
-  /** Tells it that `holder.sock` can be reached. */
-  held(): void {
-    this.#send({ order: 'held' });
   }
 
   /** Resolves when it has ended, or with why it will not. It is killed if it takes too long. */

@@ -42,6 +42,7 @@ export function spawnHolder(
     env: {
       ...process.env,
       ...env,
+      UV_THREADPOOL_SIZE: '1',
       [adoptVariable]: `${adopted}`,
       [deviceVariable]: device === undefined ? undefined : `${deviceDescriptor}`,
     },

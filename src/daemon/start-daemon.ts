@@ -64,7 +64,7 @@ async function spawnDaemon(
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],
     cwd: '/',
-    env: { UV_THREADPOOL_SIZE: threadPoolSize, ...process.env, [reportVariable]: '1' },
+    env: { ...process.env, UV_THREADPOOL_SIZE: threadPoolSize, [reportVariable]: '1' },
   });
   closeSync(log);
   child.unref();
