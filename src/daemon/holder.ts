@@ -57,10 +57,6 @@ export class Holder {
     return this.#device;
   }
 
-  get settings(): ServerSettings {
-    return this.#settings;
-  }
-
   /** Whether mounts live by the device. */
   get needed(): boolean {
     const told = 'server' in this.#state ? this.#state.server.needsDevice : undefined;
