@@ -128,7 +128,7 @@ class LayerContent {
       turn.entry = withContent(entry, content);
       this.#takeTurns();
     });
-    // A failure is told by the next call of the writer.
+    // A failure is told by the next call of the writer, or in the end.
     ended.catch(() => undefined);
     this.#lastEnded = ended;
   }

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
-import { fromSystemError } from '../src/errors.js';
+import { fromSystemError, type ThinError } from '../src/errors.js';
 import type { LayerEntry } from '../src/image/layer-entry.js';
 import { EntryDecoder, encodeEntry, entrySize, malformed } from './entry-codec.js';
 
@@ -66,6 +66,8 @@ export class EntriesWriter implements Disposable {
   #buffer = Buffer.allocUnsafeSlow(pieceBytes);
   #used: number = 0;
   #open: boolean = true;
+  /** A write that failed has left a part: nothing may follow it. */
+  #failure: ThinError | undefined;
 
   private constructor(path: string, file: number) {
     this.#path = path;
@@ -110,10 +112,12 @@ export class EntriesWriter implements Disposable {
   }
 
   #write(bytes: Buffer): void {
+    if (this.#failure) throw this.#failure;
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#file, bytes, at);
     } catch (error) {
-      throw fromSystemError(`Cannot write ${this.#path}`, error);
+      this.#failure = fromSystemError(`Cannot write ${this.#path}`, error);
+      throw this.#failure;
     }
   }
 }

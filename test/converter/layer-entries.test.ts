@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { EntryDecoder, encodeEntry, entrySize } from '../../converter/entry-codec.js';
 import { EntriesWriter, LayerEntries } from '../../converter/layer-entries.js';
+import { mount, unmount, unmountFlags } from '../../native-bindings/mount-calls.js';
 import type { ByteString } from '../../src/byte-string.js';
 import { digestOf } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
@@ -126,4 +127,15 @@ t.test('a file that ends too early is corrupt, a missing one is told', async (t)
   t.equal([...new LayerEntries(path)].length, 2);
   truncateSync(path, encoded(fileOf(10, 'a')).length + 2);
   t.throws(() => [...new LayerEntries(path)], { code: 'corrupt' });
+});
+
+t.test('a full disk is no-space, from then on', async (t) => {
+  const target = testFolder(t);
+  await mount({ source: 'thinfs-test', target, type: 'tmpfs', data: 'size=64k' });
+  t.teardown(() => unmount(target, unmountFlags.detach));
+  using writer = EntriesWriter.create(join(target, 'entries'));
+  const large = fileOf(300_000, 'larger than a piece');
+  writer.add(large);
+  t.throws(() => writer.add(large), { code: 'no-space' });
+  t.throws(() => writer.finish(), { code: 'no-space' });
 });
