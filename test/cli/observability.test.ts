@@ -1,177 +1,22 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { nodeConfig } from '../../src/config.js';
-import type { WhyReport } from '../../src/daemon/observation.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
-import { startTokenServer } from '../support/token-server.js';
+import { metricsOf } from './metrics-page.js';
 import { onTerminal } from './terminal.js';
-import {
-  type StartedCommand,
-  startNode,
-  startThin,
-  type TestNode,
-  thinifyProgram,
-  until,
-} from './test-node.js';
+import { startNode, thinifyProgram, until } from './test-node.js';
+import { why } from './why-report.js';
 
-t.setTimeout(240_000); // outages and deadlines take their time, on a busy machine
-/** What lasts longer than one test. */
-const all = t;
-const registry = await startRegistry(all);
-const python = `${registry.host}/python:1`;
+t.setTimeout(120_000); // a conversion and a few daemons, on a busy machine
+const registry = await startRegistry(t);
 const busybox = `${registry.host}/busybox:1`;
 const pulled = `${registry.host}/pulled:1`;
-await pushToRegistry(await testImage('python'), python);
 await pushToRegistry(await testImage('busybox'), busybox);
 await pushToRegistry(await testImage('busybox'), pulled);
-await runCommand(process.execPath, [thinifyProgram, python]);
 await runCommand(process.execPath, [thinifyProgram, busybox]);
-
-/** Loads what it needs, says so, and reads a cold file when it is told to. */
-const reader = `
-import hashlib, os, time
-open('/etc/hostname').read()
-hashlib.sha256(b'').hexdigest()
-print('ready', flush=True)
-while not os.path.exists('/told/go'): time.sleep(0.02)
-with open('/app/model.txt', 'rb') as file: print(hashlib.sha256(file.read()).hexdigest())
-`;
-
-/** Where the user of the image can look. */
-function toldFolder(node: TestNode): string {
-  const folder = join(node.folder, 'told');
-  mkdirSync(folder, { recursive: true, mode: 0o755 });
-  return folder;
-}
-
-/** A container that stands before its first read of a cold file. */
-async function startReader(t: Test, node: TestNode, name: string): Promise<StartedCommand> {
-  const words = [
-    '--name',
-    name,
-    '-v',
-    `${toldFolder(node)}:/told:ro`,
-    python,
-    'python3',
-    '-c',
-    reader,
-  ];
-  const command = startThin(t, node, ['run', '--rm', ...words]);
-  await command.printed('ready');
-  return command;
-}
-
-const tellReaders = (node: TestNode) => writeFileSync(join(toldFolder(node), 'go'), '');
-
-async function why(node: TestNode, name: string): Promise<WhyReport> {
-  const { code, stdout, stderr } = await node.thin(['why', '--json', name]);
-  if (code !== 0) throw new Error(`thin why exited with ${code}: ${stderr}`);
-  return JSON.parse(stdout);
-}
-
-/** Values of the metrics by name and labels, as they stand on the page. */
-async function metricsOf(page: { socketPath: string } | { port: number }) {
-  const body = await new Promise<string>((resolve, reject) => {
-    const asked = request({ ...page, path: '/metrics' }, (response) => {
-      text(response).then(resolve, reject);
-    });
-    asked.on('error', reject).end();
-  });
-  const values = new Map<string, number>();
-  for (const line of body.split('\n')) {
-    const sample = /^([a-z0-9_:]+(?:\{(?:[a-z_]+="[^"]*",?)+\})?) ([-+0-9.e]+|NaN|[+-]Inf)$/i.exec(
-      line,
-    );
-    if (sample) values.set(sample[1] ?? '', Number(sample[2]));
-    else if (line !== '' && !/^# (HELP|TYPE) /.test(line)) throw new Error(`no metric: ${line}`);
-  }
-  return values;
-}
-
-function logOf(node: TestNode): Record<string, unknown>[] {
-  const log = readFileSync(join(node.root, 'daemon.log'), 'utf8');
-  return log
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line));
-}
-
-t.test('an outage is waited for, and can be seen', async (t) => {
-  const node = startNode(t);
-  const command = await startReader(t, node, 'patient');
-  await registry.stop();
-  tellReaders(node);
-  await until('a read waits', async () => (await node.status()).waiting.length > 0);
-  await until('the source is down', async () => {
-    return (await why(node, 'patient')).sources[0]?.state === 'down';
-  });
-  const [waiting] = (await node.status()).waiting;
-  t.match(waiting, {
-    paths: ['/app/model.txt'],
-    reference: python,
-    mounts: ['patient'],
-    sources: [python.replace(/:1$/, '')],
-    size: 3_000_000,
-    error: /no answer from/,
-  });
-  const { stdout: status } = await node.thin(['status']);
-  t.match(status, /\nWAITING\n {2}\S+ s {2}\/app\/model\.txt, .* \(patient\) {2}Cannot /);
-  const { stdout } = await node.thin(['why', 'patient']);
-  t.match(stdout, /files: lazy: \d+ of \d+ files, .* of .* are here/);
-  t.match(stdout, /source: .*\/python, DOWN, last answer .* ago/);
-  t.match(stdout, /failed .* ago: .*\nWAITING\n {2}.*\/app\/model\.txt/);
-  const { stdout: top } = await node.thin(['top', '--once', '--json']);
-  t.match(JSON.parse(top).rows, [{ image: python, mounts: ['patient'], waiting: /^[1-9]/ }]);
-  t.match((await node.thin(['top', '--once'])).stdout, /WAITING +HERE +IMAGE/);
-
-  await startRegistry(all, { port: registry.port, root: registry.root });
-  t.same(await command.ended, { code: 0, signal: null }, command.errors());
-  const { stdout: model } = await node.thin(['cat', python, '/app/model.txt']);
-  const { createHash } = await import('node:crypto');
-  t.match(command.output(), createHash('sha256').update(model).digest('hex'));
-  t.strictSame((await node.status()).waiting, []);
-  const messages = logOf(node).map(({ msg }) => msg);
-  t.ok(messages.includes('source is down, reads wait'));
-  t.ok(messages.includes('source is back'));
-  t.notOk(messages.includes('a read failed'));
-});
-
-t.test('after the deadline programs see an error, which is counted', async (t) => {
-  const environment = { THINFS_READ_DEADLINE: '2s', THINFS_METRICS: '0' };
-  const node = startNode(t, environment);
-  const again = await startRegistry(t, { root: registry.root });
-  const here = python.replace(registry.host, again.host);
-  const words = ['-v', `${toldFolder(node)}:/told:ro`, here, 'python3', '-c', reader];
-  const command = startThin(t, node, ['run', '--rm', ...words]);
-  await command.printed('ready');
-  await again.stop();
-  tellReaders(node);
-  t.same(await command.ended, { code: 1, signal: null });
-  t.match(command.errors(), /OSError: \[Errno 5\] Input\/output error/);
-  const failed = logOf(node).filter(({ msg }) => msg === 'a read failed');
-  t.equal(failed.length, 1, 'told once for the file');
-  t.match(failed[0], {
-    code: 'unavailable',
-    reason: /did not come in 2\.00 s: Cannot .*no answer/,
-  });
-  const served = logOf(node).find(({ msg }) => msg === 'metrics are served');
-  const metrics = await metricsOf({ port: Number(served?.port) });
-  t.ok((metrics.get('thinfs_reads_total{outcome="unavailable"}') ?? 0) > 0);
-  t.ok((metrics.get('thinfs_read_seconds_count{outcome="unavailable"}') ?? 0) > 0);
-  t.ok((metrics.get(`thinfs_source_failures_total{source="${again.host}"}`) ?? 0) > 0);
-  t.ok((metrics.get(`thinfs_source_bytes_total{source="${again.host}"}`) ?? 0) > 0);
-  t.equal(metrics.get(`thinfs_source_up{source="${again.host}"}`), 0);
-  t.equal(metrics.get('thinfs_images{kind="thin"}'), 1);
-  t.equal(metrics.get('thinfs_reads_waiting'), 0);
-  for (const name of ['process_resident_memory_bytes', 'nodejs_eventloop_lag_p99_seconds']) {
-    t.ok(metrics.has(name), name);
-  }
-});
 
 t.test('what is told of images in each state', async (t) => {
   const node = startNode(t);
@@ -225,26 +70,4 @@ t.test('what is told of an image that has no thin form', async (t) => {
     (name) => name.startsWith('thinfs_') && !/_(sum|bucket|count)$/.test(name),
   );
   for (const name of ours) t.match(table, `| \`${name}\` |`, 'it is in METRICS.md');
-});
-
-t.test('tokens that expire while a container reads', async (t) => {
-  const node = startNode(t);
-  const tokens = await startTokenServer(t, (_, { actions }) => actions, 1);
-  const guarded = await startRegistry(t, { token: tokens.registryOptions, root: registry.root });
-  const image = python.replace(registry.host, guarded.host);
-  const slowly = `
-import glob, time
-files = sorted(glob.glob('/usr/lib/python3*/*.py'))[:40]
-for path in files:
-    open(path, 'rb').read()
-    time.sleep(0.1)
-print('read', len(files))
-`;
-  const { code, stdout, stderr } = await node.thin(
-    ['run', '--rm', image, 'python3', '-c', slowly],
-    { timeoutMs: 120_000 },
-  );
-  t.same([code, stdout], [0, 'read 40\n'], stderr);
-  const fetched = tokens.server.received.length;
-  t.ok(fetched > 3, `${fetched} tokens were fetched`);
 });
