@@ -52,14 +52,20 @@ export const outage: Fault = async (rig) => {
 /** Another file takes all that is free on the disk of the node's state, for a while. */
 export const fillDisk: Fault = async (rig) => {
   const ballast = join(rig.disk, 'ballast');
-  const { bavail, bsize } = await statfs(rig.disk);
-  const free = bavail * bsize;
   const left = rig.random.integer(0, 2) * 65_536;
-  if (free > left) await runCommand('fallocate', ['--length', `${free - left}`, ballast]);
+  // The node takes what is free at the same time.
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const { bavail, bsize } = await statfs(rig.disk);
+    const size = await stat(ballast).then(({ size }) => size, nothingThere);
+    const length = `${size + bavail * bsize - left}`;
+    await runCommand('fallocate', ['--length', length, ballast], { mayFail: true });
+  }
   rig.tell(`disk filled but for ${left} bytes`);
   await delay(rig.random.integer(500, 3_000));
   await rm(ballast, { force: true });
 };
+
+const nothingThere = (): number => 0;
 
 /** A container beside the one that reads must start, whatever goes on. */
 export const anotherContainer: Fault = async (rig) => {

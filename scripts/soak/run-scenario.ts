@@ -15,6 +15,8 @@ export interface ScenarioOptions {
   readonly seed: number;
   /** Milliseconds under faults. */
   readonly duration: number;
+  /** Times that each fault happens, if there is time. Default: as often as there is. */
+  readonly rounds?: number;
   readonly outageMax: number;
   readonly workers: number;
   readonly tell: (text: string) => void;
@@ -54,27 +56,46 @@ export async function runScenario(
     let read: ReaderResult = nothing;
     try {
       await rig.begin();
-      const end = performance.now() + options.duration;
-      while (performance.now() < end && rig.reader.isRunning && failures.length === 0) {
-        faults += 1;
-        await random
-          .pick(scenario.faults)(rig)
-          .catch((error: unknown) => {
-            failures.push(describeError(error));
-          });
-        await delay(scenario.pause);
-      }
+      faults = await mistreat(rig, scenario, options);
       read = await rig.reader.stop();
+      for (const text of read.slowest) tell(`slow: ${text}`);
     } catch (error) {
       failures.push(describeError(error));
     } finally {
+      for (const line of await rig.warnings()) tell(line);
       failures.push(...(await rig.end()));
     }
     return judge(scenario.name, faults, rig, read, failures);
   });
 }
 
-const nothing: ReaderResult = { operations: 0, bytes: 0, problems: [], longest: 0, p99: 0 };
+/** @returns how many faults there were @throws Error if one of them was not survived */
+async function mistreat(
+  rig: SoakRig,
+  { faults, pause }: Scenario,
+  { duration, rounds = Number.POSITIVE_INFINITY }: ScenarioOptions,
+): Promise<number> {
+  const end = performance.now() + duration;
+  let count = 0;
+  for (let round = 0; round < rounds; round++) {
+    for (const fault of rig.random.shuffle(faults)) {
+      if (performance.now() > end || !rig.reader.isRunning) return count;
+      await fault(rig);
+      count += 1;
+      await delay(pause);
+    }
+  }
+  return count;
+}
+
+const nothing: ReaderResult = {
+  operations: 0,
+  bytes: 0,
+  problems: [],
+  slowest: [],
+  longest: 0,
+  p99: 0,
+};
 
 function judge(
   name: string,

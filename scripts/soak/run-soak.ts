@@ -32,10 +32,8 @@ if (chosen.length === 0) {
 }
 const seed = Number(values.seed);
 const folder = await mkdtemp(join(tmpdir(), 'thinfs-soak-'));
-const began = performance.now();
 const tell = (text: string): void => {
-  const at = ((performance.now() - began) / 1000).toFixed(1);
-  if (values.verbose) process.stdout.write(`  ${at} ${text}\n`);
+  if (values.verbose) process.stdout.write(`  ${new Date().toISOString()} ${text}\n`);
 };
 try {
   process.stdout.write(`seed ${seed}\n`);

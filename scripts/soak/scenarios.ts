@@ -14,7 +14,7 @@ import type { NodeSettings } from './soak-node.js';
 
 export interface Scenario {
   readonly name: string;
-  /** Of these one is drawn each time. */
+  /** Each happens once before the first happens again, in an order that is drawn. */
   readonly faults: readonly Fault[];
   /** Milliseconds from the end of one to the next. */
   readonly pause: number;
@@ -63,7 +63,6 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'all',
     faults: [
-      killServer,
       killServer,
       upgrade,
       killHolder,

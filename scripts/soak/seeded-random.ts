@@ -26,4 +26,12 @@ export class SeededRandom {
     if (choice === undefined) throw new Error('Cannot pick: there is no choice');
     return choice;
   }
+
+  /** The same in another order. */
+  shuffle<T>(items: readonly T[]): T[] {
+    const left = [...items];
+    const drawn: T[] = [];
+    while (left.length > 0) drawn.push(...left.splice(this.integer(0, left.length), 1));
+    return drawn;
+  }
 }

@@ -10,6 +10,7 @@ import { until } from './soak-node.js';
 
 /** Milliseconds for readers to end what they are doing, with stores and daemon back. */
 const endMs = 60_000;
+const slowestMax = 5;
 const script = fileURLToPath(new URL('./reader.py', import.meta.url));
 
 const eventSchema = z.object({
@@ -41,6 +42,8 @@ export interface ReaderResult {
   readonly operations: number;
   readonly bytes: number;
   readonly problems: readonly Problem[];
+  /** The longest operations, for people. */
+  readonly slowest: readonly string[];
   /** Seconds. */
   readonly longest: number;
   readonly p99: number;
@@ -155,21 +158,28 @@ export class SoakReader {
       sum(events.map((event) => event.lengths?.[at])),
     );
     const longest = events.flatMap(({ took, longest }) => [took ?? 0, longest ?? 0]);
+    const slowest = events.sort((one, other) => (other.took ?? 0) - (one.took ?? 0));
     return {
       operations: sum(lengths),
       bytes: sum(events.map(({ bytes }) => bytes)),
       problems: events.flatMap(problemOf),
+      slowest: slowest.slice(0, slowestMax).map(describeEvent),
       longest: Math.max(0, ...longest),
       p99: lengthAt(lengths, 0.99),
     };
   }
 }
 
-function problemOf({ at, problem, way, path, took }: ReaderEvent): Problem[] {
+function problemOf(event: ReaderEvent): Problem[] {
+  const { at, problem } = event;
   if (problem === undefined || problem === null) return [];
-  const seconds = took === undefined ? '' : `, ${took.toFixed(1)} s`;
-  const text = `${way} ${path}: ${problem}${seconds}`;
-  return [{ at: at * 1000, text, isWrongBytes: problem.startsWith('wrong bytes') }];
+  const isWrongBytes = problem.startsWith('wrong bytes');
+  return [{ at: at * 1000, text: describeEvent(event), isWrongBytes }];
+}
+
+function describeEvent({ at, way, path, problem, took = 0 }: ReaderEvent): string {
+  const time = new Date(at * 1000).toISOString();
+  return `${time} after ${took.toFixed(1)} s: ${way} ${path}: ${problem ?? 'right'}`;
 }
 
 /** Seconds within which this share of the operations ended; as reader.py classes them. */

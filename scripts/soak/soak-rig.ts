@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describeError } from '../../src/errors.js';
 import { runCommand } from '../../test/support/run-command.js';
@@ -120,6 +120,13 @@ export class SoakRig {
   async startRegistry(): Promise<void> {
     const { registryFolder, registry } = this.site;
     this.site.registry = await LoopbackRegistry.open(registryFolder, registry.port);
+  }
+
+  /** What the daemon has warned of, but for the files that a fault has changed. */
+  async warnings(): Promise<string[]> {
+    const log = await readFile(join(this.node.root, 'daemon.log'), 'utf8').catch(() => '');
+    const warnings = log.split('\n').filter((line) => /"level":[456]0/.test(line));
+    return warnings.filter((line) => !line.includes('"content"'));
   }
 
   /** @returns what is left of the node, for people */
