@@ -20,11 +20,12 @@ export class LoopbackRegistry implements AsyncDisposable {
   /**
    * @param folder an existing folder for its configuration and storage
    * @param port of one that was stopped, to start it again; 0: any free one
+   * @param address where it listens; `0.0.0.0` is the loopback and all others of this machine
    */
-  static async open(folder: string, port = 0): Promise<LoopbackRegistry> {
+  static async open(folder: string, port = 0, address = '127.0.0.1'): Promise<LoopbackRegistry> {
     const config = join(folder, 'registry.yml');
     const storage = { filesystem: { rootdirectory: join(folder, 'registry') } };
-    const http = { addr: `127.0.0.1:${port}`, secret: 'of the bench' };
+    const http = { addr: `${address}:${port}`, secret: 'of the bench' };
     // YAML holds JSON.
     await writeFile(
       config,

@@ -4,6 +4,7 @@ import { treeDifferences } from './measure-differences.js';
 import { fewFiles } from './measure-few-files.js';
 import { objectReads } from './measure-objects.js';
 import { startWarm } from './measure-start.js';
+import { startsOverLink } from './measure-start-link.js';
 import type { Measurement } from './measurement.js';
 
 /** What `npm run bench` measures. To measure more, add a contender or a measurement here. */
@@ -17,4 +18,6 @@ export const measurements: readonly Measurement[] = [
   fewFiles(),
   composedAgainstOverlay(),
   objectReads(),
+  startsOverLink('python'),
+  startsOverLink('node'),
 ];

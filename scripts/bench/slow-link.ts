@@ -1,0 +1,57 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { runCommand } from '../../test/support/run-command.js';
+
+export interface LinkOptions {
+  /** In each direction. */
+  readonly megabitsPerSecond: number;
+  readonly roundTripMs: number;
+}
+
+const source = fileURLToPath(new URL('./slow-link.c', import.meta.url));
+
+/** A network namespace whose only way to this machine is a slow link, until it is disposed of. */
+export class SlowLink implements AsyncDisposable {
+  /** Of this machine, as the namespace sees it. */
+  readonly address = '10.77.0.2';
+  readonly #namespace: string;
+  readonly #program: ChildProcess;
+
+  private constructor(namespace: string, program: ChildProcess) {
+    this.#namespace = namespace;
+    this.#program = program;
+  }
+
+  /** @param folder an existing folder for the program that is the link */
+  static async open(folder: string, options: LinkOptions): Promise<SlowLink> {
+    const [binary, namespace] = [join(folder, 'slow-link'), `thinfs-link-${process.pid}`];
+    await runCommand('cc', ['-O2', '-o', binary, source]);
+    await runCommand('ip', ['netns', 'add', namespace]);
+    const { megabitsPerSecond, roundTripMs } = options;
+    const words = [`${megabitsPerSecond}`, `${roundTripMs}`, `/run/netns/${namespace}`];
+    const program = spawn(binary, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const link = new SlowLink(namespace, program);
+    for await (const line of createInterface({ input: program.stdout })) {
+      if (line === 'ready') return link;
+    }
+    await link[Symbol.asyncDispose]();
+    throw new Error('Cannot make a slow link: its program has ended');
+  }
+
+  /** The words that run `command` behind the link; only its network is another one. */
+  behind(command: readonly string[]): string[] {
+    return ['nsenter', `--net=/run/netns/${this.#namespace}`, ...command];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#program.exitCode === null) {
+      const exited = once(this.#program, 'exit');
+      this.#program.stdin?.end();
+      await exited;
+    }
+    await runCommand('ip', ['netns', 'delete', this.#namespace]);
+  }
+}
