@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { addCheckCommand } from './check.js';
 import { addDaemonCommands } from './daemon.js';
+import { addHotCommands } from './hot.js';
 import { addImageTreeCommands } from './image-tree.js';
 import { addInspectCommand } from './inspect.js';
 import { addMountCommands } from './mount.js';
@@ -14,6 +15,7 @@ export function addAllCommands(program: Command, run: Run): void {
   addMountCommands(program, run);
   addImageTreeCommands(program, run);
   addInspectCommand(program, run);
+  addHotCommands(program, run);
   addStatusCommands(program, run);
   addCheckCommand(program, run);
   addDaemonCommands(program, run);

@@ -2,9 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { FileCache } from '../cache/file-cache.js';
-import type { FileRef } from '../cache/file-origin.js';
 import type { PartialView, PartialViewEvents } from '../cache/partial-view.js';
-import type { Digest } from '../digest.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
 import { mountType } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
@@ -20,6 +18,7 @@ import { ComposedRoots } from './composed-roots.js';
 import type { ImageFolder } from './image-folder.js';
 import type { LiveImage } from './live-image.js';
 import type { LiveImages } from './live-images.js';
+import type { OnMiss } from './trees.js';
 
 /** The holder's /dev/fuse, on which F is mounted, and how it is told that mounts live by it. */
 export interface HeldDevice {
@@ -36,8 +35,7 @@ export interface ComposerOptions {
   /** Undefined without root, or where there is no /dev/fuse. */
   readonly device: HeldDevice | undefined;
   readonly log: Logger;
-  /** A program reads what is not here, of an image. */
-  readonly onMiss: (image: Digest, file: FileRef, offset: number, length: number) => void;
+  readonly onMiss: OnMiss;
   /**
    * F ended though nobody here ended it: this process has to end, and its successor takes over;
    * with another device if `renew`.

@@ -42,7 +42,7 @@ export class NodeMounts implements AsyncDisposable {
 
   private constructor(options: NodeMountsOptions) {
     const { root, runFolder, cache, live, log, hot } = options;
-    this.#trees = new Trees(runFolder, cache, log);
+    this.#trees = new Trees(runFolder, cache, log, options.onMiss);
     this.composer = new Composer(options, options.partialEnds);
     const portable = new PortableRoots(this.#trees);
     this.roots = new Roots({ composer: this.composer, portable, live, log });

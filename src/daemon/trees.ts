@@ -2,7 +2,8 @@ import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { FileCache } from '../cache/file-cache.js';
-import { digestHex } from '../digest.js';
+import type { FileRef } from '../cache/file-origin.js';
+import { type Digest, digestHex } from '../digest.js';
 import { describeError, fromSystemError } from '../errors.js';
 import { openTree } from '../fuse/open-tree.js';
 import type { TreeServer } from '../fuse/tree-server.js';
@@ -19,6 +20,9 @@ interface SharedTree {
   idle: NodeJS.Timeout | undefined;
 }
 
+/** A program reads what is not here, of an image. */
+export type OnMiss = (image: Digest, file: FileRef, offset: number, length: number) => void;
+
 /** A use of a tree that all containers of an image share. */
 export interface TreeUse {
   readonly mountPoint: string;
@@ -31,14 +35,16 @@ export class Trees implements AsyncDisposable {
   readonly #folder: string;
   readonly #cache: FileCache;
   readonly #log: Logger;
+  readonly #onMiss: OnMiss;
   readonly #shared = new Map<string, SharedTree>();
   /** Settled when the files of a tree count as unused again. */
   readonly #releases = new WeakMap<TreeServer, Promise<void>>();
 
-  constructor(runFolder: string, cache: FileCache, log: Logger) {
+  constructor(runFolder: string, cache: FileCache, log: Logger, onMiss: OnMiss) {
     this.#folder = join(runFolder, 'trees');
     this.#cache = cache;
     this.#log = log;
+    this.#onMiss = onMiss;
   }
 
   /** The image's tree as a lower layer of overlays, mounted when the first one needs it. */
@@ -108,7 +114,10 @@ export class Trees implements AsyncDisposable {
           metadata: image.metadata,
           form,
           tiers: this.#cache.tierDirectories,
-          readFile: image.readFile,
+          readFile: (content, size, offset, length, signal) => {
+            this.#onMiss(image.manifest, { content, size }, offset, length);
+            return image.readFile(content, size, offset, length, signal);
+          },
           onFirstUse: (contents) => this.#cache.touch(contents),
           // The cache tells of it, once for each file.
           onReadError: (error, content) => {

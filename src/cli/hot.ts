@@ -1,0 +1,72 @@
+import type { Command } from 'commander';
+import { displayByteString } from '../byte-string.js';
+import { type Digest, parseDigest } from '../digest.js';
+import { HotFolder } from '../hot/hot-folder.js';
+import { type HotList, hotRanges } from '../hot/hot-list.js';
+import type { ErofsImage } from '../metadata/erofs-image.js';
+import { formatSize } from '../units.js';
+import { addImageFlags, configOf, type ImageFlags } from './connection.js';
+import { openTree } from './image-tree.js';
+import type { Run } from './program.js';
+
+export function addHotCommands(program: Command, run: Run): void {
+  const hot = program.command('hot').description('What containers of an image read first');
+  addImageFlags(hot.command('show'))
+    .description('What will be brought ahead of the next start of each command that was run')
+    .argument('<image>', 'image reference')
+    .option('--json', 'as JSON')
+    .action(async (reference: string, flags: ImageFlags & { json?: boolean }) => {
+      const { summary, tree } = await openTree(reference, flags, run.signal);
+      const lists = await new HotFolder(configOf(flags).root).of(parseDigest(summary.manifest));
+      const paths = pathsByContent(tree);
+      const shown = lists.map((list) => shownList(list, paths));
+      process.stdout.write(flags.json ? `${JSON.stringify(shown)}\n` : shown.map(textOf).join(''));
+    });
+}
+
+interface ShownList {
+  readonly args: readonly string[];
+  readonly runs: number;
+  /** In the order in which they are brought. */
+  readonly ranges: readonly {
+    readonly path: string;
+    readonly offset: number;
+    readonly length: number;
+    /** Bytes of the whole file. */
+    readonly size: number;
+  }[];
+}
+
+function shownList(list: HotList, paths: ReadonlyMap<Digest, string>): ShownList {
+  const ranges = hotRanges(list).map(({ content, offset, length, size }) => ({
+    path: paths.get(content) ?? content,
+    ...{ offset, length, size },
+  }));
+  return { args: list.args, runs: list.runs.length, ranges };
+}
+
+function textOf({ args, runs, ranges }: ShownList): string {
+  const bytes = ranges.reduce((sum, { length }) => sum + length, 0);
+  const lines = ranges.map(({ path, offset, length, size }) => {
+    const part = length === size ? 'all' : `at ${offset} of ${formatSize(size)}`;
+    return `  ${formatSize(length).padStart(8)}  ${path}  ${part}\n`;
+  });
+  const of = runs === 1 ? 'one start' : `${runs} starts`;
+  return `${args.join(' ')}\n  ${formatSize(bytes)}, learned from ${of}:\n${lines.join('')}`;
+}
+
+/** One path of each content: the first that a walk finds. */
+function pathsByContent(tree: ErofsImage): Map<Digest, string> {
+  const paths = new Map<Digest, string>();
+  const folders = [{ nid: tree.rootNid, path: '' }];
+  for (let folder = folders.pop(); folder; folder = folders.pop()) {
+    for (const { name, nid, type } of tree.readdir(folder.nid)) {
+      if (name === '.' || name === '..') continue;
+      const path = `${folder.path}/${displayByteString(name)}`;
+      if (type === 'directory') folders.push({ nid, path });
+      const content = type === 'file' ? tree.inode(nid).content : undefined;
+      if (content !== undefined && !paths.has(content)) paths.set(content, path);
+    }
+  }
+  return paths;
+}

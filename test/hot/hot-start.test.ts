@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { z } from 'zod';
+import { startNode, type TestNode, thinifyProgram, until } from '../cli/test-node.js';
+import { startRegistry } from '../support/docker-registry.js';
+import { pushToRegistry, testImage } from '../support/images.js';
+import { runCommand } from '../support/run-command.js';
+
+t.setTimeout(240_000); // one conversion, and starts of nodes that have nothing
+const registry = await startRegistry(t);
+const reference = `${registry.host}/base:1`;
+await pushToRegistry(await testImage('base'), reference);
+await runCommand(process.execPath, [thinifyProgram, reference]);
+/** Needs a module that no static guess knows of. */
+const words = ['perl', '-e', 'use POSIX; print POSIX::floor(1.5)'];
+
+const broughtSchema = z.object({ msg: z.string(), frames: z.number().optional() });
+const listsSchema = z.array(
+  z.object({
+    args: z.array(z.string()),
+    runs: z.number(),
+    ranges: z.array(z.object({ path: z.string() })),
+  }),
+);
+
+async function run(t: Test, node: TestNode): Promise<void> {
+  const { code, stdout, stderr } = await node.thin(['run', '--rm', '-q', reference, ...words]);
+  t.same([code, stdout], [0, '1'], stderr);
+}
+
+/** Frames that were brought ahead of each start, as the log tells once it has ended. */
+async function brought(node: TestNode, starts: number): Promise<number[]> {
+  let frames: number[] = [];
+  await until(`${starts} starts are logged`, () => {
+    const lines = readFileSync(join(node.root, 'daemon.log'), 'utf8').split('\n').filter(Boolean);
+    const told = lines.map((line) => broughtSchema.safeParse(JSON.parse(line)).data);
+    frames = told.flatMap((line) =>
+      line?.msg === 'brought ahead of a container' ? [line.frames ?? 0] : [],
+    );
+    return frames.length >= starts;
+  });
+  return frames;
+}
+
+async function lists(node: TestNode): Promise<z.infer<typeof listsSchema>> {
+  const { stdout } = await node.thin(['hot', 'show', '--json', reference]);
+  return listsSchema.parse(JSON.parse(stdout));
+}
+
+t.test('the first start is guessed and recorded; the next ones bring what it read', async (t) => {
+  const node = startNode(t, { THINFS_LOG_LEVEL: 'debug' });
+  await run(t, node);
+  const [guessed = 0] = await brought(node, 1);
+  t.ok(guessed > 0, `${guessed} frames were guessed`);
+  await until('the start is recorded', async () => (await lists(node)).length > 0);
+  const [list] = await lists(node);
+  t.same(list?.args, words);
+  const paths = list?.ranges.map(({ path }) => path) ?? [];
+  for (const name of ['/POSIX.pm', '/POSIX.so', '/libc.so.6', '/perl']) {
+    t.ok(
+      paths.some((path) => path.endsWith(name)),
+      `${name} was read`,
+    );
+  }
+  const text = await node.thin(['hot', 'show', reference]);
+  t.match(text.stdout, /^perl -e use POSIX.*\n {2}\S+ \S+, learned from one start:\n/);
+  await node.thin(['gc', '--all']);
+  await run(t, node);
+  const [, learned = 0] = await brought(node, 2);
+  t.ok(learned > guessed, `${learned} frames were known, ${guessed} were guessed`);
+});
+
+t.test('nothing is brought where nobody wants it; starts are recorded all the same', async (t) => {
+  const node = startNode(t, { THINFS_LOG_LEVEL: 'debug', THINFS_PREFETCH: 'none' });
+  await run(t, node);
+  t.same(await brought(node, 1), [0]);
+  await until('the start is recorded', async () => (await lists(node)).length > 0);
+});
+
+t.test('a portable mount is recorded too', async (t) => {
+  const node = startNode(t, { THINFS_PREFETCH: 'none', THINFS_MOUNT: 'portable' });
+  await run(t, node);
+  await until('the start is recorded', async () => (await lists(node)).length > 0);
+  const [list] = await lists(node);
+  t.ok(list?.ranges.some(({ path }) => path.endsWith('/POSIX.pm')));
+});
