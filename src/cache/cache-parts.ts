@@ -82,6 +82,7 @@ export function cacheParts(
       index,
       spaces: ledger.spaces,
       images,
+      sync: () => ledger.sync(),
       wrong: (content) => ledger.wrong(content),
       failed,
     }),

@@ -26,6 +26,7 @@ export class CacheUpkeep implements AsyncDisposable {
   readonly #spaces: readonly TierSpace[];
   readonly #images: CachedImages;
   readonly #wrong: (content: Digest) => Promise<void>;
+  readonly #sync: () => Promise<unknown>;
   readonly #failed: (error: unknown) => void;
   readonly #stop = new AbortController();
   readonly #firstUses = new Set<Digest>();
@@ -39,6 +40,8 @@ export class CacheUpkeep implements AsyncDisposable {
     spaces: readonly TierSpace[];
     images: CachedImages;
     wrong: (content: Digest) => Promise<void>;
+    /** Makes durable what was placed before. */
+    sync: () => Promise<unknown>;
     failed: (error: unknown) => void;
   }) {
     this.#layout = parts.layout;
@@ -47,6 +50,7 @@ export class CacheUpkeep implements AsyncDisposable {
     this.#spaces = parts.spaces;
     this.#images = parts.images;
     this.#wrong = parts.wrong;
+    this.#sync = parts.sync;
     this.#failed = parts.failed;
   }
 
@@ -65,6 +69,7 @@ export class CacheUpkeep implements AsyncDisposable {
       }
     }
     this.#tier.allSettled();
+    await this.#sync();
   }
 
   /**

@@ -77,7 +77,7 @@ export function fileCalls(database: Database) {
     const name = Buffer.from(file.name, 'hex');
     // A complete file that is placed anew is another one, and not durable yet.
     if (kind === 'complete') dropFile.get(kindNumbers[kind], name);
-    addFile.run(kindNumbers[kind], name, tier, content, allocated, sequence, Date.now());
+    addFile.run(kindNumbers[kind], name, tier, content, allocated, sequence, Date.now() + 1);
   };
 
   const apply = database.transaction((changes: IndexChanges): void => {

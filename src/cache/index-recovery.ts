@@ -14,17 +14,18 @@ import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
 import { errnoName } from './disk.js';
 import type { IndexedFile } from './index-files.js';
-import type { IndexState } from './index-schema.js';
+import { getState, type IndexState, setState } from './index-schema.js';
 import { type CacheLayout, fanOut, hexName, localTier, type TierLayout } from './layout.js';
 import { footerSize, parseFooter } from './partial-trailer.js';
+import { storageEpoch } from './storage-epoch.js';
 
 /*
  * At every start the disk and the index are compared. What the index vouches for stays: recorded,
- * synced to the disk after that, and not changed since. Every other complete file is set aside until
- * its content was verified: the kernel and the FUSE workers open tier files by path, and must never
- * find one there that a power cut has torn, or that somebody has written to while we were not there.
- * A change shows in the ctime, which no program can set back. Partial files need none of
- * this: their chunks are verified one by one before their first use.
+ * synced to the disk after that (or the machine has not stopped since), and not changed since. Every
+ * other complete file is set aside until its content was verified: the kernel and the FUSE workers
+ * open tier files by path, and must never find one there that a power cut has torn, or that somebody
+ * has written to while we were not there. A change shows in the ctime, which no program can set back.
+ * Partial files need none of this: their chunks are verified one by one before their first use.
  */
 
 /** Files in one transaction of the tables. */
@@ -44,11 +45,14 @@ export function recover(
   place: (files: readonly IndexedFile[]) => void,
 ): Recovery {
   dropTiersBut(database, layout.tiers);
+  const epoch = storageEpoch(layout.tiers.map(({ directory }) => directory));
+  const nothingLost = getState(database, 'epoch') === epoch;
+  setState(database, 'epoch', epoch);
   let suspects = 0;
   for (const tier of layout.tiers) {
     for (const name of fanOut) {
-      suspects +=
-        state === 'lost' ? setAsideAll(tier, name) : setAsideDoubtful(database, tier, name);
+      if (state === 'lost') suspects += setAsideAll(tier, name);
+      else suspects += setAsideDoubtful(database, tier, name, nothingLost);
     }
   }
   if (state === 'clean' && knowsPartials(database, layout)) return { suspects, partialFiles: 0 };
@@ -95,13 +99,19 @@ interface VouchRow {
   readonly id: number;
   readonly name: Buffer;
   readonly durable: number;
+  readonly verified: number;
 }
 
 /** Sets aside what the tables do not vouch for, and drops the rows of that and of what is gone. */
-function setAsideDoubtful(database: Database, tier: TierLayout, name: string): number {
+function setAsideDoubtful(
+  database: Database,
+  tier: TierLayout,
+  name: string,
+  nothingLost: boolean,
+): number {
   const rows = database
     .prepare<[string, Buffer, Buffer], VouchRow>(
-      `SELECT id, name, durable FROM files
+      `SELECT id, name, durable, verified FROM files
        WHERE kind = 0 AND tier = ? AND name BETWEEN ? AND ?`,
     )
     .all(
@@ -114,7 +124,9 @@ function setAsideDoubtful(database: Database, tier: TierLayout, name: string): n
   const drop: number[] = [];
   for (const row of rows) {
     const hex = row.name.toString('hex');
-    const vouched = row.durable > 0 && here.has(hex) && isUnchanged(`${directory}/${hex}`, row);
+    // Of what is not synced, the moment when it was recorded is known.
+    const good = row.durable === 0 && nothingLost ? row.verified : row.durable;
+    const vouched = good > 0 && here.has(hex) && isUnchanged(`${directory}/${hex}`, good);
     if (vouched) here.delete(hex);
     else drop.push(row.id);
   }
@@ -132,9 +144,10 @@ function setAsideDoubtful(database: Database, tier: TierLayout, name: string): n
   return suspects;
 }
 
-function isUnchanged(path: string, { durable }: VouchRow): boolean {
+/** @param since milliseconds since 1970, when it was as it should be */
+function isUnchanged(path: string, since: number): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
-  return found !== undefined && Math.floor(found.ctimeMs) <= durable;
+  return found !== undefined && Math.floor(found.ctimeMs) <= since;
 }
 
 function dropFiles(database: Database, ids: readonly number[]): void {

@@ -2,7 +2,7 @@ import Database from 'better-sqlite3';
 import { type ErrorCode, ThinError } from '../errors.js';
 
 /** Raised when the tables change; an index of any other version is made anew from the directories. */
-const schemaVersion = 2;
+const schemaVersion = 3;
 
 /** KiB of pages that SQLite keeps; the kernel's cache has the others. */
 const cacheKiB = 4096;
@@ -58,7 +58,7 @@ const schema = `
   -- digests. A hint: what is copied is verified.
   CREATE TABLE chunks (
     digest BLOB PRIMARY KEY,
-    content INTEGER NOT NULL REFERENCES contents(id),
+    content INTEGER NOT NULL REFERENCES contents(id) ON DELETE CASCADE,
     offset INTEGER NOT NULL
   ) WITHOUT ROWID;
   CREATE INDEX chunks_by_content ON chunks (content);
@@ -87,10 +87,11 @@ const schema = `
   CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
   -- clean: everything on the disk is durable and in the tables. sequence: the clock of use.
   -- known: the images here are all that there are; 0 after the index was lost.
-  INSERT INTO state VALUES ('clean', 0), ('sequence', 1), ('known', 1);
+  -- epoch: see storage-epoch.ts.
+  INSERT INTO state VALUES ('clean', 0), ('sequence', 1), ('known', 1), ('epoch', 0);
 `;
 
-export type StateName = 'clean' | 'sequence' | 'known';
+export type StateName = 'clean' | 'sequence' | 'known' | 'epoch';
 
 /**
  * How an index was found: closed in order; left behind by a process or machine that stopped; or made

@@ -9,13 +9,8 @@ import { tierPath } from '../../src/cache/layout.js';
 import { digestOf } from '../../src/digest.js';
 import { scratchDirectory, signal } from './cache-rig.js';
 import { crashOptions, crashOrigin, fill, pulled } from './crash-child.js';
-import { FaultyDisk } from './faulty-disk.js';
+import { FaultyDisk, operations } from './faulty-disk.js';
 import { wrongFilesIn } from './tier-listing.js';
-
-const operations = [
-  ...(['open', 'read', 'write', 'truncate', 'stat'] as const),
-  ...(['exists', 'rename', 'unlink', 'space', 'sync'] as const),
-];
 
 const child = fileURLToPath(new URL('./crash-child.ts', import.meta.url));
 
@@ -97,14 +92,17 @@ t.test('stopped at any call to the file system, the cache is whole', async (t) =
   const calls = await countCalls(join(directory, 'all'));
   t.ok(calls > 60, `${calls} calls`);
   let stops = 0;
-  for (let point = 1; point <= calls; point++) {
+  // Every other one in a run: all of them take a minute.
+  const first = 1 + (process.pid % 2);
+  t.comment(`beginning with call ${first}`);
+  for (let point = first; point <= calls; point += 2) {
     const root = join(directory, String(point));
     if (await stoppedAt(root, point)) stops++;
     await checkAfterCrash(root);
     for (const folder of [root, `${root}-fast`]) rmSync(folder, { recursive: true });
   }
   // Calls overlap: which one is the n-th, and how many there are, differs a little between runs.
-  t.ok(stops > calls * 0.8, `${stops} stops`);
+  t.ok(stops > calls * 0.4, `${stops} stops`);
 });
 
 t.test('killed at some of these calls, it is whole too', async (t) => {

@@ -2,6 +2,12 @@ import { type Disk, nodeDisk } from '../../src/cache/disk.js';
 
 type Operation = keyof Disk;
 
+/** All that can fail without leaving descriptors open. */
+export const operations = [
+  ...(['open', 'read', 'write', 'truncate', 'stat'] as const),
+  ...(['exists', 'rename', 'unlink', 'space', 'sync'] as const),
+] satisfies Operation[];
+
 /** The real disk with faults that are switched on and off by name. */
 export class FaultyDisk implements Disk {
   /** Operations that fail, with the errno's name. */

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { nodeDisk } from '../../src/cache/disk.js';
 import { FileCache } from '../../src/cache/file-cache.js';
 import { cacheLayout, tierDirectory, tierPath } from '../../src/cache/layout.js';
 import type { Digest } from '../../src/digest.js';
@@ -259,3 +260,33 @@ t.test('partial files that came or went while stopped are known', async (t) => {
   await third.read(one, 0, 40_000, origin, signal);
   t.equal(origin.fetched.length, 0);
 });
+
+t.test(
+  'after a kill files are trusted that no sync has reached, after a power cut not',
+  async (t) => {
+    const directory = scratchDirectory(t);
+    const root = join(directory, 'root');
+    const disk = {
+      ...nodeDisk,
+      sync: async () => {
+        throw new Error('cannot sync');
+      },
+    };
+    const origin = new MemoryOrigin('a', files, 4096, 16_384);
+    const first = await FileCache.open(cacheOptions(root, { disk }));
+    for (const file of origin.refs()) await first.read(file, 0, file.size, origin, signal);
+    await first[Symbol.asyncDispose]();
+    const options = cacheOptions(root, { disk });
+    const second = await FileCache.open(options);
+    t.notOk(options.lines.some(({ message }) => /verifying/.test(message)));
+    t.equal(tierFiles(root).length, 51);
+    await second[Symbol.asyncDispose]();
+    const elsewhere = join(directory, 'elsewhere');
+    renameSync(root, elsewhere);
+    const others = cacheOptions(elsewhere, { disk });
+    const third = await FileCache.open(others);
+    t.teardown(() => third[Symbol.asyncDispose]());
+    t.match(others.lines, [{ details: { state: 'unclean' }, message: /verifying/ }]);
+    await until(async () => (await third.usage()).completeFiles === 51);
+  },
+);
