@@ -45,6 +45,8 @@ export class ComposedImages implements AsyncDisposable {
   readonly #cache: FileCache;
   readonly #objects: ObjectServer;
   readonly #ready = new Map<Digest, ReadyImage>();
+  /** Images on their way out: their mount point must be empty before it is used again. */
+  readonly #closing = new Map<Digest, Promise<void>>();
 
   constructor(runFolder: string, cache: FileCache, objects: ObjectServer) {
     this.#folder = join(runFolder, 'metadata');
@@ -75,7 +77,10 @@ export class ComposedImages implements AsyncDisposable {
       released = true;
       used.users -= 1;
       if (used.users > 0) return;
-      used.idle = setTimeout(() => void this.#close(manifest, used), idleMs).unref();
+      used.idle = setTimeout(() => {
+        // An index that cannot be written keeps a lease, until the next garbage collection.
+        this.#close(manifest, used).catch(() => {});
+      }, idleMs).unref();
     };
     try {
       const objects = await used.opening;
@@ -88,6 +93,7 @@ export class ComposedImages implements AsyncDisposable {
 
   async #open(image: ComposedImage): Promise<string> {
     const { manifest } = image;
+    await this.#closing.get(manifest);
     const files = [...image.files()];
     await this.#cache.mountImage(manifest, files);
     try {
@@ -129,6 +135,15 @@ export class ComposedImages implements AsyncDisposable {
     if (ready.users > 0 || this.#ready.get(manifest) !== ready) return;
     clearTimeout(ready.idle);
     this.#ready.delete(manifest);
+    const ending = this.#end(manifest, ready).finally(() => this.#closing.delete(manifest));
+    this.#closing.set(
+      manifest,
+      ending.catch(() => {}), // whoever closes it is told
+    );
+    await ending;
+  }
+
+  async #end(manifest: Digest, ready: ReadyImage): Promise<void> {
     if (!(await ready.opening.then(isOpen, isNotOpen))) return;
     await unmountMetadata(this.#path(manifest));
     await this.#objects.removeFiles(manifest);
