@@ -22,6 +22,12 @@ t.test('the command line comes first, then the environment, then what is usual',
   });
 });
 
+t.test('what is brought ahead', async (t) => {
+  t.equal(config({}).prefetch, 'auto');
+  t.equal(config({}, { THINFS_PREFETCH: 'none' }).prefetch, 'none');
+  t.throws(() => config({ prefetch: 'all' }), { code: 'invalid', message: /wanted auto or none/ });
+});
+
 t.test('addresses of metrics', async (t) => {
   t.strictSame(config({ metrics: ':80' }).metrics, { host: '127.0.0.1', port: 80 });
   t.strictSame(config({ metrics: 'node-1.site:0' }).metrics, { host: 'node-1.site', port: 0 });
