@@ -11,8 +11,12 @@ export type Fault = (rig: SoakRig) => Promise<void>;
 /** Bits turned round at a time, in as many files at most. */
 const flipsMax = 40;
 
-/** `kill -9` of the server; the holder starts another. */
+/**
+ * `kill -9` of the server; the holder starts another. Now and then also of one that only starts: not
+ * more often, as ten in a row are a crash loop, in which the holder takes its time.
+ */
 export const killServer: Fault = async (rig) => {
+  if (rig.random.next() < 0.8) await rig.node.serving();
   const killed = await rig.node.killServer();
   rig.tell(killed ? 'server killed' : 'no server to kill');
 };
