@@ -12,6 +12,8 @@ export interface TierConfig {
 }
 
 export const tierSyntax = '<name>=<folder>[,size=<size>][,free=<size>]';
+/** Name of the tier in the node's folder. */
+const ownTier = 'local';
 /** As `--cache-size` and `--free-space` where nothing is said; a fast disk is often a small one. */
 const defaultSize = '20G';
 const defaultFree = '64M';
@@ -25,9 +27,10 @@ export function parseTier(text: string): TierConfig {
   const at = place.indexOf('=');
   const name = place.slice(0, Math.max(at, 0));
   const directory = place.slice(at + 1);
-  if (name === '' || !isAbsolute(directory)) {
-    throw malformed(text, `wanted ${tierSyntax}, with an absolute folder`);
+  if (!/^[a-z][a-z0-9-]*$/.test(name) || !isAbsolute(directory)) {
+    throw malformed(text, `wanted ${tierSyntax}, a lower-case name and an absolute folder`);
   }
+  if (name === ownTier) throw malformed(text, `${ownTier} is the one in the node's own folder`);
   const sizes = new Map(
     settings.map((setting) => {
       const [key = '', value = ''] = setting.split('=');

@@ -17,7 +17,17 @@ t.test('a tier: name, folder, and how much of it', async (t) => {
 });
 
 t.test('anything else is refused', async (t) => {
-  for (const text of ['', 'fast', '=/a', 'fast=', 'fast=here', 'f=/a,size=x', 'f=/a,speed=9']) {
+  for (const text of [
+    '',
+    'fast',
+    '=/a',
+    'fast=',
+    'fast=here',
+    'f=/a,size=x',
+    'f=/a,speed=9',
+    'local=/a',
+    'F=/a',
+  ]) {
     t.throws(() => parseTier(text), { name: 'ThinError', code: 'invalid' }, text);
   }
 });
