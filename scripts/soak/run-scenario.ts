@@ -20,6 +20,8 @@ export interface ScenarioOptions {
   readonly outageMax: number;
   readonly workers: number;
   readonly tell: (text: string) => void;
+  /** Ends it ahead of time, in order. */
+  readonly signal: AbortSignal;
 }
 
 export interface ScenarioResult {
@@ -73,16 +75,16 @@ export async function runScenario(
 async function mistreat(
   rig: SoakRig,
   { faults, pause }: Scenario,
-  { duration, rounds = Number.POSITIVE_INFINITY }: ScenarioOptions,
+  { duration, rounds = Number.POSITIVE_INFINITY, signal }: ScenarioOptions,
 ): Promise<number> {
   const end = performance.now() + duration;
   let count = 0;
   for (let round = 0; round < rounds; round++) {
     for (const fault of rig.random.shuffle(faults)) {
-      if (performance.now() > end || !rig.reader.isRunning) return count;
+      if (performance.now() > end || signal.aborted || !rig.reader.isRunning) return count;
       await fault(rig);
       count += 1;
-      await delay(pause);
+      await delay(pause, undefined, { signal }).catch(() => {});
     }
   }
   return count;

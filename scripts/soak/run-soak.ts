@@ -35,14 +35,18 @@ const folder = await mkdtemp(join(tmpdir(), 'thinfs-soak-'));
 const tell = (text: string): void => {
   if (values.verbose) process.stdout.write(`  ${new Date().toISOString()} ${text}\n`);
 };
+const interrupt = new AbortController();
+process.once('SIGINT', () => interrupt.abort());
+const { signal } = interrupt;
 try {
   process.stdout.write(`seed ${seed}\n`);
   const site = await openSite(folder);
   try {
     for (const scenario of chosen) {
+      if (signal.aborted) break;
       const duration = Number(values.minutes) * 60_000;
       const workers = Number(values.workers);
-      const options = { site, folder, seed, duration, outageMax, workers, tell };
+      const options = { site, folder, seed, duration, outageMax, workers, tell, signal };
       const result = await runScenario(scenario, options);
       process.stdout.write(`${describeScenario(result)}\n`);
       if (!isGood(result)) process.exitCode = 1;

@@ -21,6 +21,7 @@ t.test('every fault once, while a container reads and compares', async (t) => {
   const result = await runScenario(scenario, {
     ...{ site, folder, seed, rounds: 1, duration: 120_000, outageMax: 3_000, workers: 3 },
     tell: (text) => t.comment(text),
+    signal: new AbortController().signal,
   });
   t.strictSame(result.errors, []);
   t.strictSame(result.wrong, []);
