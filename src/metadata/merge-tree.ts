@@ -1,4 +1,4 @@
-import type { ByteString } from '../byte-string.js';
+import { type ByteString, byteString, byteStringToBuffer } from '../byte-string.js';
 import type { Attributes, DirectoryNode, TreeNode } from '../image/tree.js';
 import { limits } from '../limits.js';
 import { unmergeable } from './merge-error.js';
@@ -87,7 +87,7 @@ export class MergeTree {
     this.count(name);
     const former = place.directory.children.get(name);
     if (former?.type === 'directory' || former?.type === 'symlink') this.forgetPlaces();
-    place.directory.children.set(name, node);
+    place.directory.children.set(detached(name), node);
   }
 
   /** To be called for what is taken out of a directory, or changes what a path leads to. */
@@ -194,6 +194,14 @@ export function splitPath(path: ByteString): { parent: ByteString; name: ByteStr
     parent: path.slice(0, Math.max(slash, 0)) as ByteString,
     name: path.slice(slash + 1) as ByteString,
   };
+}
+
+/** Characters from which on V8 makes a slice that keeps the whole string that it is of in memory. */
+const slicedMin = 13;
+
+/** The name without its path, which is as long again as the rest of the node. */
+function detached(name: ByteString): ByteString {
+  return name.length < slicedMin ? name : byteString(byteStringToBuffer(name));
 }
 
 function isName(name: ByteString): boolean {
