@@ -17,7 +17,7 @@ import {
 import { type Lie, startLyingProxy } from '../support/lying-proxy.js';
 import { type CommandResult, runCommand } from '../support/run-command.js';
 import { makeRootfs } from './small-rootfs.js';
-import { startNode, thinifyProgram } from './test-node.js';
+import { startNode, startThin, thinifyProgram, until } from './test-node.js';
 
 /*
  * A registry that goes on doing wrong: one line that says what, and the exit code that `thin --help`
@@ -95,7 +95,7 @@ const reading: Readonly<Record<string, { lie: Lie; code: number }>> = {
 for (const [name, { lie, code }] of Object.entries(reading)) {
   t.test(`${name}: an error, no wrong byte, and later the right ones`, async (t) => {
     const proxy = await startLyingProxy(t, registry.host);
-    const node = startNode(t, { THINFS_READ_DEADLINE: '1s' });
+    const node = startNode(t, { THINFS_READ_DEADLINE: '4s' });
     const image = `${proxy.host}/thin:1`;
     const run = async (file: string) => {
       const words = ['sh', '-c', `cat /data/${file} > /tmp/copy; echo $?; cat /tmp/copy | wc -c`];
@@ -116,3 +116,32 @@ for (const [name, { lie, code }] of Object.entries(reading)) {
     t.equal((await node.thin(['cat', image, '/data/1'])).stdout.length > 0, true);
   });
 }
+
+t.test('a command that is interrupted is not the trouble of another', async (t) => {
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const proxy = await startLyingProxy(
+    t,
+    registry.host,
+    about(isBlobRead, async (_, ask) => {
+      await released;
+      return await ask();
+    }),
+  );
+  const node = startNode(t);
+  await node.status();
+  const manifests = () => proxy.received.filter(isManifest).length;
+  const words = ['run', '--rm', '-q', `${proxy.host}/plain:1`, 'sh', '-c', 'cat /data/3 | wc -c'];
+  const interrupted = startThin(t, node, words);
+  await until('the first waits for blobs', () => proxy.received.some(isBlobRead));
+  const before = manifests();
+  const other = startThin(t, node, words);
+  await until('the second knows the image', () => manifests() > before);
+  interrupted.kill('SIGINT');
+  t.match(await interrupted.ended, { code: 130 }, interrupted.errors());
+  release();
+  t.match(await other.ended, { code: 0 }, other.errors());
+  t.equal(other.output(), '300000\n');
+});
