@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ThinError } from '../src/errors.js';
 
 /** Of the exports below; src/entry.cc has the same number. */
-const interfaceVersion = 3;
+const interfaceVersion = 4;
 
 declare const handleOf: unique symbol;
 /** State that C++ keeps between calls; freed when it is collected. */
@@ -42,7 +42,14 @@ export interface Addon {
   ): CutterHandle;
   cutAndHash(handle: CutterHandle, bytes: Buffer, runs: Buffer, records: Buffer): Promise<number>;
   fileStoreOpen(directory: Buffer, incoming: Buffer, others: Buffer): FileStoreHandle;
-  storeFiles(store: FileStoreHandle, bytes: Buffer, spans: Buffer, records: Buffer): Promise<void>;
+  storeFiles(
+    store: FileStoreHandle,
+    bytes: Buffer,
+    spans: Buffer,
+    records: Buffer,
+    find: number,
+  ): Promise<void>;
+  findFiles(store: FileStoreHandle, digests: Buffer, found: Buffer): Promise<void>;
   spoolOpen(store: FileStoreHandle): SpoolHandle;
   spoolWrite(spool: SpoolHandle, hole: number, bytes: Buffer): Promise<void>;
   spoolCommit(spool: SpoolHandle, record: Buffer): Promise<void>;

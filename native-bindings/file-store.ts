@@ -1,4 +1,4 @@
-import { type Digest, digestFromBytes } from '../src/digest.js';
+import { type Digest, digestFromBytes, digestHex, digestSize } from '../src/digest.js';
 import { ThinError } from '../src/errors.js';
 import { addon, type FileStoreHandle, type SpoolHandle } from './addon.js';
 import { fromNativeError } from './native-error.js';
@@ -30,6 +30,7 @@ const recordSize = 48; // outcome u32, reserved u32, allocated f64, SHA-256
 const allocatedAt = 8;
 const digestAt = 16;
 const storedNew = 1;
+const wasHere = 2;
 const nothing = Buffer.alloc(0);
 const action = 'Cannot store files';
 /** Zeros of one call, which cannot be stopped: 0.1 s of hashing. */
@@ -59,6 +60,17 @@ export class FileStore {
    * @throws ThinError `no-space`, `denied`, `unavailable`; some may be stored then
    */
   async store(bytes: Buffer, files: readonly FileSpan[]): Promise<StoredFile[]> {
+    const records = await this.#each(bytes, files, false);
+    return files.map((_, index) => decodeRecord(records, index * recordSize));
+  }
+
+  /** Hashes files that are whole in `bytes`, and tells which of them are here. */
+  async find(bytes: Buffer, files: readonly FileSpan[]): Promise<boolean[]> {
+    const records = await this.#each(bytes, files, true);
+    return files.map((_, index) => records.readUInt32LE(index * recordSize) === wasHere);
+  }
+
+  async #each(bytes: Buffer, files: readonly FileSpan[], find: boolean): Promise<Buffer> {
     const spans = new Float64Array(files.length * 2);
     files.forEach(({ offset, length }, index) => {
       spans[2 * index] = offset;
@@ -66,11 +78,23 @@ export class FileStore {
     });
     const records = Buffer.alloc(files.length * recordSize);
     try {
-      await addon().storeFiles(this.#handle, bytes, Buffer.from(spans.buffer), records);
+      const [list, only] = [Buffer.from(spans.buffer), find ? 1 : 0];
+      await addon().storeFiles(this.#handle, bytes, list, records, only);
+      return records;
     } catch (error) {
       throw fromNativeError(action, error);
     }
-    return files.map((_, index) => decodeRecord(records, index * recordSize));
+  }
+
+  /** The contents that are in none of the directories. */
+  async missing(contents: readonly Digest[]): Promise<Digest[]> {
+    const digests = Buffer.allocUnsafe(contents.length * digestSize);
+    contents.forEach((content, at) => {
+      digests.write(digestHex(content), at * digestSize, 'hex');
+    });
+    const found = Buffer.alloc(contents.length);
+    await addon().findFiles(this.#handle, digests, found);
+    return contents.filter((_, at) => found[at] === 0);
   }
 
   /** For a file too large to be held in memory. */

@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of a signature, so that a stale build is recognised (addon.ts).
-constexpr uint32_t interfaceVersion = 3;
+constexpr uint32_t interfaceVersion = 4;
 
 struct Operation {
   const char* name;
@@ -26,6 +26,7 @@ constexpr Operation operations[] = {
     {"cutAndHash", thinfs::cutAndHash},
     {"fileStoreOpen", thinfs::fileStoreOpen},
     {"storeFiles", thinfs::storeFiles},
+    {"findFiles", thinfs::findFiles},
     {"spoolOpen", thinfs::spoolOpen},
     {"spoolWrite", thinfs::spoolWrite},
     {"spoolCommit", thinfs::spoolCommit},

@@ -1,5 +1,7 @@
 // fileStoreOpen(directory, incoming, others): handle; `others`: directories with a NUL behind each.
-// storeFiles(handle, bytes, spans, records): Promise<undefined>; spans are pairs of doubles.
+// storeFiles(handle, bytes, spans, records, find): Promise<undefined>; spans are pairs of doubles; with
+// `find` not 0 files are only looked for.
+// findFiles(handle, digests, found): Promise<undefined>; found: a byte for each digest, 1 if it is here.
 #include "file-store.h"
 
 #include <fcntl.h>
@@ -37,6 +39,13 @@ void formatPath(const uint8_t* digest, char* path) {
   path[pathSize - 1] = '\0';
 }
 
+void hash(const uint8_t* data, size_t length, uint8_t* digest) {
+  SHA256_CTX context;
+  SHA256_Init(&context);
+  SHA256_Update(&context, data, length);
+  SHA256_Final(digest, &context);
+}
+
 bool cannotBeUnnamed(int error) {
   return error == EOPNOTSUPP || error == EISDIR || error == EINVAL || error == ENOENT;
 }
@@ -65,11 +74,13 @@ Failure FileStore::open(const std::string& directory, const std::string& incomin
   return {};
 }
 
+void FileStore::find(const uint8_t* data, size_t length, StoredRecord* record) const {
+  hash(data, length, record->digest);
+  record->outcome = has(record->digest) ? wasHere : notStored;
+}
+
 Failure FileStore::store(const uint8_t* data, size_t length, StoredRecord* record) {
-  SHA256_CTX context;
-  SHA256_Init(&context);
-  SHA256_Update(&context, data, length);
-  SHA256_Final(record->digest, &context);
+  hash(data, length, record->digest);
   char path[pathSize];
   formatPath(record->digest, path);
   if ((lastWasHere_ && isHere(path)) || isElsewhere(path)) {
@@ -133,6 +144,12 @@ void FileStore::discard(Unnamed* file) {
   file->name.clear();
 }
 
+bool FileStore::has(const uint8_t* digest) const {
+  char path[pathSize];
+  formatPath(digest, path);
+  return isHere(path) || isElsewhere(path);
+}
+
 bool FileStore::isHere(const char* path) const {
   return faccessat(directory_, path, F_OK, 0) == 0;
 }
@@ -163,8 +180,9 @@ struct Span {
 
 class StoreFiles final : public Work {
  public:
-  StoreFiles(std::shared_ptr<FileStore> store, Bytes bytes, Bytes spans, Bytes records)
+  StoreFiles(std::shared_ptr<FileStore> store, Bytes bytes, Bytes spans, Bytes records, bool find)
       : store_(std::move(store)),
+        find_(find),
         bytes_(bytes),
         spans_(reinterpret_cast<const Span*>(spans.data)),
         records_(reinterpret_cast<StoredRecord*>(records.data)),
@@ -177,7 +195,10 @@ class StoreFiles final : public Work {
       if (offset > bytes_.length || length > bytes_.length - offset) {
         return fail("invalid", "a file leaves the buffer");
       }
-      const Failure failure = store_->store(bytes_.data + offset, length, &records_[at]);
+      const uint8_t* const data = bytes_.data + offset;
+      Failure failure;
+      if (find_) store_->find(data, length, &records_[at]);
+      if (!find_) failure = store_->store(data, length, &records_[at]);
       if (failure.error != 0) return failSystem(failure.call, failure.error);
     }
   }
@@ -186,9 +207,30 @@ class StoreFiles final : public Work {
 
  private:
   const std::shared_ptr<FileStore> store_;
+  const bool find_;
   const Bytes bytes_;
   const Span* const spans_;
   StoredRecord* const records_;
+  const size_t count_;
+};
+
+class FindFiles final : public Work {
+ public:
+  FindFiles(std::shared_ptr<FileStore> store, Bytes digests, Bytes found)
+      : store_(std::move(store)), digests_(digests.data), found_(found.data), count_(found.length) {}
+
+  void run() override {
+    for (size_t at = 0; at < count_; at++) {
+      found_[at] = store_->has(digests_ + at * SHA256_DIGEST_LENGTH) ? 1 : 0;
+    }
+  }
+
+  napi_value result(napi_env env) override { return undefinedValue(env); }
+
+ private:
+  const std::shared_ptr<FileStore> store_;
+  const uint8_t* const digests_;
+  uint8_t* const found_;
   const size_t count_;
 };
 
@@ -235,13 +277,28 @@ napi_value storeFiles(napi_env env, napi_callback_info info) {
   const Bytes bytes = arguments.bytes(1);
   const Bytes spans = arguments.bytes(2);
   const Bytes records = arguments.bytes(3);
+  const bool find = arguments.integer(4) != 0;
   if (arguments.failed()) return nullptr;
   if (records.length / sizeof(StoredRecord) < spans.length / sizeof(Span)) {
     napi_throw_range_error(env, "invalid", "wanted a record for each file");
     return nullptr;
   }
-  return start(env, std::make_unique<StoreFiles>(std::move(store), bytes, spans, records),
+  return start(env, std::make_unique<StoreFiles>(std::move(store), bytes, spans, records, find),
                {arguments.value(1), arguments.value(2), arguments.value(3)});
+}
+
+napi_value findFiles(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  auto store = arguments.state<FileStore>(0);
+  const Bytes digests = arguments.bytes(1);
+  const Bytes found = arguments.bytes(2);
+  if (arguments.failed()) return nullptr;
+  if (digests.length != found.length * SHA256_DIGEST_LENGTH) {
+    napi_throw_range_error(env, "invalid", "wanted a byte for each digest");
+    return nullptr;
+  }
+  return start(env, std::make_unique<FindFiles>(std::move(store), digests, found),
+               {arguments.value(1), arguments.value(2)});
 }
 
 }  // namespace thinfs

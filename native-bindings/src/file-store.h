@@ -46,6 +46,10 @@ class FileStore final : public State {
 
   // The whole of a small file.
   Failure store(const uint8_t* data, size_t length, StoredRecord* record);
+  // Only looks whether it is here.
+  void find(const uint8_t* data, size_t length, StoredRecord* record) const;
+
+  bool has(const uint8_t* digest) const;
 
   Failure create(Unnamed* file);
   // Gives `file` the name that record->digest says, and closes it; sets the outcome.

@@ -15,6 +15,7 @@ import { IndexFeed } from './index-feed.js';
 import type { FileKind, IndexTotals } from './index-files.js';
 import type { CacheIndex } from './index-thread.js';
 import { localTier } from './layout.js';
+import { unpackRawFiles } from './packed-files.js';
 import type { ChunkBytes, PartialFile } from './partial-file.js';
 import type { SpaceLimits } from './space-budget.js';
 import { Syncer } from './syncer.js';
@@ -171,6 +172,16 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
       allocated: allocated ?? Math.ceil(file.size / blockBytes) * blockBytes,
     });
     this.#syncer.placed(file.size);
+  }
+
+  /** Files that somebody else has placed in a tier, as packed-files.ts has them. */
+  placedMany(tier: string, files: readonly Buffer[]): void {
+    let bytes = 0;
+    for (const some of files) {
+      for (const { allocated = 0 } of unpackRawFiles(some)) bytes += allocated;
+      this.#feed.placedMany(tier, some);
+    }
+    this.#syncer.placed(bytes);
   }
 
   filled({ file, key, allocated, table }: PartialFile, chunks: readonly ChunkBytes[]): void {

@@ -7,6 +7,7 @@
  */
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
+import { type BulkPlace, BulkWriter } from './bulk-writer.js';
 import type { CacheLog, OnWrong } from './cache-ledger.js';
 import { type CacheParts, cacheParts } from './cache-parts.js';
 import type { GcResult } from './cache-upkeep.js';
@@ -181,6 +182,27 @@ export class FileCache implements AsyncDisposable {
     return new FileWriter(files, [...spaces], hold, ledger);
   }
 
+  /** Where files of a tier go that somebody else stores. @throws ThinError `invalid` */
+  bulkPlace(tier: string = localTier): BulkPlace {
+    const { tiers } = this.#parts.files;
+    const { directory, incoming } = this.#parts.ledger.space(tier).tier;
+    const others = tiers.filter((other) => other.directory !== directory);
+    return { directory, incoming, others: others.map((other) => other.directory) };
+  }
+
+  /** The books for many files that somebody else stores; what it is told of is added to `hold`. */
+  bulkWriter(hold: FileHold, tier: string = localTier): BulkWriter {
+    const { ledger } = this.#parts;
+    const space = ledger.space(tier);
+    return new BulkWriter(this.bulkPlace(tier), hold, {
+      admitEasily: (bytes) => space.admitEasily(bytes),
+      reserve: (bytes) => space.reserve(bytes),
+      written: (bytes) => space.written(bytes),
+      verified: (content) => this.#parts.files.verified(content),
+      placed: (files) => ledger.placedMany(tier, files),
+    });
+  }
+
   /**
    * Moves complete files to another tier; who reads them finds them at every moment. What is not here
    * or there already is passed over.
@@ -236,6 +258,11 @@ export class FileCache implements AsyncDisposable {
   async unpinImage(image: string): Promise<void> {
     await this.#parts.images.unpin(image);
     void this.#parts.ledger.evict();
+  }
+
+  /** Images that are kept for good. */
+  pinnedImages(): Promise<string[]> {
+    return this.#index.call('pinnedImages');
   }
 
   /** Mounts on record, also those of daemons that have died: their mounts may live on. */

@@ -5,6 +5,7 @@ import { isThinError } from '../errors.js';
 import { evictionCalls } from './index-eviction.js';
 import { fileCalls, type IndexTotals } from './index-files.js';
 import { imageCalls } from './index-images.js';
+import { packedCalls } from './index-packed.js';
 import { hasSuspects, recover } from './index-recovery.js';
 import { type IndexState, openIndex, setState, translated } from './index-schema.js';
 import type { CacheLayout } from './layout.js';
@@ -57,6 +58,7 @@ function startIndex(layout: CacheLayout, path: string) {
 function indexCalls(layout: CacheLayout, database: Database, state: IndexState, onDisk: boolean) {
   const files = fileCalls(database);
   const images = imageCalls(database);
+  const packed = packedCalls(database);
   const found = recover(database, layout, state, (placed) => {
     files.apply({ placed, removed: [], touched: [], chunks: [] });
   });
@@ -70,6 +72,16 @@ function indexCalls(layout: CacheLayout, database: Database, state: IndexState, 
     ...files,
     ...images,
     ...evictionCalls(database),
+
+    /** Adds files to an image's. */
+    addPackedMembers: packed.addMembers,
+
+    /** Records complete files that were placed in a tier. */
+    placePacked: (tier: string, placed: Uint8Array): IndexTotals => {
+      packed.place(tier, placed);
+      return files.totals();
+    },
+
     start: (): IndexStart => start,
 
     /** Makes an image whose files were added one that keeps them. */

@@ -3,11 +3,18 @@ import { isThinError } from '../errors.js';
 import type { ChunkPlaces } from './index-chunks.js';
 import type { IndexChanges, IndexedFile, IndexTotals } from './index-files.js';
 import type { CacheIndex } from './index-thread.js';
+import { packedPieces } from './packed-files.js';
 
 /** Milliseconds between a change and the transaction that records it with all others. */
 const flushMs = 500;
 /** Changes that are recorded at once: while they are, 10 ms, reads that ask for copies wait. */
 const batchMax = 250;
+/**
+ * The same of files that come packed, by the ten thousand: a transaction writes each page of the index
+ * that it touches, and a thousand digests touch nearly as many as ten thousand. Reads that ask for
+ * copies wait for 0.1 s meanwhile, or fetch.
+ */
+const packedMax = 10_000;
 /** Changes kept while the index cannot take them; beyond it they are found by the next start. */
 const waitingMax = 200_000;
 
@@ -19,6 +26,7 @@ export class IndexFeed {
   #placed = new Map<string, IndexedFile>();
   #removed = new Map<string, Pick<IndexedFile, 'kind' | 'name'>>();
   #touched = new Set<Digest>();
+  readonly #packed: { readonly tier: string; readonly files: Buffer }[] = [];
   #chunks: ChunkPlaces[] = [];
   #chunkCount = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -45,6 +53,12 @@ export class IndexFeed {
 
   placed(file: IndexedFile): void {
     this.#placed.set(file.kind + file.name, file);
+    this.#schedule();
+  }
+
+  /** Many complete files, as packed-files.ts has them. */
+  placedMany(tier: string, files: Buffer): void {
+    for (const some of packedPieces(files, packedMax)) this.#packed.push({ tier, files: some });
     this.#schedule();
   }
 
@@ -84,6 +98,7 @@ export class IndexFeed {
   }
 
   async #flushAll(): Promise<void> {
+    await this.#flushPacked();
     this.#patient = this.#waiting > 0;
     while (this.#waiting > 0) {
       const changes = this.#take();
@@ -97,6 +112,19 @@ export class IndexFeed {
         this.#onFailure(error);
         this.#putBack(changes, error);
         return;
+      }
+    }
+  }
+
+  async #flushPacked(): Promise<void> {
+    for (let next = this.#packed.shift(); next !== undefined; next = this.#packed.shift()) {
+      const recorded = this.#recording();
+      try {
+        const totals = await this.#index.call('placePacked', next.tier, next.files);
+        if (this.#packed.length === 0) recorded(totals);
+      } catch (error) {
+        this.#onFailure(error);
+        this.#lossless = false; // the next start finds them
       }
     }
   }

@@ -8,6 +8,9 @@ import type { Tier } from './tier.js';
 /** Part of the quota that is freed at a time for what nobody waits for. */
 const roomShare = 0.02;
 
+/** Times the room that is asked for, for those who ask for more than they need. */
+const plenty = 8;
+
 /** A tier's room: how much of it is used, and eviction that keeps it so. */
 export class TierSpace implements AsyncDisposable {
   readonly tier: Tier;
@@ -32,6 +35,12 @@ export class TierSpace implements AsyncDisposable {
     const admitted = this.budget.admit(bytes);
     if (!admitted || this.budget.demand.needed > 0) this.evictor.request();
     return admitted;
+  }
+
+  /** Admits `bytes` where there is room for several times as many. */
+  admitEasily(bytes: number): boolean {
+    const { limits, usedBytes } = this.budget;
+    return usedBytes + plenty * bytes < limits.quotaBytes && this.budget.admit(bytes);
   }
 
   /**

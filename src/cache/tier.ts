@@ -18,6 +18,11 @@ export class Tier {
     this.#layout = layout;
   }
 
+  /** For files on their way, on the same file system; emptied when the cache is opened. */
+  get incoming(): string {
+    return this.#layout.incoming;
+  }
+
   path(content: Digest): string {
     return tierPath(this.directory, content);
   }

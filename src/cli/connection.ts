@@ -12,7 +12,7 @@ import {
   nodeConfig,
   prefetchModes,
 } from '../config.js';
-import type { ImageRequest } from '../daemon/control-api.js';
+import type { ImageRequest, PullEvent } from '../daemon/control-api.js';
 import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
 import type { ServerSettings } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
@@ -206,10 +206,15 @@ export async function readPassword(): Promise<string> {
     .replace(/\r?\n$/, '');
 }
 
+function sum({ layers }: PullEvent, of: 'stored' | 'size'): number {
+  return layers.reduce((total, layer) => total + layer[layer.phase === 'here' ? 'size' : of], 0);
+}
+
 /** Shows the daemon's events. */
 export function showEvents(progress: Progress): (event: ProgressEvent) => void {
   return (event) => {
     if (event.event === 'note') progress.note(event.message);
-    else progress.update(event.job, event.done, event.total);
+    else if (event.event === 'progress') progress.update(event.job, event.done, event.total);
+    else progress.update('layers', sum(event, 'stored'), sum(event, 'size'));
   };
 }

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { pullModes } from '../pull/pull-mode.js';
+import type { PullProgress } from '../pull/pull-run.js';
 import type { Activity, WaitingRead, WhyReport } from './observation.js';
 import { type MountForm, mountForms } from './root.js';
 
@@ -53,8 +55,12 @@ const containerRequest = imageRequest.extend({
   runtime: z.string().min(1).optional(),
 });
 
+/** All layers of an image, whether it has a thin form or not. */
+const pullRequest = imageRequest.extend({ mode: z.enum(pullModes).default('auto') });
+
 export const controlSchemas = {
   'image.open': imageRequest,
+  'image.pull': pullRequest,
   mount: mountRequest,
   unmount: z.object({ target: z.string().min(1), force: z.boolean() }),
   'container.create': containerRequest,
@@ -164,6 +170,7 @@ export interface NodeStatus {
 
 export interface ControlResults {
   readonly 'image.open': ImageSummary;
+  readonly 'image.pull': ImageSummary;
   readonly mount: MountSummary;
   readonly unmount: MountSummary;
   readonly 'container.create': ContainerStart;
@@ -184,6 +191,13 @@ export interface ControlResults {
   };
 }
 
+/** How a full pull goes, some times a second. */
+export interface PullEvent extends PullProgress {
+  readonly event: 'pull';
+  /** Digests of the layers as the registry has them, lowest first. */
+  readonly digests: readonly string[];
+}
+
 /** One line of an answer. */
 export type ControlEvent =
   /** For people: one short sentence about what is being done or was decided. */
@@ -195,5 +209,6 @@ export type ControlEvent =
       readonly done: number;
       readonly total: number;
     }
+  | PullEvent
   | { readonly event: 'result'; readonly result: unknown }
   | { readonly event: 'error'; readonly code: string; readonly message: string };

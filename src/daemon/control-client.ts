@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import { type ErrorCode, errorCodes, ThinError } from '../errors.js';
 import type { ControlEvent, ControlMethod, ControlRequest, ControlResults } from './control-api.js';
 
-export type ProgressEvent = Extract<ControlEvent, { event: 'note' | 'progress' }>;
+export type ProgressEvent = Extract<ControlEvent, { event: 'note' | 'progress' | 'pull' }>;
 
 /** An answered request whose connection stays open: closing it ends what it holds. */
 export interface Held<T> {

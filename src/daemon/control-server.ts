@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { Logger } from 'pino';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
+import type { PullProgress } from '../pull/pull-run.js';
 import {
   type CheckedRequest,
   type ControlEvent,
@@ -19,6 +20,7 @@ export interface CallContext {
   readonly signal: AbortSignal;
   note(message: string): void;
   progress(job: string, done: number, total: number): void;
+  pull(digests: readonly string[], progress: PullProgress): void;
   /**
    * Keeps the connection open after the result; `onLost` runs once when it closes, which is when the
    * client called `close()`, ended or was killed.
@@ -151,6 +153,7 @@ export class ControlServer {
       signal,
       note: (message) => send({ event: 'note', message }),
       progress: (job, done, total) => send({ event: 'progress', job, done, total }),
+      pull: (digests, progress) => send({ event: 'pull', digests, ...progress }),
       hold: (lost) => {
         onLost = lost;
       },

@@ -16,6 +16,7 @@ import type {
   NodeStatus,
 } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
+import { dropUnpinned, FullPulls } from './full-pulls.js';
 import type { StopOrder } from './holder-protocol.js';
 import { HotStarts } from './hot-starts.js';
 import { IdleMemory } from './idle-memory.js';
@@ -103,6 +104,7 @@ export class Daemon implements AsyncDisposable {
       const images = await ImageFolder.open(root, (error) => {
         log.warn({ reason: describeError(error) }, 'an image folder is left out');
       });
+      await dropUnpinned({ cache, images });
       const stores = owned.use(new Stores(outageLog(log)));
       owned.use(new IdleMemory());
       const bandwidth =
@@ -126,7 +128,8 @@ export class Daemon implements AsyncDisposable {
           mounted: () => mounted.list().flatMap((mount) => (isLive(mount) ? [mount.manifest] : [])),
         }),
       );
-      const opener = new ImageOpener(images, stores, cache);
+      const pulls = owned.use(new FullPulls({ root, cache, images, log }));
+      const opener = new ImageOpener(images, stores, pulls);
       const observability = owned.use(
         await Observability.open(
           {
@@ -188,6 +191,8 @@ export class Daemon implements AsyncDisposable {
     return {
       'image.open': async (request, context) =>
         this.#summary(await this.#opener.open(request, context)),
+      'image.pull': async ({ mode, ...request }, context) =>
+        this.#summary(await this.#opener.open(request, context, mode)),
       mount: async (request, context) => {
         return this.#mounted.mounts.mount(await this.#bring(request, context), request);
       },

@@ -102,8 +102,15 @@ export class ImageFolder {
     return join(this.#folder, digestHex(manifest), pathNames[name]);
   }
 
-  /** Adds an image whole. One that is here already only gains the new references. */
-  async add(image: NewImage, files: ImageFiles): Promise<void> {
+  /**
+   * Adds an image whole. One that is here already only gains the new references.
+   * @param options `synced`: it survives a power cut from here on; true if not given
+   */
+  async add(
+    image: NewImage,
+    files: ImageFiles,
+    { synced = true }: { readonly synced?: boolean } = {},
+  ): Promise<void> {
     const manifest = parseDigest(image.manifest);
     const existing = this.#records.get(manifest);
     if (existing) {
@@ -120,9 +127,10 @@ export class ImageFolder {
     try {
       await mkdir(temporary, { mode: 0o700 });
       for (const { name, bytes } of present) {
-        await writeSynced(join(temporary, pathNames[name]), bytes);
+        await writeNew(join(temporary, pathNames[name]), bytes, synced);
       }
-      await writeSynced(join(temporary, 'image.json'), Buffer.from(JSON.stringify(record)));
+      const text = Buffer.from(JSON.stringify(record));
+      await writeNew(join(temporary, 'image.json'), text, synced);
       const final = join(this.#folder, digestHex(manifest));
       // What stands there is no image that open() could read.
       await rm(final, { recursive: true, force: true });
@@ -197,11 +205,11 @@ async function readRecord(path: string): Promise<ImageRecord> {
   throw new ThinError('corrupt', `${path} is not version ${recordVersion} of an image record`);
 }
 
-async function writeSynced(path: string, bytes: Buffer): Promise<void> {
+async function writeNew(path: string, bytes: Buffer, synced: boolean): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
     await file.writeFile(bytes);
-    await file.sync();
+    if (synced) await file.sync();
   } finally {
     await file.close();
   }

@@ -1,4 +1,3 @@
-import type { FileCache } from '../cache/file-cache.js';
 import { type Digest, digestOf, isDigest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { Descriptor, Platform } from '../image/descriptor.js';
@@ -15,12 +14,14 @@ import {
 } from '../image/reference.js';
 import { limits } from '../limits.js';
 import { onceMore } from '../once-more.js';
+import type { PullMode } from '../pull/pull-mode.js';
 import type { RegistryClient } from '../registry/registry-client.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
 import { loadThinImage } from '../thin/load-thin-image.js';
 import { formatSize } from '../units.js';
 import type { ImageRequest } from './control-api.js';
 import type { CallContext } from './control-server.js';
+import type { FullPulls } from './full-pulls.js';
 import type { ImageFolder, ImageRecord, ImageSource } from './image-folder.js';
 import type { Stores } from './stores.js';
 
@@ -44,18 +45,21 @@ interface Wanted {
 export class ImageOpener {
   readonly #images: ImageFolder;
   readonly #stores: Stores;
-  readonly #cache: FileCache;
+  readonly #pulls: FullPulls;
   /** By manifest digest and place: two commands for one new image make it once. */
   readonly #coming = new Map<string, Promise<ImageRecord>>();
 
-  constructor(images: ImageFolder, stores: Stores, cache: FileCache) {
+  constructor(images: ImageFolder, stores: Stores, pulls: FullPulls) {
     this.#images = images;
     this.#stores = stores;
-    this.#cache = cache;
+    this.#pulls = pulls;
   }
 
-  /** @throws ThinError `not-found`, `denied`, `unavailable`, `corrupt`, `invalid` */
-  async open(request: ImageRequest, context: CallContext): Promise<ImageRecord> {
+  /**
+   * @param whole all layers are wanted, in this way, although the image may have a thin form
+   * @throws ThinError `not-found`, `denied`, `unavailable`, `corrupt`, `invalid`
+   */
+  async open(request: ImageRequest, context: CallContext, whole?: PullMode): Promise<ImageRecord> {
     const wanted = readRequest(request);
     if (request.username !== undefined && request.password !== undefined) {
       const { username, password } = request;
@@ -68,7 +72,7 @@ export class ImageOpener {
     }
     const record =
       request.store === undefined
-        ? await this.#fromRegistry(wanted, context)
+        ? await this.#fromRegistry(wanted, context, whole)
         : await this.#fromStore(wanted, context);
     return this.#used(record, wanted);
   }
@@ -100,7 +104,11 @@ export class ImageOpener {
     );
   }
 
-  async #fromRegistry(wanted: Wanted, context: CallContext): Promise<ImageRecord> {
+  async #fromRegistry(
+    wanted: Wanted,
+    context: CallContext,
+    whole: PullMode | undefined,
+  ): Promise<ImageRecord> {
     const { reference, source } = wanted;
     // Most daemons have all their images: what brings one is loaded when it is wanted.
     const { RegistryClient } = await import('../registry/registry-client.js');
@@ -118,9 +126,12 @@ export class ImageOpener {
     }
     // Awaited here: the client must live until the last byte is read.
     return await this.#once(original.digest, wanted, context, async () => {
+      if (whole) return this.#pull(client, original, wanted, context, whole);
       const found = await this.#findThin(original, wanted, context);
       if (found) return this.#keepThin(found, wanted, context);
-      return this.#pull(client, original, wanted, context);
+      const size = original.manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
+      context.note(`${wanted.name} has no thin form: pulling all of it, ${formatSize(size)}`);
+      return this.#pull(client, original, wanted, context, 'auto');
     });
   }
 
@@ -210,50 +221,29 @@ export class ImageOpener {
     original: Original,
     wanted: Wanted,
     context: CallContext,
+    mode: PullMode,
   ): Promise<ImageRecord> {
     const { signal } = context;
     const configBytes = await onceMore(() => readBlob(client, original.manifest.config, signal));
     const config = parseImageConfig(configBytes);
     checkPlatform(original, config, wanted);
     const layers = imageLayers(original.manifest, config);
-    const total = layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
-    context.note(
-      `${wanted.name} has no thin form: pulling ${layers.length} layers, ${formatSize(total)}, in full`,
-    );
-    const done = layers.map(() => 0);
-    const { pullImage } = await import('../pull/pull-image.js');
-    const { writeErofs } = await import('../metadata/erofs-writer.js');
-    const pulled = await pullImage({
-      image: original.digest,
-      layers: layers.map(({ descriptor, diffId }) => ({
-        descriptor,
-        diffId,
-        open: (layerSignal: AbortSignal) => client.blob(descriptor, { signal: layerSignal }),
-      })),
-      cache: this.#cache,
-      signal,
-      onProgress: ({ layer, compressedBytes }) => {
-        done[layer] = compressedBytes;
-        context.progress(
-          'layers',
-          done.reduce((sum, bytes) => sum + bytes, 0),
-          total,
-        );
-      },
-    });
-    await this.#images.add(
-      {
+    const digests = layers.map(({ descriptor }) => descriptor.digest);
+    await this.#pulls.pull({
+      client,
+      image: {
         manifest: original.digest,
-        kind: 'pulled',
         platform: formatPlatform(wanted.platform),
         references: [wanted.name],
         sources: [wanted.source],
-        files: pulled.files,
-        fileBytes: pulled.plainBytes,
         lastUsed: Date.now(),
       },
-      { config: configBytes, metadata: writeErofs(pulled.root) },
-    );
+      config: configBytes,
+      layers,
+      mode,
+      signal,
+      onProgress: (progress) => context.pull(digests, progress),
+    });
     return this.#kept(original.digest);
   }
 

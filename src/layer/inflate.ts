@@ -14,19 +14,12 @@ interface Inflater {
 }
 
 /**
- * Plain bytes of one piece where buffers are used again, and how many there are: one that is being
- * filled while another is consumed.
- */
-const reusedBytes = 1024 * 1024;
-const reusedBuffers = 2;
-
-/**
  * The plain bytes of `source`. Gzip may have several members, zstd several frames, skippable ones
  * too. A consumer that stops early ends the source.
  * @param openGzip ISA-L's inflater, two to three times as fast as zlib; Node's takes its place where
  *   the addon is missing
- * @param reuse each piece is valid until the one behind the next is asked for: new buffers of this
- *   size make the garbage collector run all the time
+ * @param output called for the memory of each piece. New memory if not given, or a plain source's own:
+ *   new buffers of this size make the garbage collector run all the time
  * @throws ThinError `corrupt` if the bytes are damaged or end too early; `unavailable` for zstd
  *   where the addon is missing
  */
@@ -34,17 +27,17 @@ export function inflate(
   codec: LayerCodec,
   source: AsyncIterable<Buffer>,
   openGzip: () => Inflater = () => new GzipInflater(),
-  reuse = false,
+  output?: () => Buffer,
 ): AsyncIterable<Buffer> {
   switch (codec) {
     case 'plain':
-      return source;
+      return output === undefined ? source : copied(source, output);
     case 'zstd':
-      return inflateWith(new ZstdInflater(), source, reuse);
+      return inflateWith(new ZstdInflater(), source, output);
     case 'gzip': {
       const inflater = orMissing(openGzip);
       if (inflater === undefined) return gunzipWithNode(source);
-      return inflateWith(inflater, source, reuse);
+      return inflateWith(inflater, source, output);
     }
   }
 }
@@ -61,21 +54,33 @@ function orMissing(open: () => Inflater): Inflater | undefined {
 async function* inflateWith(
   inflater: Inflater,
   source: AsyncIterable<Buffer>,
-  reuse: boolean,
+  output: (() => Buffer) | undefined,
 ): AsyncGenerator<Buffer, void> {
-  const buffers = Array.from({ length: reuse ? reusedBuffers : 0 }, () =>
-    Buffer.allocUnsafeSlow(reusedBytes),
-  );
-  let pieces = 0;
+  let memory: Buffer | undefined;
   for await (const bytes of source) {
     let rest: Buffer | undefined = bytes;
     do {
-      for (const piece of await inflater.push(rest, buffers[pieces % reusedBuffers])) {
-        pieces += 1;
+      memory ??= output?.();
+      for (const piece of await inflater.push(rest, memory)) {
+        memory = undefined; // is the consumer's now; one that stays empty is filled by the next push
         yield piece;
       }
       rest = undefined;
     } while (inflater.more);
   }
   inflater.end();
+}
+
+async function* copied(
+  source: AsyncIterable<Buffer>,
+  output: () => Buffer,
+): AsyncGenerator<Buffer, void> {
+  for await (const bytes of source) {
+    for (let at = 0; at < bytes.length; ) {
+      const memory = output();
+      const length = bytes.copy(memory, 0, at);
+      yield memory.subarray(0, length);
+      at += length;
+    }
+  }
 }

@@ -8,6 +8,7 @@ import { DigestCheck } from './digest-check.js';
 import { inflate } from './inflate.js';
 import { checkLayerMediaType, codecBytesWanted, codecOf, type LayerCodec } from './layer-codec.js';
 import { malformedLayer } from './malformed-layer.js';
+import { type PieceMemory, piecesInTurn } from './piece-memory.js';
 import { readAhead } from './read-ahead.js';
 import type { TarEvent } from './tar-event.js';
 import { TarParser } from './tar-parser.js';
@@ -24,6 +25,8 @@ export interface ReadLayerOptions {
   readonly diffId?: string;
   /** The bytes of `data` events are only valid until the next batch of events is asked for. */
   readonly reuseBuffers?: boolean;
+  /** Where plain bytes are put, if not as `reuseBuffers` says. */
+  readonly memory?: PieceMemory;
   readonly signal: AbortSignal;
   /** Called for every piece of plain bytes, with the sums so far. */
   readonly onProgress?: (progress: LayerProgress) => void;
@@ -79,14 +82,15 @@ export async function* readLayer(
 async function* readEvents(
   source: AsyncIterable<Buffer>,
   codec: LayerCodec,
-  { digest, size, diffId, reuseBuffers, onProgress }: ReadLayerOptions,
+  { digest, size, diffId, reuseBuffers, onProgress, ...options }: ReadLayerOptions,
   stop: AbortController,
 ): AsyncGenerator<TarEvent[], LayerSummary> {
   const blob = new CheckedBlob(source, { digest, size });
   const plainCheck = new DigestCheck('its diff ID', diffId);
   const parser = new TarParser();
   let plainBytes = 0;
-  const pieces = inflate(codec, blob.bytes(), undefined, reuseBuffers);
+  const memory = options.memory ?? (reuseBuffers === true ? piecesInTurn() : undefined);
+  const pieces = inflate(codec, blob.bytes(), undefined, memory && (() => memory.take()));
   for await (const plain of readAhead(pieces)) {
     let going = false;
     try {
@@ -96,6 +100,7 @@ async function* readEvents(
       const events = parser.push(plain);
       onProgress?.({ compressedBytes: blob.length, plainBytes });
       if (events.length > 0) yield events;
+      memory?.parsed(plain);
       going = true;
     } finally {
       // The loop is left here: the stages have to let go of the next piece, which may never come.

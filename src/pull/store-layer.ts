@@ -1,103 +1,95 @@
-import type { FileCache } from '../cache/file-cache.js';
-import type { FileRef } from '../cache/file-origin.js';
-import type { FileHold } from '../cache/file-use.js';
-import type { FileWriter } from '../cache/file-writer.js';
-import { digestOf } from '../digest.js';
-import type { LayerEntry, LayerRecord, TarEntry } from '../image/layer-entry.js';
-import { type LayerSummary, type ReadLayerOptions, readLayer } from '../layer/read-layer.js';
-import type { TarEvent } from '../layer/tar-event.js';
+import { readFileSync } from 'node:fs';
+import { FileStore } from '../../native-bindings/file-store.js';
+import type { PackedFile } from '../cache/packed-files.js';
+import { fromSystemError, ThinError } from '../errors.js';
+import { type LayerSummary, readLayer } from '../layer/read-layer.js';
+import { LayerFiles, type Room } from './layer-files.js';
+import type { FilePlace, LayerJob } from './layer-messages.js';
+import { filesOf, LayerRecordFile } from './layer-record.js';
+import { LayerRecordWriter } from './layer-record-writer.js';
+import { PiecePool } from './piece-pool.js';
 
-/** Files of one layer that get their names at the same time; each holds at most 1 MiB of memory. */
-const commitsInFlight = 16;
+/** Files told of at once. */
+const toldFilesMax = 4096;
 
-/** Empty files need no file in the cache. */
-const emptyContent = digestOf(Buffer.alloc(0));
-
-type FileEntry = Extract<TarEntry, { type: 'file' }>;
-
-/** A layer whose files are in the cache, held there, and part of no image yet. */
-export interface StoredLayer extends LayerRecord, LayerSummary {}
+/** What storing a layer tells as it goes on. */
+export interface StoreEvents {
+  /** These files are in the tier. */
+  stored(files: readonly PackedFile[]): void;
+  /** So many plain bytes have been seen. */
+  inflated(plainBytes: number): void;
+}
 
 /**
- * Reads a layer once, and puts its files into the cache as they come: memory does not grow with it.
- * @throws ThinError as {@link readLayer} does; `no-space` if the cache has no room. Files that were
- *   stored until then are held by nothing but `hold`.
+ * A layer's way from compressed bytes to files and a record: verify the compressed bytes | inflate |
+ * verify the plain ones | untar | hash and write. Inflating, hashing and writing are done by Node's
+ * pool, the rest by this thread, all at the same time; memory does not grow with the layer.
+ * @param source a piece of it is used up when the next one is asked for
+ * @throws ThinError as readLayer does; `no-space`, `unavailable`. Files that were stored until then are
+ *   told of, and part of nothing.
  */
 export async function storeLayer(
+  job: LayerJob,
   source: AsyncIterable<Buffer>,
-  options: ReadLayerOptions,
-  cache: FileCache,
-  hold: FileHold,
-): Promise<StoredLayer> {
-  const files = new LayerFiles(() => cache.fileWriter(hold));
-  const events = readLayer(source, options);
+  room: Room,
+  { stored, inflated }: StoreEvents,
+): Promise<LayerSummary> {
+  using record = new LayerRecordWriter(job.recordDraft);
+  const memory = new PiecePool();
+  const add = record.add.bind(record);
+  const files = new LayerFiles(new FileStore(job.place), job.storesInFlight, {
+    memory,
+    room,
+    record: add,
+    stored,
+  });
+  const { mediaType, digest, size, diffId } = job;
+  const { signal } = new AbortController(); // its source ends it
+  const onProgress = ({ plainBytes }: { plainBytes: number }) => inflated(plainBytes);
+  const promised = { mediaType, digest, size, diffId };
+  const events = readLayer(source, { ...promised, signal, memory, onProgress });
   try {
     let result = await events.next();
-    for (; result.done !== true; result = await events.next()) {
-      for (const event of result.value) await files.take(event);
-    }
-    return { ...result.value, entries: await files.finish() };
+    for (; result.done !== true; result = await events.next()) await files.take(result.value);
+    await files.finish();
+    record.finish(job.record, result.value);
+    return result.value;
   } catch (error) {
     await events.throw(error).catch(() => undefined); // ends its stages
-    await files.abort();
+    await files.settled();
     throw error;
   }
 }
 
-/** Turns a layer's events into entries, with the bytes of its files put into the cache. */
-class LayerFiles {
-  readonly #openWriter: () => FileWriter;
-  /** In the order of the archive; a file's place is empty until it was stored. */
-  readonly #entries: (LayerEntry | undefined)[] = [];
-  readonly #commits = new Set<Promise<void>>();
-  #failure: { readonly error: unknown } | undefined;
-  #current: { readonly entry: FileEntry; readonly writer: FileWriter } | undefined;
-
-  constructor(openWriter: () => FileWriter) {
-    this.#openWriter = openWriter;
+/**
+ * Reads the record of a layer that was stored before, and looks for its files.
+ * @param onFound told all of them
+ * @throws ThinError `not-found` if the record or a file is not here, `corrupt` if it is damaged
+ */
+export async function findLayer(
+  path: string,
+  place: FilePlace,
+  onFound: StoreEvents['stored'],
+): Promise<LayerSummary> {
+  const record = readRecord(path);
+  const sizes = new Map([...filesOf(record)].map(({ content, size }) => [content, size]));
+  const missing = await new FileStore(place).missing([...sizes.keys()]);
+  if (missing.length > 0) {
+    throw new ThinError('not-found', `Cannot use layer record: ${missing.length} files are gone`);
   }
-
-  async take(event: TarEvent): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure.error;
-    if (event.type === 'entry') this.#begin(event.entry);
-    else if (event.type === 'data') await this.#current?.writer.write(event.bytes);
-    else if (event.type === 'hole') await this.#current?.writer.hole(event.length);
-    else await this.#commit();
+  const files = [...sizes].map(([content, size]) => ({ content, size, allocated: undefined }));
+  for (let at = 0; at < files.length; at += toldFilesMax) {
+    onFound(files.slice(at, at + toldFilesMax));
   }
+  return record.summary;
+}
 
-  #begin(entry: TarEntry): void {
-    if (entry.type !== 'file') this.#entries.push(entry);
-    else if (entry.size === 0) this.#entries.push({ ...entry, content: emptyContent });
-    else this.#current = { entry, writer: this.#openWriter() };
+function readRecord(path: string): LayerRecordFile {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    throw fromSystemError(`Cannot read layer record ${path}`, error);
   }
-
-  /** Storing many small files is waiting for the disk many times: some wait together. */
-  async #commit(): Promise<void> {
-    const file = this.#current;
-    this.#current = undefined;
-    if (file === undefined) return;
-    const place = this.#entries.push(undefined) - 1;
-    const commit = file.writer
-      .commit()
-      .then(({ content }: FileRef) => {
-        this.#entries[place] = { ...file.entry, content };
-      })
-      .catch((error: unknown) => {
-        this.#failure ??= { error };
-      })
-      .finally(() => this.#commits.delete(commit));
-    this.#commits.add(commit);
-    if (this.#commits.size >= commitsInFlight) await Promise.race(this.#commits);
-  }
-
-  async finish(): Promise<LayerEntry[]> {
-    await Promise.all(this.#commits);
-    if (this.#failure !== undefined) throw this.#failure.error;
-    return this.#entries.filter((entry) => entry !== undefined);
-  }
-
-  async abort(): Promise<void> {
-    await this.#current?.writer.abort();
-    await Promise.all(this.#commits);
-  }
+  return new LayerRecordFile(bytes);
 }

@@ -5,9 +5,9 @@ import type { ImageFile } from '../../src/hot/image-files.js';
 import { ImageFiles } from '../../src/hot/image-files.js';
 import { type ImageConfig, parseImageConfig } from '../../src/image/image-config.js';
 import { ErofsImage } from '../../src/metadata/erofs-image.js';
-import { writeErofs } from '../../src/metadata/erofs-writer.js';
-import { pullImage } from '../../src/pull/pull-image.js';
+import { ImagePuller } from '../../src/pull/image-puller.js';
 import { cacheOptions } from '../cache/cache-rig.js';
+import { inlineWorkers, pullAndPin } from '../pull/pull-rig.js';
 import { blobPath, type ImageName, testImage } from '../support/images.js';
 
 /** All files of a test image, in a cache of their own. */
@@ -22,14 +22,18 @@ export interface PulledFiles extends AsyncDisposable {
 export async function pullFiles(name: ImageName, root: string): Promise<PulledFiles> {
   const image = await testImage(name);
   const cache = await FileCache.open(cacheOptions(root));
-  const { root: tree } = await pullImage({
+  const puller = await ImagePuller.open(cache, root, inlineWorkers);
+  const { metadata } = await pullAndPin(puller, {
     image: name,
     layers: image.layers.map(({ descriptor, diffId }) => ({
       descriptor,
       diffId,
-      open: () => createReadStream(blobPath(image.layout, descriptor.digest)),
+      open: (_signal, { offset, length }) =>
+        createReadStream(blobPath(image.layout, descriptor.digest), {
+          start: offset,
+          end: offset + length - 1,
+        }),
     })),
-    cache,
     signal: new AbortController().signal,
   });
   const reads = { count: 0, bytes: 0 };
@@ -41,7 +45,7 @@ export async function pullFiles(name: ImageName, root: string): Promise<PulledFi
     return buffer.subarray(0, bytesRead);
   };
   return {
-    files: new ImageFiles(ErofsImage.parse(writeErofs(tree)), read),
+    files: new ImageFiles(ErofsImage.parse(metadata), read),
     config: parseImageConfig(await readFile(blobPath(image.layout, image.config.digest))),
     reads,
     [Symbol.asyncDispose]: () => cache[Symbol.asyncDispose](),

@@ -75,6 +75,8 @@ t.test('what is here is not written again, in this tier or in another', async (t
   const after = statSync(path, { bigint: true });
   t.equal(after.ino, before.ino);
   t.equal(after.ctimeNs, before.ctimeNs);
+  const absent = digestOf(randomBytes(1));
+  t.same(await store.missing([digestOf(shared), absent, digestOf(own)]), [absent]);
   const spool = store.spool();
   await spool.write(0, shared);
   t.match(await spool.commit(), { content: digestOf(shared), isNew: false });

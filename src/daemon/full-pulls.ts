@@ -1,0 +1,102 @@
+import type { FileCache } from '../cache/file-cache.js';
+import { parseDigest } from '../digest.js';
+import { describeError } from '../errors.js';
+import type { ImageLayer } from '../image/image-config.js';
+import type { ImagePuller, PulledImage } from '../pull/image-puller.js';
+import type { PullMode } from '../pull/pull-mode.js';
+import type { PullProgress } from '../pull/pull-run.js';
+import type { RegistryClient } from '../registry/registry-client.js';
+import type { ImageFolder, NewImage } from './image-folder.js';
+
+export interface FullPullParts {
+  readonly root: string;
+  readonly cache: FileCache;
+  readonly images: ImageFolder;
+  readonly log: { warn(details: object, message: string): void };
+}
+
+/** An image that is to come whole, and how. */
+export interface FullPull {
+  readonly client: RegistryClient;
+  /** All that is known of it before its layers are here. */
+  readonly image: Omit<NewImage, 'kind' | 'files' | 'fileBytes'>;
+  readonly config: Buffer;
+  /** Lowest first. */
+  readonly layers: readonly ImageLayer[];
+  readonly mode: PullMode;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: PullProgress) => void;
+}
+
+/**
+ * Images that come whole. An image can be used as soon as its last byte is stored; making it durable
+ * goes on behind that, and until it is done a crash costs another pull: see `dropUnpinned`.
+ */
+export class FullPulls implements AsyncDisposable {
+  readonly #parts: FullPullParts;
+  readonly #pinning = new Set<Promise<void>>();
+  #puller: Promise<ImagePuller> | undefined;
+
+  constructor(parts: FullPullParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws ThinError as ImagePuller.pull does */
+  async pull({ client, image, config, layers, mode, signal, onProgress }: FullPull): Promise<void> {
+    this.#puller ??= this.#openPuller();
+    const puller = await this.#puller;
+    const pulled = await puller.pull({
+      image: image.manifest,
+      layers: layers.map(({ descriptor, diffId }) => ({
+        descriptor,
+        diffId,
+        open: (layerSignal, range) => client.blob(descriptor, { signal: layerSignal, ...range }),
+      })),
+      mode,
+      signal,
+      onProgress,
+    });
+    try {
+      const { files, plainBytes, metadata } = pulled;
+      const record = { ...image, kind: 'pulled', files, fileBytes: plainBytes } as const;
+      await this.#parts.images.add(record, { config, metadata }, { synced: false });
+    } catch (error) {
+      await pulled[Symbol.asyncDispose]();
+      throw error;
+    }
+    this.#pinLater(pulled, image.manifest);
+  }
+
+  #pinLater(pulled: PulledImage, image: string): void {
+    const pinning = pulled
+      .pin()
+      .catch((error: unknown) => {
+        const reason = describeError(error);
+        this.#parts.log.warn({ image, reason }, 'a pulled image cannot be made durable');
+      })
+      .then(() => pulled[Symbol.asyncDispose]())
+      .finally(() => this.#pinning.delete(pinning));
+    this.#pinning.add(pinning);
+  }
+
+  /** Loaded when it is wanted: most daemons pull nothing. */
+  async #openPuller(): Promise<ImagePuller> {
+    const { ImagePuller } = await import('../pull/image-puller.js');
+    return ImagePuller.open(this.#parts.cache, this.#parts.root);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#pinning);
+  }
+}
+
+/** Removes the pulled images that were not durable yet when the daemon or the machine stopped. */
+export async function dropUnpinned({
+  cache,
+  images,
+}: Pick<FullPullParts, 'cache' | 'images'>): Promise<void> {
+  const pinned = new Set<string>(await cache.pinnedImages());
+  for (const { kind, manifest } of images.list()) {
+    if (kind === 'pulled' && !pinned.has(manifest)) await images.remove(parseDigest(manifest));
+  }
+}

@@ -1,0 +1,185 @@
+import type { FileCache } from '../cache/file-cache.js';
+import type { FileHold } from '../cache/file-use.js';
+import { isThinError } from '../errors.js';
+import type { LayerSummary } from '../layer/read-layer.js';
+import type { Gate } from './gate.js';
+import type { LayerRecords } from './layer-records.js';
+import { downloadWhole, layerBytes, type PullLayer, type SourceOptions } from './layer-source.js';
+import type { LayerEvents } from './layer-thread.js';
+import type { LayerThreads } from './layer-threads.js';
+import { PartialBlob } from './partial-blob.js';
+import type { LayerMeter } from './pull-meter.js';
+
+/** What all pulls of a node share. */
+export interface PullParts {
+  readonly cache: FileCache;
+  readonly records: LayerRecords;
+  readonly partialFolder: string;
+  readonly threads: LayerThreads;
+}
+
+/** How one layer is to come, as its pull's mode has it. */
+export interface LayerWay {
+  readonly wholeFirst: boolean;
+  readonly storesInFlight: number;
+  /** Records looked through at once. */
+  readonly checks: Gate;
+  readonly downloads: Gate;
+  /** Ends when this layer may be stored, where layers are stored one after the other. */
+  readonly turn: Promise<unknown>;
+  /** Connections that the layer may use now. */
+  readonly connections: (meter: LayerMeter) => number;
+}
+
+/** A layer that is here, with its files held until it is disposed. */
+export interface BroughtLayer extends Disposable {
+  readonly summary: LayerSummary;
+  /** Path of its record. */
+  readonly record: string;
+}
+
+interface Task {
+  readonly layer: PullLayer;
+  readonly meter: LayerMeter;
+  readonly parts: PullParts;
+  readonly way: LayerWay;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Brings one layer here: by its record, if all of its files are here from before, or else over the
+ * network, from where an earlier pull stopped.
+ * @throws ThinError `corrupt` if it is not what the image promises; `no-space`; `canceled`; what the
+ *   layer's source throws. Nothing that belongs to an image is left then.
+ */
+export async function bringLayer(task: Task): Promise<BroughtLayer> {
+  const { layer, meter, parts } = task;
+  const hold = parts.cache.hold();
+  try {
+    const here = await findHere(task, hold);
+    const summary = here ?? (await fetchLayer(task, hold));
+    meter.phase = here === undefined ? 'done' : 'here';
+    const record = parts.records.path(layer.diffId);
+    return { summary, record, [Symbol.dispose]: () => hold[Symbol.dispose]() };
+  } catch (error) {
+    hold[Symbol.dispose]();
+    throw error;
+  } finally {
+    meter.waits.enter(undefined);
+  }
+}
+
+/** Undefined if there is no record, or not all is here that it names. */
+async function findHere(task: Task, hold: FileHold): Promise<LayerSummary | undefined> {
+  const { layer, meter, parts, way, signal } = task;
+  const { cache, records, threads } = parts;
+  if (!(await records.has(layer.diffId))) return undefined;
+  using _place = await way.checks.enter(signal);
+  try {
+    using writer = cache.bulkWriter(hold);
+    const record = records.path(layer.diffId);
+    return await threads.pick().find(record, writer, eventsOf(meter));
+  } catch (error) {
+    if (!isThinError(error, 'not-found', 'corrupt')) throw error;
+    if (error.code === 'corrupt') await records.remove(layer.diffId);
+    return undefined;
+  }
+}
+
+/** What an earlier pull has left may be wrong: then the layer is fetched anew, once. */
+async function fetchLayer(task: Task, hold: FileHold): Promise<LayerSummary> {
+  const { layer, meter, parts, way } = task;
+  for (;;) {
+    const key = `${layer.descriptor.digest} ${layer.diffId}`;
+    await using partial = await PartialBlob.open(parts.partialFolder, key);
+    meter.resumed = partial.length;
+    try {
+      const fetched = way.wholeFirst ? fetchThenStore : fetchAndStore;
+      const summary = await fetched(task, partial, hold);
+      await partial.remove();
+      return summary;
+    } catch (error) {
+      if (!isThinError(error, 'corrupt')) throw error;
+      await partial.remove();
+      if (meter.resumed === 0) throw error;
+    }
+  }
+}
+
+/** Inflates and stores the layer while it downloads. */
+async function fetchAndStore(
+  task: Task,
+  partial: PartialBlob,
+  hold: FileHold,
+): Promise<LayerSummary> {
+  const { meter, way, signal } = task;
+  using _place = await way.downloads.enter(signal);
+  meter.phase = 'downloading';
+  return await store(task, layerBytes(sourceOf(task, partial)), hold);
+}
+
+/** Inflates and stores the layer when all of it is here, and its turn has come. */
+async function fetchThenStore(
+  task: Task,
+  partial: PartialBlob,
+  hold: FileHold,
+): Promise<LayerSummary> {
+  const { meter, way, signal } = task;
+  {
+    using _place = await way.downloads.enter(signal);
+    meter.phase = 'downloading';
+    meter.waits.enter('source');
+    await downloadWhole(sourceOf(task, partial));
+    meter.waits.enter(undefined);
+  }
+  await way.turn;
+  signal.throwIfAborted();
+  meter.phase = 'storing';
+  return await store(task, partial.read(), hold);
+}
+
+function sourceOf({ layer, meter, way, signal }: Task, partial: PartialBlob): SourceOptions {
+  return {
+    layer,
+    partial,
+    connections: () => way.connections(meter),
+    onDownloaded: (bytes) => {
+      meter.downloaded += bytes;
+    },
+    signal,
+  };
+}
+
+async function store(
+  { layer, meter, parts, way }: Task,
+  bytes: AsyncIterable<Buffer>,
+  hold: FileHold,
+): Promise<LayerSummary> {
+  const { cache, records, threads } = parts;
+  using writer = cache.bulkWriter(hold);
+  const { mediaType, digest, size } = layer.descriptor;
+  const job = {
+    mediaType,
+    digest,
+    size,
+    diffId: layer.diffId,
+    storesInFlight: way.storesInFlight,
+    place: writer.place,
+    recordDraft: records.draftPath(),
+    record: records.path(layer.diffId),
+  };
+  return await threads.pick().store(bytes, job, writer, eventsOf(meter));
+}
+
+function eventsOf(meter: LayerMeter): LayerEvents {
+  return {
+    waits: meter.waits,
+    taken: (compressedBytes, plainBytes) => {
+      meter.stored = compressedBytes;
+      meter.plainBytes = plainBytes;
+    },
+    written: (bytes) => {
+      meter.writtenBytes += bytes;
+    },
+  };
+}

@@ -1,0 +1,136 @@
+/*
+ * src/pull: images that nobody has converted, brought here whole. It knows layers, the cache's tiers
+ * and threads; where a layer's bytes come from is told by whoever pulls. One layer is followed in
+ * bring-layer.ts, on its thread in layer-worker.ts; what modes there are is told in pull-mode.ts.
+ */
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { FileCache } from '../cache/file-cache.js';
+import { ThinError } from '../errors.js';
+import type { BroughtLayer, PullParts } from './bring-layer.js';
+import { type Brought, LayerFlights } from './layer-flights.js';
+import { LayerRecords } from './layer-records.js';
+import type { PullLayer } from './layer-source.js';
+import { LayerThreads } from './layer-threads.js';
+import { type MergedImage, mergeRecords } from './merge-records.js';
+import { preparePartialBlobs } from './partial-blob.js';
+import type { LayerMeter } from './pull-meter.js';
+import type { PullMode } from './pull-mode.js';
+import { type PullProgress, PullRun } from './pull-run.js';
+import { type PullWorkers, pullThreads } from './pull-workers.js';
+
+export interface PullOptions {
+  /** Under which the image's files are pinned in the cache. */
+  readonly image: string;
+  /** Lowest first. */
+  readonly layers: readonly PullLayer[];
+  /** Default: `auto`. */
+  readonly mode?: PullMode;
+  readonly signal: AbortSignal;
+  /** Called some times a second, and at the end. */
+  readonly onProgress?: (progress: PullProgress) => void;
+}
+
+/** An image that is here, its files held until it is disposed. */
+export interface PulledImage extends AsyncDisposable {
+  /** The merged tree as EROFS; the content of its files is in the cache. */
+  readonly metadata: Buffer;
+  /** Of all layers, those that were here included. */
+  readonly compressedBytes: number;
+  readonly plainBytes: number;
+  /** Distinct contents of the tree. */
+  readonly files: number;
+  /**
+   * Makes the files durable and keeps them for good, also over a power cut after that. It takes as long
+   * as the disk takes to write them, while the image can be used already.
+   */
+  pin(): Promise<void>;
+}
+
+/** Pulls images into one cache. What several of them have in common comes once. */
+export class ImagePuller {
+  readonly #parts: PullParts;
+  readonly #workers: PullWorkers;
+  readonly #flights = new LayerFlights<BroughtLayer, LayerMeter>();
+
+  private constructor(parts: PullParts, workers: PullWorkers) {
+    this.#parts = parts;
+    this.#workers = workers;
+  }
+
+  /**
+   * @param root of the node: `layers/` and `partial-layers/` below it are the puller's own.
+   * @param workers threads of their own if not given
+   */
+  static async open(
+    cache: FileCache,
+    root: string,
+    workers: PullWorkers = pullThreads,
+  ): Promise<ImagePuller> {
+    const partialFolder = join(root, 'partial-layers');
+    await preparePartialBlobs(partialFolder, Date.now());
+    const records = await LayerRecords.open(join(root, 'layers'));
+    const threads = new LayerThreads(() => workers.startLayers(), availableParallelism());
+    return new ImagePuller({ cache, records, partialFolder, threads }, workers);
+  }
+
+  /**
+   * Pulls an image that has no thin form: layers stream through worker threads, each file goes to the
+   * cache under its digest, and a layer that turns out to be wrong leaves nothing that is part of an
+   * image. When this returns, all is here that the image needs; see `PulledImage.pin`.
+   * @throws ThinError `corrupt` if a layer is not what manifest and config promise; `no-space` if the
+   *   cache has no room; `canceled`; whatever a layer's source throws
+   */
+  async pull(options: PullOptions): Promise<PulledImage> {
+    // A file that a record counts on may be evicted in the moment before it is held.
+    const pulled = (await this.#pullOnce(options)) ?? (await this.#pullOnce(options));
+    if (pulled !== undefined) return pulled;
+    throw new ThinError('unavailable', 'Cannot pull image: its files are removed as they come');
+  }
+
+  async #pullOnce(options: PullOptions): Promise<PulledImage | undefined> {
+    const { layers, mode = 'auto', signal, onProgress = () => undefined } = options;
+    const run = new PullRun(this.#parts, this.#flights, { layers, mode, signal, onProgress });
+    const brought = await this.#bring(run);
+    const release = async () => {
+      for (const layer of brought) await layer[Symbol.asyncDispose]();
+    };
+    try {
+      const merged = await this.#merge(brought, signal);
+      if (merged === undefined) {
+        await release();
+        return undefined;
+      }
+      const { metadata, fileCount: files } = merged;
+      const pin = () => this.#parts.cache.pinImage(options.image, merged.files());
+      return { metadata, files, pin, ...bytesOf(brought), [Symbol.asyncDispose]: release };
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  /** The threads end before the merge, which needs a thread of its own. */
+  async #bring(run: PullRun): Promise<Brought<BroughtLayer>[]> {
+    await using _threads = this.#parts.threads.use();
+    return await run.bring();
+  }
+
+  #merge(
+    brought: readonly Brought<BroughtLayer>[],
+    signal: AbortSignal,
+  ): Promise<MergedImage | undefined> {
+    const records = brought.map(({ value }) => value.record);
+    const request = { records, place: this.#parts.cache.bulkPlace() };
+    return mergeRecords(request, this.#workers, signal);
+  }
+}
+
+function bytesOf(brought: readonly Brought<BroughtLayer>[]) {
+  const sum = (of: (layer: BroughtLayer) => number) =>
+    brought.reduce((total, { value }) => total + of(value), 0);
+  return {
+    compressedBytes: sum(({ summary }) => summary.compressedBytes),
+    plainBytes: sum(({ summary }) => summary.plainBytes),
+  };
+}

@@ -1,0 +1,123 @@
+import type { LinkSample } from './link-policy.js';
+import { WaitClock } from './wait-clock.js';
+
+/** Where a layer is on its way. `here`: it was stored before and need not come. */
+export type LayerPhase = 'waiting' | 'downloading' | 'storing' | 'here' | 'done';
+
+/** How far one layer is. Compressed bytes, unless said otherwise. */
+export interface LayerState {
+  readonly phase: LayerPhase;
+  readonly size: number;
+  /** Over the network, in this pull. */
+  readonly downloaded: number;
+  /** That an earlier pull had left. */
+  readonly resumed: number;
+  /** Verified, inflated and stored. */
+  readonly stored: number;
+  readonly plainBytes: number;
+  /** Of new files on the disk. */
+  readonly writtenBytes: number;
+}
+
+/** The meter of one layer: whoever brings it writes here, all who want it read. */
+export class LayerMeter {
+  readonly size: number;
+  readonly waits = new WaitClock();
+  phase: LayerPhase = 'waiting';
+  downloaded = 0;
+  resumed = 0;
+  stored = 0;
+  plainBytes = 0;
+  writtenBytes = 0;
+
+  constructor(size: number) {
+    this.size = size;
+  }
+
+  get state(): LayerState {
+    const { phase, size, downloaded, resumed, stored, plainBytes, writtenBytes } = this;
+    return { phase, size, downloaded, resumed, stored, plainBytes, writtenBytes };
+  }
+}
+
+/** What keeps a pull from being faster. */
+export type Bottleneck = 'network' | 'cpu' | 'disk';
+
+/** What happened in one step of time, all layers together. */
+export interface PullSample extends LinkSample {
+  /** Milliseconds since the pull began, at the end of the step. */
+  readonly at: number;
+  readonly storedBytes: number;
+  readonly plainBytes: number;
+  readonly writtenBytes: number;
+  /** Part of all cores that this process kept busy, 0 to 1. */
+  readonly cpu: number;
+  readonly bottleneck: Bottleneck;
+}
+
+/** Above this part of waiting for bytes, the network is what everything waits for. */
+const starvedMin = 0.6;
+/** Above this part of busy cores, they are. Below both, it is the disk. */
+const busyMin = 0.75;
+
+/** Measures a pull in steps. */
+export class PullMeter {
+  readonly #layers: readonly LayerMeter[];
+  readonly #cores: number;
+  readonly #start = performance.now();
+  #last: Totals;
+
+  constructor(layers: readonly LayerMeter[], cores: number) {
+    this.#layers = layers;
+    this.#cores = cores;
+    this.#last = this.#totals();
+  }
+
+  /** What happened since the last call. */
+  sample(): PullSample {
+    const [last, now] = [this.#last, this.#totals()];
+    this.#last = now;
+    const ms = Math.max(1, now.time - last.time);
+    const waited = now.source - last.source + (now.worker - last.worker);
+    const starved = waited > 0 ? (now.source - last.source) / waited : 1;
+    const cpu = Math.min(1, (now.cpuMs - last.cpuMs) / ms / this.#cores);
+    return {
+      at: now.time - this.#start,
+      ms,
+      bytes: now.downloaded - last.downloaded,
+      storedBytes: now.stored - last.stored,
+      plainBytes: now.plain - last.plain,
+      writtenBytes: now.written - last.written,
+      starved,
+      cpu,
+      bottleneck: starved >= starvedMin ? 'network' : cpu >= busyMin ? 'cpu' : 'disk',
+    };
+  }
+
+  #totals(): Totals {
+    const { user, system } = process.cpuUsage();
+    const sum = (of: (layer: LayerMeter) => number) =>
+      this.#layers.reduce((total, layer) => total + of(layer), 0);
+    return {
+      time: performance.now(),
+      cpuMs: (user + system) / 1000,
+      downloaded: sum(({ downloaded }) => downloaded),
+      stored: sum(({ stored }) => stored),
+      plain: sum(({ plainBytes }) => plainBytes),
+      written: sum(({ writtenBytes }) => writtenBytes),
+      source: sum(({ waits }) => waits.totals.source),
+      worker: sum(({ waits }) => waits.totals.worker),
+    };
+  }
+}
+
+interface Totals {
+  readonly time: number;
+  readonly cpuMs: number;
+  readonly downloaded: number;
+  readonly stored: number;
+  readonly plain: number;
+  readonly written: number;
+  readonly source: number;
+  readonly worker: number;
+}

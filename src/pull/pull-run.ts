@@ -1,0 +1,148 @@
+import { availableParallelism } from 'node:os';
+import { type BroughtLayer, bringLayer, type LayerWay, type PullParts } from './bring-layer.js';
+import { canceled } from './canceled.js';
+import { Gate } from './gate.js';
+import type { Brought, Coming, LayerFlights } from './layer-flights.js';
+import type { PullLayer } from './layer-source.js';
+import { LinkPolicy } from './link-policy.js';
+import { LayerMeter, type LayerState, PullMeter, type PullSample } from './pull-meter.js';
+import { type PullMode, type PullPlan, planOf } from './pull-mode.js';
+
+/** Milliseconds between two looks at how a pull goes. */
+const lookMs = 50;
+
+export interface PullProgress {
+  /** Lowest first. */
+  readonly layers: readonly LayerState[];
+  /** What happened since the last call. */
+  readonly sample: PullSample;
+}
+
+export interface RunOptions {
+  /** Lowest first. */
+  readonly layers: readonly PullLayer[];
+  readonly mode: PullMode;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: PullProgress) => void;
+}
+
+/** The layers of one image on their way here, as many at once as its mode has it. */
+export class PullRun {
+  readonly #parts: PullParts;
+  readonly #flights: LayerFlights<BroughtLayer, LayerMeter>;
+  readonly #options: RunOptions;
+  readonly #plan: PullPlan;
+  readonly #policy: LinkPolicy;
+  readonly #downloads: Gate;
+  readonly #checks: Gate;
+  readonly #meters: LayerMeter[] = [];
+  readonly #stop = new AbortController();
+
+  constructor(
+    parts: PullParts,
+    flights: LayerFlights<BroughtLayer, LayerMeter>,
+    options: RunOptions,
+  ) {
+    const cores = availableParallelism();
+    const plan = planOf(options.mode, cores);
+    this.#parts = parts;
+    this.#flights = flights;
+    this.#options = options;
+    this.#plan = plan;
+    this.#policy = new LinkPolicy(cores);
+    const { downloads } = plan;
+    this.#downloads = new Gate(() => (downloads === 'adaptive' ? this.#policy.streams : downloads));
+    this.#checks = new Gate(() => cores);
+  }
+
+  /** All layers, lowest first, held until each is disposed. The first failure ends the others. */
+  async bring(): Promise<Brought<BroughtLayer>[]> {
+    const { signal } = this.#options;
+    const onAbort = () => this.#stop.abort(canceled(signal));
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
+    const coming = this.#join();
+    const meter = new PullMeter(this.#meters, availableParallelism());
+    const timer = setInterval(() => this.#look(meter), lookMs);
+    try {
+      return await allOrNone(coming, (error) => this.#stop.abort(error));
+    } finally {
+      clearInterval(timer);
+      signal.removeEventListener('abort', onAbort);
+      this.#look(meter);
+    }
+  }
+
+  /** Takes a place in the flight of every layer, in the order in which they are to come. */
+  #join(): Promise<Brought<BroughtLayer>>[] {
+    const { layers } = this.#options;
+    const order = [...layers.entries()];
+    if (this.#plan.largestFirst) {
+      order.sort(([, a], [, b]) => b.descriptor.size - a.descriptor.size);
+    }
+    const coming: Promise<Brought<BroughtLayer>>[] = [];
+    let turn: Promise<unknown> = Promise.resolve();
+    for (const [index, layer] of order) {
+      const { meter, brought } = this.#joinOne(layer, turn);
+      this.#meters[index] = meter;
+      coming[index] = brought;
+      turn = brought.catch(() => undefined);
+    }
+    return coming;
+  }
+
+  #joinOne(layer: PullLayer, turn: Promise<unknown>): Coming<BroughtLayer, LayerMeter> {
+    const way: LayerWay = {
+      wholeFirst: this.#plan.wholeFirst,
+      storesInFlight: this.#plan.storesInFlight,
+      checks: this.#checks,
+      downloads: this.#downloads,
+      turn,
+      connections: (meter) => this.#connections(meter),
+    };
+    const bring = (signal: AbortSignal) => {
+      const meter = new LayerMeter(layer.descriptor.size);
+      return { meter, result: bringLayer({ layer, meter, parts: this.#parts, way, signal }) };
+    };
+    return this.#flights.join(layer.diffId, bring, this.#stop.signal);
+  }
+
+  /** Streams for which there are no more layers go to the one that has most to come. */
+  #connections(meter: LayerMeter): number {
+    if (this.#plan.downloads !== 'adaptive') return 1;
+    const spare = this.#policy.streams - this.#downloads.inside;
+    if (spare <= 0) return 1;
+    const left = (of: LayerMeter) =>
+      of.phase === 'downloading' ? of.size - of.resumed - of.downloaded : 0;
+    const isLargest = this.#meters.every((other) => left(other) <= left(meter));
+    return isLargest ? 1 + spare : 1;
+  }
+
+  #look(meter: PullMeter): void {
+    const sample = meter.sample();
+    if (this.#downloads.inside > 0) this.#policy.sample(sample);
+    this.#downloads.turn();
+    this.#options.onProgress({ layers: this.#meters.map(({ state }) => state), sample });
+  }
+}
+
+/** Everything that comes, or the first failure, with what came all the same disposed. */
+async function allOrNone<T extends AsyncDisposable>(
+  coming: readonly Promise<T>[],
+  onFailure: (error: unknown) => void,
+): Promise<T[]> {
+  const failures: unknown[] = [];
+  const came: T[] = [];
+  const settled = coming.map(async (one, index) => {
+    try {
+      came[index] = await one;
+    } catch (error) {
+      failures.push(error);
+      onFailure(error);
+    }
+  });
+  await Promise.all(settled);
+  if (failures.length === 0) return came;
+  for (const one of came) await (one as T | undefined)?.[Symbol.asyncDispose]();
+  throw failures[0];
+}

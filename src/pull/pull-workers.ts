@@ -1,0 +1,65 @@
+import type { MessagePort, Worker } from 'node:worker_threads';
+import { startWorker } from '../worker-module.js';
+import { canceled } from './canceled.js';
+import type { StartLayer } from './layer-messages.js';
+import type { MergeReply, MergeRequest } from './merge-records.js';
+
+/** A thread that stores layers, as LayerThread uses it. */
+export interface LayerWorker {
+  postMessage(start: StartLayer, transferred: readonly MessagePort[]): void;
+  /** Told once, why it has ended. */
+  onEnd(told: (error: Error) => void): void;
+  terminate(): Promise<unknown>;
+}
+
+/** Where the work of a pull is done. */
+export interface PullWorkers {
+  startLayers(): LayerWorker;
+  merge(request: MergeRequest, signal: AbortSignal): Promise<MergeReply>;
+}
+
+/**
+ * Of a thread's young objects, in MiB. V8 looks for garbage when the buffers among it are larger than
+ * two thirds of this: with its own bounds some tens of MiB gather.
+ */
+const youngGenerationMb = 6;
+/** Of its other objects: storing a layer needs little, but V8 would let garbage gather. */
+const oldGenerationMb = 48;
+
+/** Threads of their own. */
+export const pullThreads: PullWorkers = {
+  startLayers: () => {
+    const worker = startWorker('layer-worker', import.meta.url, undefined, {
+      resourceLimits: {
+        maxYoungGenerationSizeMb: youngGenerationMb,
+        maxOldGenerationSizeMb: oldGenerationMb,
+      },
+    });
+    return {
+      postMessage: (start, transferred) => worker.postMessage(start, transferred),
+      onEnd: (told) => onEnd(worker, told),
+      terminate: () => worker.terminate(),
+    };
+  },
+  merge: async (request, signal) => {
+    const worker = startWorker('merge-worker', import.meta.url, request);
+    let onAbort = () => {};
+    try {
+      return await new Promise<MergeReply>((resolve, reject) => {
+        onAbort = () => reject(canceled(signal));
+        worker.once('message', resolve);
+        onEnd(worker, reject);
+        signal.addEventListener('abort', onAbort);
+        if (signal.aborted) onAbort();
+      });
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      await worker.terminate();
+    }
+  },
+};
+
+function onEnd(worker: Worker, told: (error: Error) => void): void {
+  worker.on('error', told);
+  worker.on('exit', (code) => told(new Error(`its thread ended with code ${code}`)));
+}
