@@ -4,6 +4,7 @@ import { treeDifferences } from './measure-differences.js';
 import { fewFiles } from './measure-few-files.js';
 import { objectReads } from './measure-objects.js';
 import { startWarm } from './measure-start.js';
+import { guessedStart } from './measure-start-guess.js';
 import { startsOverLink } from './measure-start-link.js';
 import type { Measurement } from './measurement.js';
 
@@ -18,6 +19,8 @@ export const measurements: readonly Measurement[] = [
   fewFiles(),
   composedAgainstOverlay(),
   objectReads(),
+  guessedStart('python'),
+  guessedStart('node'),
   startsOverLink('python'),
   startsOverLink('node'),
 ];

@@ -29,6 +29,14 @@ const identBytes = 16;
 const headerBytes = 64;
 const types = { load: 1, dynamic: 2, interpreter: 3 } as const;
 const tags = { needed: 1, stringTable: 5, rpath: 15, runpath: 29 } as const;
+/** Tags of where a table lies, and of how many bytes it has: what is read to link an object. */
+const tableTags: readonly (readonly [number, number])[] = [
+  [tags.stringTable, 10],
+  [7, 8], // relocations with addends
+  [17, 18], // without
+  [36, 35], // packed
+  [23, 2], // of calls
+];
 /** Program headers of one file: real ones have a dozen. */
 const segmentsMax = 128;
 /** Bytes of a dynamic section that are read: 4096 entries. */
@@ -45,11 +53,11 @@ interface Segment {
   readonly offset: number;
   readonly address: number;
   readonly fileSize: number;
-  readonly executable: boolean;
+  readonly writable: boolean;
 }
 
 /** Bit of `p_flags`. */
-const executableFlag = 1;
+const writableFlag = 2;
 
 /** Reads numbers of the file's class and byte order. */
 interface Layout {
@@ -83,15 +91,31 @@ export async function readDynamicObject(read: ReadBytes): Promise<DynamicObject 
     needed: await texts(tags.needed),
     rpath: searchPath(await texts(tags.rpath)),
     runpath: searchPath(await texts(tags.runpath)),
-    start: startRanges(segments),
+    start: startRanges(segments, entries),
   };
 }
 
-/** Code comes when it runs; symbols, relocations and data are read by the dynamic linker, whole. */
-function startRanges(segments: readonly Segment[]): ByteRange[] {
-  const loaded = segments.filter(({ type, executable }) => type === types.load && !executable);
-  const ranges = loaded.map(({ offset, fileSize }) => ({ offset, length: fileSize }));
-  return ranges.filter(({ length }) => length > 0);
+interface DynamicEntry {
+  readonly tag: number;
+  readonly value: number;
+}
+
+/**
+ * Code and constants come when they are used; the tables, which linkers put first, and data, which is
+ * relocated, are read by the dynamic linker.
+ */
+function startRanges(
+  segments: readonly Segment[],
+  entries: readonly DynamicEntry[],
+): readonly ByteRange[] {
+  const valueAt = (wanted: number) => entries.find(({ tag }) => tag === wanted)?.value;
+  const ends = tableTags.map(([place, bytes]) => {
+    const start = fileOffset(segments, valueAt(place) ?? Number.NaN);
+    return start === undefined ? 0 : start + (valueAt(bytes) ?? 0);
+  });
+  const data = segments.filter(({ type, writable }) => type === types.load && writable);
+  const ranges = data.map(({ offset, fileSize }) => ({ offset, length: fileSize }));
+  return [{ offset: 0, length: Math.max(...ends) }, ...ranges].filter(({ length }) => length > 0);
 }
 
 function layoutOf(header: Buffer): Layout | undefined {
@@ -122,7 +146,7 @@ async function readSegments(read: ReadBytes, header: Buffer, layout: Layout): Pr
       offset: address(bytes, at + (wide ? 8 : 4)),
       address: address(bytes, at + (wide ? 16 : 8)),
       fileSize: address(bytes, at + (wide ? 32 : 16)),
-      executable: (word(bytes, at + (wide ? 4 : 24)) & executableFlag) !== 0,
+      writable: (word(bytes, at + (wide ? 4 : 24)) & writableFlag) !== 0,
     });
   }
   return segments;
@@ -132,10 +156,10 @@ async function readDynamic(
   read: ReadBytes,
   { offset, fileSize }: Segment,
   { wide, address }: Layout,
-): Promise<{ tag: number; value: number }[]> {
+): Promise<DynamicEntry[]> {
   const bytes = await read(offset, Math.min(fileSize, dynamicBytesMax));
   const step = wide ? 16 : 8;
-  const entries: { tag: number; value: number }[] = [];
+  const entries: DynamicEntry[] = [];
   for (let at = 0; at + step <= bytes.length; at += step) {
     const tag = address(bytes, at);
     if (tag === 0) break;

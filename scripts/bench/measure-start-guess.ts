@@ -1,0 +1,76 @@
+import { join } from 'node:path';
+import { guessHotRanges, type HotRange } from '../../src/hot/static-guess.js';
+import { pullFiles } from '../../test/hot/pulled-files.js';
+import { extractQuickly, makeBundle, runBundle } from '../extracted-image.js';
+import { ensureImage } from '../images/image-cache.js';
+import { readImage } from '../images/image-manifest.js';
+import type { Figure, Measurement } from './measurement.js';
+import { type TouchedRanges, touchedRanges } from './touched-frames.js';
+
+/** Files are compared in blocks of about the size of a chunk. */
+const blockBytes = 65_536;
+
+const programs = {
+  python: ['python3', '-c', 'import numpy, sqlalchemy, lxml.etree'],
+  node: ['node', '/srv/app/main.js'],
+} as const;
+
+/** How much of what a start touches is guessed without running it, and how much is guessed in vain. */
+export function guessedStart(name: keyof typeof programs): Measurement {
+  return {
+    name: `what a start touches, guessed (${name})`,
+    open: async (scratch) => ({
+      unit: 'bytes',
+      contenders: [],
+      figures: async () => {
+        const args = programs[name];
+        const guessed: HotRange[] = [];
+        await using pulled = await pullFiles(name, join(scratch, 'cache'));
+        const start = { args, env: pulled.config.config?.Env ?? [], workdir: '/' };
+        await guessHotRanges(pulled.files, start, (range) => void guessed.push(range));
+        const [tree, bundle] = [join(scratch, 'tree'), join(scratch, 'bundle')];
+        await extractQuickly(await readImage(await ensureImage(name)), tree);
+        await makeBundle(bundle, tree, args);
+        const id = `thinfs-bench-${process.pid}`;
+        const touched = await touchedRanges(tree, () => runBundle(bundle, id));
+        return describe(blocksOf(guessed), blocksOf(flat(touched)));
+      },
+      [Symbol.asyncDispose]: async () => {},
+    }),
+  };
+}
+
+type Range = Pick<HotRange, 'offset' | 'length'> & { readonly content: string };
+
+function* flat(touched: TouchedRanges): Generator<Range> {
+  for (const [content, ranges] of touched) {
+    for (const [offset, length] of ranges) yield { content, offset, length };
+  }
+}
+
+/** Bytes of each block that is touched, which is as many as are fetched for it. */
+function blocksOf(ranges: Iterable<Range>): Map<string, number> {
+  const blocks = new Map<string, number>();
+  for (const { content, offset, length } of ranges) {
+    const end = offset + length;
+    for (let at = offset - (offset % blockBytes); at < end; at += blockBytes) {
+      const name = `${content} ${at}`;
+      blocks.set(name, Math.max(blocks.get(name) ?? 0, Math.min(blockBytes, end - at)));
+    }
+  }
+  return blocks;
+}
+
+function describe(guessed: Map<string, number>, touched: Map<string, number>): Figure[] {
+  const sum = (blocks: Iterable<number>) => [...blocks].reduce((total, bytes) => total + bytes, 0);
+  const hit = [...touched].filter(([block]) => guessed.has(block));
+  const useful = [...guessed].filter(([block]) => touched.has(block));
+  const bytesOf = (blocks: [string, number][]) => sum(blocks.map(([, bytes]) => bytes));
+  const [all, wanted] = [sum(guessed.values()), sum(touched.values())];
+  return [
+    { name: 'touched', unit: 'bytes', value: wanted },
+    { name: 'guessed', unit: 'bytes', value: all },
+    { name: 'touched that was guessed / touched', unit: '', value: bytesOf(hit) / wanted },
+    { name: 'guessed that was touched / guessed', unit: '', value: bytesOf(useful) / all },
+  ];
+}
