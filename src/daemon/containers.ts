@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { fromSystemError, ThinError } from '../errors.js';
@@ -55,6 +55,8 @@ const attachGraceMs = 15_000;
 export class Containers {
   readonly #folder: string;
   readonly #runtimeRoot: string;
+  /** Tells it from other nodes of this machine. */
+  readonly #node: string;
   readonly #roots: Roots;
   readonly #hot: HotStarts;
   readonly #containers = new Map<string, Container>();
@@ -65,6 +67,7 @@ export class Containers {
   constructor(root: string, runFolder: string, roots: Roots, hot: HotStarts) {
     this.#folder = join(root, 'containers');
     this.#runtimeRoot = join(runFolder, 'runtime');
+    this.#node = basename(runFolder);
     this.#roots = roots;
     this.#hot = hot;
   }
@@ -185,6 +188,8 @@ export class Containers {
     const { directory: bundle, stopSignal } = await writeBundle({
       directory,
       id: request.id,
+      // Nodes of one machine may use the same names.
+      cgroup: `thinfs-${this.#node}-${request.id}`,
       rootfs: join(directory, 'merged'),
       config: image.config,
       readImageFile: (path, bytesMax) => image.readSmallFile(path, bytesMax, signal),

@@ -12,8 +12,10 @@ import { parseVolume, type Volume } from './volume.js';
 export interface BundleOptions extends ProcessOptions {
   /** Where the bundle is written: absolute; made if missing. */
   readonly directory: string;
-  /** Of letters, digits and `_+-.`; unique on this machine. */
+  /** Of letters, digits and `_+-.`; unique among those of the same runtime root. */
   readonly id: string;
+  /** Name of the cgroup, unique on this machine. Default: of the id. */
+  readonly cgroup?: string | undefined;
   /** The container's root, mounted. */
   readonly rootfs: string;
   readonly config: ImageConfig;
@@ -54,7 +56,8 @@ export async function writeBundle(options: BundleOptions): Promise<Bundle> {
     await makeFolder(directory, 0o700);
     const own = await writeHostFiles(directory, hostname, network);
     // The user's come later, so that they may replace ours.
-    const isolation = { ...options, hostname, volumes: [...own, ...given] };
+    const cgroup = options.cgroup ?? `thinfs-${id}`;
+    const isolation = { ...options, cgroup, hostname, volumes: [...own, ...given] };
     const text = JSON.stringify(runtimeConfig(process, isolation), undefined, 2);
     await writeFile(join(directory, 'config.json'), text, { mode: 0o600 });
     return { directory, stopSignal };

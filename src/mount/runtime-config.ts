@@ -4,8 +4,8 @@ import type { Volume } from './volume.js';
 
 /** What is not the image's but the host's part of a container. */
 export interface Isolation {
-  /** Unique on this machine: names the cgroup. */
-  readonly id: string;
+  /** Name of the cgroup, unique on this machine. */
+  readonly cgroup: string;
   readonly rootfs: string;
   readonly hostname: string;
   readonly network: 'host' | 'none';
@@ -40,7 +40,7 @@ const sealed = ['nosuid', 'noexec', 'nodev'];
  * @see https://github.com/opencontainers/runtime-spec/blob/v1.0.2/config.md
  */
 export function runtimeConfig(process: object, isolation: Isolation) {
-  const { id, memory } = isolation;
+  const { cgroup, memory } = isolation;
   return {
     ociVersion: '1.0.2',
     process,
@@ -48,7 +48,7 @@ export function runtimeConfig(process: object, isolation: Isolation) {
     hostname: isolation.hostname,
     mounts: [...kernelMounts, ...isolation.volumes.map(bindMount)],
     linux: {
-      cgroupsPath: `/thinfs-${id}`,
+      cgroupsPath: `/${cgroup}`,
       namespaces: namespacesOf(isolation.network),
       resources: {
         // The runtime then allows null, zero, random, terminals and mknod(2), as docker does.
