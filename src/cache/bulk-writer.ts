@@ -21,6 +21,8 @@ export interface BulkEvents {
   written(bytes: number): void;
   /** A file that was stored now: its bytes need not be verified before they are read. */
   verified(content: Digest): void;
+  /** Removes a file that nobody holds or has read a moment ago. */
+  discard(content: Digest): Promise<void>;
   /** Files that are in the tier, as packed-files.ts has them. */
   placed(files: readonly Buffer[]): void;
 }
@@ -84,6 +86,15 @@ export class BulkWriter implements Disposable {
     }
     this.#stored.push(files);
     return taken;
+  }
+
+  /** Removes the files that were stored now, unless somebody else has come to need them. */
+  async discard(): Promise<void> {
+    for (const files of this.#stored.splice(0)) {
+      for (const { content, allocated } of unpackFiles(files)) {
+        if (allocated !== undefined) await this.#events.discard(content);
+      }
+    }
   }
 
   /** Tells the index, and gives back what was granted and not used. */

@@ -140,6 +140,10 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
     return this.#use.hold();
   }
 
+  inUse(content: Digest): boolean {
+    return this.#use.inUse(content);
+  }
+
   /** Files count as in use no longer only because they were read a moment ago. */
   forgetRecentUse(): void {
     this.#use.forgetRecent();

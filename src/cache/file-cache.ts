@@ -192,14 +192,17 @@ export class FileCache implements AsyncDisposable {
 
   /** The books for many files that somebody else stores; what it is told of is added to `hold`. */
   bulkWriter(hold: FileHold, tier: string = localTier): BulkWriter {
-    const { ledger } = this.#parts;
+    const { ledger, files } = this.#parts;
     const space = ledger.space(tier);
     return new BulkWriter(this.bulkPlace(tier), hold, {
       admitEasily: (bytes) => space.admitEasily(bytes),
       reserve: (bytes) => space.reserve(bytes),
       written: (bytes) => space.written(bytes),
-      verified: (content) => this.#parts.files.verified(content),
-      placed: (files) => ledger.placedMany(tier, files),
+      verified: (content) => files.verified(content),
+      discard: async (content) => {
+        if (!ledger.inUse(content)) await files.remove(content, [space.tier]);
+      },
+      placed: (stored) => ledger.placedMany(tier, stored),
     });
   }
 

@@ -124,7 +124,12 @@ export class IndexFeed {
         if (this.#packed.length === 0) recorded(totals);
       } catch (error) {
         this.#onFailure(error);
-        this.#lossless = false; // the next start finds them
+        if (!isThinError(error, 'no-space')) {
+          this.#lossless = false; // the next start finds them
+          continue;
+        }
+        this.#packed.unshift(next);
+        return;
       }
     }
   }

@@ -129,8 +129,11 @@ export class ImageOpener {
       if (whole) return this.#pull(client, original, wanted, context, whole);
       const found = await this.#findThin(original, wanted, context);
       if (found) return this.#keepThin(found, wanted, context);
-      const size = original.manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
-      context.note(`${wanted.name} has no thin form: pulling all of it, ${formatSize(size)}`);
+      const { layers } = original.manifest;
+      const size = formatSize(layers.reduce((sum, layer) => sum + layer.size, 0));
+      context.note(
+        `${wanted.name} has no thin form: pulling ${layers.length} layers, ${size}, in full`,
+      );
       return this.#pull(client, original, wanted, context, 'auto');
     });
   }

@@ -54,32 +54,36 @@ interface Task {
  */
 export async function bringLayer(task: Task): Promise<BroughtLayer> {
   const { layer, meter, parts } = task;
-  const hold = parts.cache.hold();
   try {
-    const here = await findHere(task, hold);
-    const summary = here ?? (await fetchLayer(task, hold));
+    const here = await findHere(task);
+    const { summary, hold } = here ?? (await fetchLayer(task));
     meter.phase = here === undefined ? 'done' : 'here';
     const record = parts.records.path(layer.diffId);
     return { summary, record, [Symbol.dispose]: () => hold[Symbol.dispose]() };
-  } catch (error) {
-    hold[Symbol.dispose]();
-    throw error;
   } finally {
     meter.waits.enter(undefined);
   }
 }
 
+/** A layer that is here, and what keeps its files. */
+interface Held {
+  readonly summary: LayerSummary;
+  readonly hold: FileHold;
+}
+
 /** Undefined if there is no record, or not all is here that it names. */
-async function findHere(task: Task, hold: FileHold): Promise<LayerSummary | undefined> {
+async function findHere(task: Task): Promise<Held | undefined> {
   const { layer, meter, parts, way, signal } = task;
   const { cache, records, threads } = parts;
   if (!(await records.has(layer.diffId))) return undefined;
   using _place = await way.checks.enter(signal);
+  const hold = cache.hold();
   try {
     using writer = cache.bulkWriter(hold);
     const record = records.path(layer.diffId);
-    return await threads.pick().find(record, writer, eventsOf(meter));
+    return { summary: await threads.pick().find(record, writer, eventsOf(meter)), hold };
   } catch (error) {
+    hold[Symbol.dispose]();
     if (!isThinError(error, 'not-found', 'corrupt')) throw error;
     if (error.code === 'corrupt') await records.remove(layer.diffId);
     return undefined;
@@ -87,43 +91,34 @@ async function findHere(task: Task, hold: FileHold): Promise<LayerSummary | unde
 }
 
 /** What an earlier pull has left may be wrong: then the layer is fetched anew, once. */
-async function fetchLayer(task: Task, hold: FileHold): Promise<LayerSummary> {
+async function fetchLayer(task: Task): Promise<Held> {
   const { layer, meter, parts, way } = task;
   for (;;) {
     const key = `${layer.descriptor.digest} ${layer.diffId}`;
     await using partial = await PartialBlob.open(parts.partialFolder, key);
     meter.resumed = partial.length;
     try {
-      const fetched = way.wholeFirst ? fetchThenStore : fetchAndStore;
-      const summary = await fetched(task, partial, hold);
+      const held = await (way.wholeFirst ? fetchThenStore : fetchAndStore)(task, partial);
       await partial.remove();
-      return summary;
+      return held;
     } catch (error) {
-      if (!isThinError(error, 'corrupt')) throw error;
+      if (!isThinError(error, 'corrupt', 'no-space')) throw error;
       await partial.remove();
-      if (meter.resumed === 0) throw error;
+      if (error.code === 'no-space' || meter.resumed === 0) throw error;
     }
   }
 }
 
 /** Inflates and stores the layer while it downloads. */
-async function fetchAndStore(
-  task: Task,
-  partial: PartialBlob,
-  hold: FileHold,
-): Promise<LayerSummary> {
+async function fetchAndStore(task: Task, partial: PartialBlob): Promise<Held> {
   const { meter, way, signal } = task;
   using _place = await way.downloads.enter(signal);
   meter.phase = 'downloading';
-  return await store(task, layerBytes(sourceOf(task, partial)), hold);
+  return await store(task, layerBytes(sourceOf(task, partial)));
 }
 
 /** Inflates and stores the layer when all of it is here, and its turn has come. */
-async function fetchThenStore(
-  task: Task,
-  partial: PartialBlob,
-  hold: FileHold,
-): Promise<LayerSummary> {
+async function fetchThenStore(task: Task, partial: PartialBlob): Promise<Held> {
   const { meter, way, signal } = task;
   {
     using _place = await way.downloads.enter(signal);
@@ -135,7 +130,7 @@ async function fetchThenStore(
   await way.turn;
   signal.throwIfAborted();
   meter.phase = 'storing';
-  return await store(task, partial.read(), hold);
+  return await store(task, partial.read());
 }
 
 function sourceOf({ layer, meter, way, signal }: Task, partial: PartialBlob): SourceOptions {
@@ -150,25 +145,28 @@ function sourceOf({ layer, meter, way, signal }: Task, partial: PartialBlob): So
   };
 }
 
-async function store(
-  { layer, meter, parts, way }: Task,
-  bytes: AsyncIterable<Buffer>,
-  hold: FileHold,
-): Promise<LayerSummary> {
+/** Nothing stays of a layer that is wrong, or for which there is no room. */
+async function store(task: Task, bytes: AsyncIterable<Buffer>): Promise<Held> {
+  const { layer, meter, parts, way } = task;
   const { cache, records, threads } = parts;
+  const hold = cache.hold();
   using writer = cache.bulkWriter(hold);
-  const { mediaType, digest, size } = layer.descriptor;
   const job = {
-    mediaType,
-    digest,
-    size,
+    ...layer.descriptor,
     diffId: layer.diffId,
     storesInFlight: way.storesInFlight,
     place: writer.place,
     recordDraft: records.draftPath(),
     record: records.path(layer.diffId),
   };
-  return await threads.pick().store(bytes, job, writer, eventsOf(meter));
+  try {
+    const summary = await threads.pick().store(bytes, job, writer, eventsOf(meter));
+    return { summary, hold };
+  } catch (error) {
+    hold[Symbol.dispose]();
+    if (isThinError(error, 'corrupt', 'no-space')) await writer.discard();
+    throw error;
+  }
 }
 
 function eventsOf(meter: LayerMeter): LayerEvents {

@@ -290,6 +290,7 @@ t.test('a layer that is not what was promised leaves nothing that counts', async
       const { root, cache, puller } = await openNode(t);
       const pull = puller.pull({ image: 'i', layers: [good, layer], mode, signal });
       await t.rejects(pull, { code: 'corrupt' }, `${what}, ${mode}`);
+      t.ok(tierFiles(root).length <= 1, `${what}, ${mode}: nothing of it stays`);
       await leavesNothing(t, cache, root);
       t.same(readdirSync(join(root, 'partial-layers')), [], `${what}, ${mode}: nothing is kept`);
     }
