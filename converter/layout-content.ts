@@ -1,5 +1,4 @@
-import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromSystemError, ThinError } from '../src/errors.js';
 import type { Descriptor } from '../src/image/descriptor.js';
@@ -7,6 +6,7 @@ import { type ImageIndex, parseManifest } from '../src/image/manifest.js';
 import { mediaTypes } from '../src/image/media-type.js';
 import { isTag } from '../src/image/reference.js';
 import { limits } from '../src/limits.js';
+import { storeError } from '../src/store/store-error.js';
 import { checkContent, type ImageContent, type ImageDocument } from './image-content.js';
 
 const nameAnnotation = 'org.opencontainers.image.ref.name';
@@ -107,10 +107,20 @@ export async function* readBlobFile(
   offset: number,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer, void> {
+  let file: FileHandle | undefined;
   try {
-    const stream = createReadStream(path, { start: offset, signal, highWaterMark: pieceBytes });
-    for await (const bytes of stream) yield bytes;
+    file = await open(path);
+    for (let at = offset; ; ) {
+      signal.throwIfAborted();
+      const piece = Buffer.allocUnsafeSlow(pieceBytes);
+      const { bytesRead } = await file.read(piece, 0, piece.length, at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      yield piece.subarray(0, bytesRead);
+    }
   } catch (error) {
-    throw fromSystemError(`Cannot read ${path}`, error);
+    throw storeError(`Cannot read ${path}`, error, signal);
+  } finally {
+    await file?.close();
   }
 }

@@ -100,8 +100,15 @@ export class PackFile {
     this.#freeOutputs.push(output);
   }
 
+  async #write(bytes: Buffer): Promise<void> {
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesWritten } = await this.#file.write(bytes, at);
+      at += bytesWritten;
+    }
+  }
+
   async #append(bytes: Buffer): Promise<void> {
-    const writing = this.#file.appendFile(bytes);
+    const writing = this.#write(bytes);
     this.#hash.update(bytes);
     try {
       await writing;
