@@ -219,8 +219,10 @@ export class Daemon implements AsyncDisposable {
         return null;
       },
       gc: ({ all }) => this.#collectGarbage(all),
-      check: (_, { signal, progress }) => {
-        return this.#cache.verify(signal, (bytes) => progress('check', bytes, 0));
+      check: async (_, { signal, progress }) => {
+        const found = await this.#cache.verify(signal, (bytes) => progress('check', bytes, 0));
+        if (found.wrong.length > 0) await this.#mounted.roots.refreshAll();
+        return found;
       },
     };
   }
