@@ -85,7 +85,7 @@ async function countCalls(root: string): Promise<number> {
   return calls;
 }
 
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 
 t.test('stopped at any call to the file system, the cache is whole', async (t) => {
   const directory = scratchDirectory(t);

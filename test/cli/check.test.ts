@@ -6,7 +6,7 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startNode, thinifyProgram } from './test-node.js';
 
-t.setTimeout(120_000); // one conversion, and then some
+t.setTimeout(400_000); // one conversion, and then some
 const registry = await startRegistry(t);
 const reference = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), reference);

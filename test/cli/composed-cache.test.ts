@@ -15,7 +15,7 @@ import { runCommand } from '../support/run-command.js';
 import { makeRootfs } from './small-rootfs.js';
 import { startNode, type TestNode, thinifyProgram } from './test-node.js';
 
-t.setTimeout(180_000); // dozens of processes on a busy machine
+t.setTimeout(400_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const folder = mkdtempSync(join(tmpdir(), 'thinfs-composed-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));

@@ -9,7 +9,7 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { mountsBelow, startNode, type TestNode, thinifyProgram, thinProgram } from './test-node.js';
 
-t.setTimeout(180_000); // whole images are read, on a busy machine
+t.setTimeout(400_000); // whole images are read, on a busy machine
 /** A user without rights. */
 const nobody = 65_534;
 const registry = await startRegistry(t);

@@ -20,7 +20,7 @@ import { startNode, type TestNode, thinifyProgram } from './test-node.js';
  * A registry with TLS by an authority of its own and one account: each way to log in, through the
  * commands. At the end the passwords are looked for in all that was said, logged and kept.
  */
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const username = 'alice';
 const password = 'the secret: of alice/ü';
 const wrong = 'a wrong secret/42';

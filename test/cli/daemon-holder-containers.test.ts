@@ -6,7 +6,7 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { isAlive, mountsBelow, startNode, startThin, thinifyProgram, until } from './test-node.js';
 
-t.setTimeout(180_000); // dozens of processes on a busy machine
+t.setTimeout(400_000); // dozens of processes on a busy machine
 /** Milliseconds for a daemon to be back with all that was mounted: goal R10. */
 const backMs = 3_000;
 /** Milliseconds after which `ls` counts as hung: goal R3. */

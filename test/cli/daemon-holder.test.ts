@@ -7,7 +7,7 @@ import type { HolderStatus } from '../../src/daemon/holder-protocol.js';
 import { runCommand } from '../support/run-command.js';
 import { isAlive, startNode, startThin, type TestNode, until } from './test-node.js';
 
-t.setTimeout(180_000); // dozens of processes on a busy machine
+t.setTimeout(400_000); // dozens of processes on a busy machine
 
 type ShownStatus = Omit<HolderStatus, 'settings'> & {
   readonly program: string;

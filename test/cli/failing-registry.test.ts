@@ -23,7 +23,7 @@ import { startNode, startThin, thinifyProgram, until } from './test-node.js';
  * A registry that goes on doing wrong: one line that says what, and the exit code that `thin --help`
  * lists for it. What passes is in lying-registry.test.ts.
  */
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 t.jobs = 5; // most of it is waiting
 const registry = await startRegistry(t);
 const folder = mkdtempSync(join(tmpdir(), 'thinfs-failing-'));

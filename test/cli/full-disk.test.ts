@@ -9,7 +9,7 @@ import { makeRootfs } from './small-rootfs.js';
 import { mountsBelow, startNode, type TestNode, thinifyProgram, until } from './test-node.js';
 
 /** Disks that are full: of a node, of a converter, of the store that it writes to. */
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 const registry = await startRegistry(t);
 const folder = mkdtempSync(join(tmpdir(), 'thinfs-full-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));

@@ -5,7 +5,7 @@ import { type LayoutImage, pushToRegistry, testImage } from '../support/images.j
 import { runCommand } from '../support/run-command.js';
 import { startNode, type TestNode, thinifyProgram } from './test-node.js';
 
-t.setTimeout(120_000); // one conversion, and then some
+t.setTimeout(400_000); // one conversion, and then some
 const registry = await startRegistry(t);
 const python = await testImage('python');
 const reference = `${registry.host}/python:1`;

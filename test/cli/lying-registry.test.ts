@@ -29,7 +29,7 @@ import { startNode, type TestNode, thinifyProgram } from './test-node.js';
  * A real registry behind a proxy that lies: `thin run` shows right bytes or says what is wrong. What
  * the registry client makes of each lie is in test/registry; here is what comes of it for people.
  */
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 t.jobs = 5; // most of it is waiting
 const registry = await startRegistry(t);
 const busybox = await testImage('busybox');

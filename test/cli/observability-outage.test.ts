@@ -17,7 +17,7 @@ import {
 } from './test-node.js';
 import { why } from './why-report.js';
 
-t.setTimeout(240_000); // outages and deadlines take their time, on a busy machine
+t.setTimeout(400_000); // outages and deadlines take their time, on a busy machine
 /** What lasts longer than one test. */
 const all = t;
 const registry = await startRegistry(all);

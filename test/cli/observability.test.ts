@@ -10,7 +10,7 @@ import { onTerminal } from './terminal.js';
 import { startNode, thinifyProgram, until } from './test-node.js';
 import { why } from './why-report.js';
 
-t.setTimeout(120_000); // a conversion and a few daemons, on a busy machine
+t.setTimeout(400_000); // a conversion and a few daemons, on a busy machine
 const registry = await startRegistry(t);
 const busybox = `${registry.host}/busybox:1`;
 const pulled = `${registry.host}/pulled:1`;

@@ -5,7 +5,7 @@ import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { startNode, startThin, until } from './test-node.js';
 
-t.setTimeout(120_000); // dozens of processes on a busy machine
+t.setTimeout(400_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const image = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), image);

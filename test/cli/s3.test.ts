@@ -12,7 +12,7 @@ import { startNode, type TestNode, thinifyProgram } from './test-node.js';
  * Ceph's S3 service as the store: published by one machine, run by another that has nothing but the
  * name of the bucket and keys in its environment.
  */
-t.setTimeout(120_000); // a whole cluster starts
+t.setTimeout(400_000); // a whole cluster starts
 const s3 = await startS3(t);
 const wrongKey = 'a wrong secret key of the tests';
 const secrets = new Secrets({ right: s3.secretAccessKey, wrong: wrongKey }, s3.accessKeyId);

@@ -7,7 +7,7 @@ import { runCommand } from '../support/run-command.js';
 import { startNginx } from '../support/static-http.js';
 import { mountsBelow, startNode, thinifyProgram } from './test-node.js';
 
-t.setTimeout(120_000); // dozens of processes on a busy machine
+t.setTimeout(400_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const image = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), image);

@@ -19,7 +19,7 @@ import { startThinifyRig } from './thinify-rig.js';
  * thinify from and to a registry that does wrong: in the end the image is published whole, or
  * nothing of it is, and one line says why.
  */
-t.setTimeout(120_000);
+t.setTimeout(400_000);
 t.jobs = 3; // much of it is waiting
 const { registry, thinify, freshCache, freshImage, isPublished, expectWhole } =
   await startThinifyRig(t);

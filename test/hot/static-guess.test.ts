@@ -9,7 +9,7 @@ import { pullFiles } from './pulled-files.js';
 /** Of one guess: it must stay cheap, as each read may be a round trip. */
 const readsMax = 400;
 
-t.setTimeout(120_000); // whole images are extracted first
+t.setTimeout(400_000); // whole images are extracted first
 
 interface Guess {
   readonly ranges: readonly HotRange[];

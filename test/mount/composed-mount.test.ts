@@ -65,7 +65,7 @@ function smallTree(contents: Contents): DirectoryNode {
   ]);
 }
 
-t.setTimeout(120_000); // whole images are read in two ways
+t.setTimeout(400_000); // whole images are read in two ways
 
 for (const image of ['torture', 'busybox'] as const) {
   t.test(`${image}: every path is what GNU tar extracts, writable and read-only`, async (t) => {
