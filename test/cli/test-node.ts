@@ -15,9 +15,9 @@ export const thinifyProgram = fileURLToPath(
 
 /** Milliseconds between two looks at a condition, and in all. */
 const pollMs = 20;
-const pollTimeoutMs = 30_000;
+const pollTimeoutMs = 90_000;
 /** Of one command; the longest converts an image. */
-const commandMs = 60_000;
+const commandMs = 180_000;
 
 export interface TestNode {
   /** For what the test needs beside the node's state; mounts below it are looked for at the end. */

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
 
 /** Longest wait for the registry to listen, in milliseconds: it takes 50 on an idle machine. */
-const startTimeoutMs = 30_000;
+const startTimeoutMs = 90_000;
 
 export interface RegistryOptions {
   /** Basic authentication with this one account. */

@@ -7,7 +7,7 @@ import type { Test } from 'tap';
 import { freePort } from './free-port.js';
 
 /** Longest wait for a server to listen, in milliseconds. */
-const startTimeoutMs = 30_000;
+const startTimeoutMs = 90_000;
 /** Milliseconds between two tries to reach it. */
 const pollMs = 20;
 
