@@ -37,8 +37,9 @@ t.test('a command without a handler ends with 128 and the signal', async (t) => 
 });
 
 t.test('a real terminal', async (t) => {
-  const script =
-    'tty; test -t 0 && test -t 1 && echo both; stty size; read line; echo "<$line>"; exit 6';
+  // runc gives the terminal its size a moment after the command has started.
+  const sized = 'until [ "$(stty size)" != "0 0" ]; do sleep 0.05; done; stty size';
+  const script = `tty; test -t 0 && test -t 1 && echo both; ${sized}; read line; echo "<$line>"; exit 6`;
   const { stdout, code } = await onTerminal(
     node,
     ['run', '--rm', '-q', '-it', image, 'sh', '-c', script],
