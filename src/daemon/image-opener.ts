@@ -127,34 +127,34 @@ export class ImageOpener {
     // Awaited here: the client must live until the last byte is read.
     return await this.#once(original.digest, wanted, context, async () => {
       if (whole) return this.#pull(client, original, wanted, context, whole);
-      const found = await this.#findThin(original, wanted, context);
-      if (found) return this.#keepThin(found, wanted, context);
+      const thin = await this.#openThin(original, wanted, context);
+      if (thin !== 'none' && thin !== 'broken') return thin;
       const { layers } = original.manifest;
       const size = formatSize(layers.reduce((sum, layer) => sum + layer.size, 0));
-      context.note(
-        `${wanted.name} has no thin form: pulling ${layers.length} layers, ${size}, in full`,
-      );
+      const why = thin === 'none' ? ' has no thin form' : '';
+      context.note(`${wanted.name}${why}: pulling ${layers.length} layers, ${size}, in full`);
       return this.#pull(client, original, wanted, context, 'auto');
     });
   }
 
-  /** A broken thin form is told and passed over: the original is still there. */
-  async #findThin(
+  /** A thin form that is broken, or cannot be had, is told and passed over: there is the original. */
+  async #openThin(
     original: Original,
     wanted: Wanted,
     context: CallContext,
-  ): Promise<FoundThinImage | undefined> {
+  ): Promise<ImageRecord | 'none' | 'broken'> {
     const { reference, platform, source } = wanted;
     const store = this.#stores.open(source);
     const repository = `${reference.registry}/${reference.repository}`;
     const { digest: manifest, siblings } = original;
     try {
       const image = { repository, tag: reference.tag, manifest, platform, siblings };
-      return await findThinImage(store, image, context.signal);
+      const found = await findThinImage(store, image, context.signal);
+      return found ? await this.#keepThin(found, wanted, context) : 'none';
     } catch (error) {
-      if (!isThinError(error, 'corrupt', 'invalid')) throw error;
+      if (!isThinError(error, 'corrupt', 'invalid', 'not-found', 'unavailable')) throw error;
       context.note(`the thin form of ${wanted.name} cannot be used: ${error.message}`);
-      return undefined;
+      return 'broken';
     }
   }
 
