@@ -60,8 +60,11 @@ function describe(conversions: readonly Conversion[], image: LayoutImage): Figur
   ];
 }
 
-/** Memory that one more file may take, in bytes: its place in the tree and in the metadata. */
-const memoryPerFileMost = 1000;
+/**
+ * Memory that one more content may take, in bytes, with its names and inodes (half as many again) and
+ * its place in the metadata: the limit then holds up to a quarter of a million files.
+ */
+const memoryPerFileMost = 1100;
 
 /** Memory to convert an image, and one of three times as many files and bytes, all different. */
 export function memoryOfConversion(name: ImageName): Measurement {
