@@ -90,13 +90,14 @@ async function findHere(task: Task): Promise<Held | undefined> {
   }
 }
 
-/** What an earlier pull has left may be wrong: then the layer is fetched anew, once. */
+/** A layer that turns out to be wrong is fetched once more, from its beginning. */
 async function fetchLayer(task: Task): Promise<Held> {
   const { layer, meter, parts, way } = task;
-  for (;;) {
+  for (let isLast = false; ; isLast = true) {
     const key = `${layer.descriptor.digest} ${layer.diffId}`;
     await using partial = await PartialBlob.open(parts.partialFolder, key);
     meter.resumed = partial.length;
+    meter.downloaded = 0;
     try {
       const held = await (way.wholeFirst ? fetchThenStore : fetchAndStore)(task, partial);
       await partial.remove();
@@ -104,7 +105,7 @@ async function fetchLayer(task: Task): Promise<Held> {
     } catch (error) {
       if (!isThinError(error, 'corrupt', 'no-space')) throw error;
       await partial.remove();
-      if (error.code === 'no-space' || meter.resumed === 0) throw error;
+      if (error.code === 'no-space' || isLast) throw error;
     }
   }
 }
