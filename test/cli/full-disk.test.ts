@@ -15,7 +15,7 @@ const folder = mkdtempSync(join(tmpdir(), 'thinfs-full-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 const rootfs = join(folder, 'rootfs');
 const files = 8;
-const fileBytes = 4_000_000;
+const fileBytes = 2_500_000;
 makeRootfs(rootfs, { count: files, bytes: fileBytes });
 const image = `${registry.host}/big:1`;
 const plain = `${registry.host}/plain:1`;
@@ -44,17 +44,17 @@ function readAll(node: TestNode) {
 }
 
 t.test('a container reads more than the disk has room for', async (t) => {
-  const { node, disk } = await nodeOn(t, 24);
+  const { node, disk } = await nodeOn(t, 16);
   for (const time of ['first', 'second']) {
     const ran = await readAll(node);
     t.same([ran.code, ran.stdout, ran.stderr], [0, right, ''], time);
     const { cache } = await node.status();
-    t.ok(cache.bytes > 5_000_000 && cache.bytes < 24 * 1024 * 1024, `${cache.bytes} bytes`);
+    t.ok(cache.bytes > 5_000_000 && cache.bytes < 16 * 1024 * 1024, `${cache.bytes} bytes`);
   }
   t.match((await node.thin(['status'])).stdout, /big:1 /);
   t.equal((await node.thin(['gc', '--all'])).code, 0);
   t.match(await node.status(), { images: [], cache: { files: 0, partialFiles: 0 } });
-  await until('most of the disk is free again', () => disk.free() > 15_000_000);
+  await until('most of the disk is free again', () => disk.free() > 10_000_000);
 });
 
 t.test('a disk that fills up while a container runs, and has room again', async (t) => {
@@ -77,17 +77,17 @@ t.test('a disk that fills up while a container runs, and has room again', async 
 });
 
 t.test('an image that is pulled in full and does not fit', async (t) => {
-  const { node, disk } = await nodeOn(t, 24);
+  const { node, disk } = await nodeOn(t, 16);
   const pulled = await node.thin(['run', '--rm', '-q', plain, 'true']);
   t.match(pulled, { code: 7, stdout: '', stderr: /^error: Cannot [^\n]+\n$/ });
   t.match(await node.status(), { images: [], mounts: [] });
   t.equal((await node.thin(['gc'])).code, 0);
-  await until('most of the disk is free again', () => disk.free() > 15_000_000);
+  await until('most of the disk is free again', () => disk.free() > 10_000_000);
   t.match(await readAll(node), { code: 0, stdout: right }, 'its thin form runs');
 });
 
 t.test('thinify without room for its packs', async (t) => {
-  const disk = await makeSmallDisk(t, 24);
+  const disk = await makeSmallDisk(t, 16);
   const cache = join(disk.path, 'cache');
   const name = `${registry.host}/spooled:1`;
   const made = await thinify(cache, '-q', `dir:${rootfs}`, '--name', name);
