@@ -147,8 +147,7 @@ export class LiveImage {
 async function* nothing(): AsyncGenerator<Buffer> {}
 
 function thinOrigin(record: ImageRecord, map: ChunkMap, openFrames: OpenFrames): FileOrigin {
-  const sizes = new Map(map.packs.map((pack) => [pack.digest, pack.size]));
-  const frames = openFrames((pack) => sizes.get(pack));
+  const frames = openFrames(packSizes(map));
   return {
     id: record.digests.chunkMap ?? record.manifest,
     chunksOf: (content) => map.chunksOf(content),
@@ -156,6 +155,12 @@ function thinOrigin(record: ImageRecord, map: ChunkMap, openFrames: OpenFrames):
     fetchFrame: (frame, signal, options) => frames.fetchFrame(frame, signal, options),
     trouble: () => frames.trouble(),
   };
+}
+
+/** A function of its own: what it returns outlives the chunk map, and must not keep it in memory. */
+function packSizes({ packs }: ChunkMap): (pack: Digest) => number | undefined {
+  const sizes = new Map(packs.map(({ digest, size }) => [digest, size]));
+  return (pack) => sizes.get(pack);
 }
 
 /** Everything is in the cache, pinned; what is gone nevertheless needs another pull. */
