@@ -15,6 +15,7 @@
         "src/cut-and-hash.cc",
         "src/file-store.cc",
         "src/file-spool.cc",
+        "src/trim-memory.cc",
         "src/xattr.cc",
         "src/mount.cc",
         "src/mount-api.cc",

@@ -6,6 +6,7 @@ import { addImageTreeCommands } from './image-tree.js';
 import { addInspectCommand } from './inspect.js';
 import { addMountCommands } from './mount.js';
 import type { Run } from './program.js';
+import { addPullCommand } from './pull.js';
 import { addRunCommand } from './run.js';
 import { addStatusCommands } from './status.js';
 
@@ -13,6 +14,7 @@ import { addStatusCommands } from './status.js';
 export function addAllCommands(program: Command, run: Run): void {
   addRunCommand(program, run);
   addMountCommands(program, run);
+  addPullCommand(program, run);
   addImageTreeCommands(program, run);
   addInspectCommand(program, run);
   addHotCommands(program, run);

@@ -10,6 +10,7 @@ import {
   linkDescriptor,
   type ServerSettings,
 } from './holder-protocol.js';
+import { serverNodeArguments } from './server-process.js';
 
 /** A small heap, and no threads for collecting it. */
 const holderNodeArguments = [
@@ -20,7 +21,8 @@ const holderNodeArguments = [
 
 /** Node's arguments of this process for a server. */
 export function withoutHolderArguments(nodeArguments: readonly string[]): string[] {
-  return nodeArguments.filter((argument) => !holderNodeArguments.includes(argument));
+  const ours = [...holderNodeArguments, ...serverNodeArguments];
+  return nodeArguments.filter((argument) => !ours.includes(argument));
 }
 
 /**

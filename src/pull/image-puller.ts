@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { trimMemory } from '../../native-bindings/trim-memory.js';
 import type { FileCache } from '../cache/file-cache.js';
 import { ThinError } from '../errors.js';
 import type { BroughtLayer, PullParts } from './bring-layer.js';
@@ -101,6 +102,7 @@ export class ImagePuller {
         await release();
         return undefined;
       }
+      run.look();
       const { metadata, fileCount: files } = merged;
       const pin = () => this.#parts.cache.pinImage(options.image, merged.files());
       return { metadata, files, pin, ...bytesOf(brought), [Symbol.asyncDispose]: release };
@@ -110,10 +112,15 @@ export class ImagePuller {
     }
   }
 
-  /** The threads end before the merge, which needs a thread of its own. */
+  /** The threads end before the merge, which needs a thread, and memory, of its own. */
   async #bring(run: PullRun): Promise<Brought<BroughtLayer>[]> {
-    await using _threads = this.#parts.threads.use();
-    return await run.bring();
+    try {
+      await using _threads = this.#parts.threads.use();
+      return await run.bring();
+    } finally {
+      globalThis.gc?.(); // where Node was started with --expose-gc, as the daemon's server is
+      trimMemory();
+    }
   }
 
   #merge(

@@ -66,10 +66,15 @@ export class LinkPolicy {
     const before = this.#rateBefore;
     this.#startWindow();
     this.#rateBefore = undefined;
-    if (before !== undefined && rate < before * gainMin) {
+    if (before !== undefined && rate <= before * gainMin) {
       this.#streams -= 1;
       this.#restMs = restMs;
-    } else if (this.#restMs <= 0 && starved >= starvedMin && this.#streams < streamsMax) {
+    } else if (
+      rate > 0 &&
+      this.#restMs <= 0 &&
+      starved >= starvedMin &&
+      this.#streams < streamsMax
+    ) {
       this.#rateBefore = rate;
       this.#streams += 1;
     }

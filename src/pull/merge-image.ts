@@ -15,11 +15,8 @@ import type { MergeReply, MergeRequest } from './merge-records.js';
  */
 export async function mergeImage({ records, place }: MergeRequest): Promise<MergeReply> {
   try {
-    const layers = records.map((path) => {
-      const { summary, entries } = new LayerRecordFile(readFileSync(path));
-      return { diffId: summary.diffId, entries };
-    });
-    const root = mergeLayers(layers);
+    const root = treeOf(records);
+    globalThis.gc?.(); // the records are as large as the metadata
     const contents = contentsOf(root);
     const missing = new FileStore(place).missing([...contents.keys()]); // looked for on another thread
     const metadata = writeErofs(root);
@@ -31,6 +28,14 @@ export async function mergeImage({ records, place }: MergeRequest): Promise<Merg
     const { code, message } = fromSystemError('Cannot merge layers', error);
     return { code, message };
   }
+}
+
+function treeOf(paths: readonly string[]): DirectoryNode {
+  const layers = paths.map((path) => {
+    const { summary, entries } = new LayerRecordFile(readFileSync(path));
+    return { diffId: summary.diffId, entries };
+  });
+  return mergeLayers(layers);
 }
 
 /** The files of a tree that have bytes, each content once. */

@@ -37,6 +37,7 @@ export class PullRun {
   readonly #checks: Gate;
   readonly #meters: LayerMeter[] = [];
   readonly #stop = new AbortController();
+  #meter: PullMeter | undefined;
 
   constructor(
     parts: PullParts,
@@ -62,15 +63,24 @@ export class PullRun {
     signal.addEventListener('abort', onAbort);
     if (signal.aborted) onAbort();
     const coming = this.#join();
-    const meter = new PullMeter(this.#meters, availableParallelism());
-    const timer = setInterval(() => this.#look(meter), lookMs);
+    this.#meter = new PullMeter(this.#meters, availableParallelism());
+    const timer = setInterval(() => this.look(), lookMs);
     try {
       return await allOrNone(coming, (error) => this.#stop.abort(error));
     } finally {
       clearInterval(timer);
       signal.removeEventListener('abort', onAbort);
-      this.#look(meter);
+      this.look();
     }
+  }
+
+  /** Tells how it goes; to be called once more when what follows the layers is done. */
+  look(): void {
+    const sample = this.#meter?.sample();
+    if (sample === undefined) return;
+    if (this.#downloads.inside > 0) this.#policy.sample(sample);
+    this.#downloads.turn();
+    this.#options.onProgress({ layers: this.#meters.map(({ state }) => state), sample });
   }
 
   /** Takes a place in the flight of every layer, in the order in which they are to come. */
@@ -116,13 +126,6 @@ export class PullRun {
       of.phase === 'downloading' ? of.size - of.resumed - of.downloaded : 0;
     const isLargest = this.#meters.every((other) => left(other) <= left(meter));
     return isLargest ? 1 + spare : 1;
-  }
-
-  #look(meter: PullMeter): void {
-    const sample = meter.sample();
-    if (this.#downloads.inside > 0) this.#policy.sample(sample);
-    this.#downloads.turn();
-    this.#options.onProgress({ layers: this.#meters.map(({ state }) => state), sample });
   }
 }
 

@@ -22,9 +22,9 @@ export interface PullWorkers {
  * Of a thread's young objects, in MiB. V8 looks for garbage when the buffers among it are larger than
  * two thirds of this: with its own bounds some tens of MiB gather.
  */
-const youngGenerationMb = 6;
+const youngGenerationMb = 3;
 /** Of its other objects: storing a layer needs little, but V8 would let garbage gather. */
-const oldGenerationMb = 48;
+const oldGenerationMb = 24;
 
 /** Threads of their own. */
 export const pullThreads: PullWorkers = {
@@ -42,7 +42,9 @@ export const pullThreads: PullWorkers = {
     };
   },
   merge: async (request, signal) => {
-    const worker = startWorker('merge-worker', import.meta.url, request);
+    const worker = startWorker('merge-worker', import.meta.url, request, {
+      resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMb },
+    });
     let onAbort = () => {};
     try {
       return await new Promise<MergeReply>((resolve, reject) => {

@@ -409,5 +409,5 @@ t.test('memory does not grow with the layer', async (t) => {
   };
   const { plainBytes } = await pullAndPin(puller, { image: 'big', layers: [layer], signal });
   t.ok(plainBytes > 150_000_000);
-  t.ok(peak < 60_000_000, `${peak} bytes of buffers, ${before} resident before`);
+  t.ok(peak < 100_000_000, `${peak} bytes of buffers, ${before} resident before`);
 });

@@ -1,7 +1,17 @@
-import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { buffer } from 'node:stream/consumers';
+import { createGzip, gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import type { PackedFile } from '../../src/cache/packed-files.js';
 import { type Digest, digestHex, digestOf } from '../../src/digest.js';
@@ -13,7 +23,7 @@ import { scratchDirectory } from '../cache/cache-rig.js';
 import { pathsOf, seenAs } from '../layer/check-tree.js';
 import { readRecord } from '../layer/read-records.js';
 import { tortureLayers } from '../layer/torture-layers.js';
-import { archive, directory, file, hardlink } from '../support/tar-builder.js';
+import { archive, bytes, directory, file, hardlink, padded, pax } from '../support/tar-builder.js';
 import { gzipLayer, piecesOf } from './pull-rig.js';
 
 const plenty: Room = { take: async () => true, takeExactly: async () => undefined };
@@ -58,9 +68,13 @@ class Tier {
     return record;
   }
 
-  read(content: Digest): Buffer {
+  pathOf(content: Digest): string {
     const hex = digestHex(content);
-    return readFileSync(join(this.place.directory, hex.slice(0, 2), hex));
+    return join(this.place.directory, hex.slice(0, 2), hex);
+  }
+
+  read(content: Digest): Buffer {
+    return readFileSync(this.pathOf(content));
   }
 
   get files(): string[] {
@@ -188,4 +202,60 @@ t.test('a record stands for its layer while all files are here', async (t) => {
     code: 'not-found',
     message: /2 files are gone/,
   });
+});
+
+t.test('one file of more than 4 GiB', async (t) => {
+  const tier = new Tier(t);
+  const hole = 2 ** 32;
+  const end = randomBytes(1000);
+  const map = `1\n${hole}\n${end.length}\n`;
+  const records = {
+    'GNU.sparse.major': '1',
+    'GNU.sparse.minor': '0',
+    'GNU.sparse.name': 'large',
+    'GNU.sparse.realsize': `${hole + end.length}`,
+  };
+  const stored = Buffer.concat([padded(bytes(map)), end]);
+  const tar = archive(pax(records), file('GNUSparseFile.0/large', stored), file('after', 'x'));
+  const path = await tier.store(gzipSync(tar), digestOf(tar));
+  const [large, after] = new LayerRecordFile(readFileSync(path)).entries;
+  if (large?.type !== 'file' || after?.type !== 'file') throw new Error('no files');
+  t.equal(large.size, hole + end.length);
+  const fd = openSync(tier.pathOf(large.content), 'r');
+  t.teardown(() => closeSync(fd));
+  t.equal(fstatSync(fd).size, large.size);
+  t.ok(fstatSync(fd).blocks * 512 < 1_000_000, 'its hole takes no disk');
+  const read = Buffer.alloc(end.length + 1);
+  t.equal(readSync(fd, read, 0, read.length, hole - 1), read.length);
+  t.ok(read.equals(Buffer.concat([Buffer.alloc(1), end])));
+  t.equal(tier.read(after.content).toString(), 'x');
+});
+
+t.test('a layer of 200 000 files', async (t) => {
+  const tier = new Tier(t);
+  const count = 200_000;
+  const blob = createGzip({ level: 1 });
+  const hash = createHash('sha256');
+  const packed = buffer(blob);
+  for (let at = 0; at < count; at += 1000) {
+    const some = Array.from({ length: 1000 }, (_, index) =>
+      file(`f/${at + index}`, `${at + index}`),
+    );
+    const piece = Buffer.concat(some);
+    hash.update(piece);
+    if (!blob.write(piece)) await once(blob, 'drain');
+  }
+  const tail = Buffer.alloc(1024);
+  blob.end(tail);
+  const path = await tier.store(await packed, `sha256:${hash.update(tail).digest('hex')}`);
+  t.equal(tier.files.length, count);
+  const entries = new LayerRecordFile(readFileSync(path)).entries;
+  let at = 0;
+  let wrong = 0;
+  for (const entry of entries) {
+    const right = entry.type === 'file' && entry.content === digestOf(Buffer.from(`${at}`));
+    if (!right || entry.path !== `f/${at}`) wrong += 1;
+    at += 1;
+  }
+  t.same([at, wrong], [count, 0]);
 });

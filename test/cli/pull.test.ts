@@ -1,0 +1,100 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { startRegistry } from '../support/docker-registry.js';
+import { startDownloadProxy } from '../support/download-proxy.js';
+import { pushToRegistry, testImage } from '../support/images.js';
+import { runCommand } from '../support/run-command.js';
+import { startNode, startThin, until } from './test-node.js';
+
+t.setTimeout(240_000); // dozens of processes on a busy machine
+const registry = await startRegistry(t);
+const nginx = await testImage('nginx');
+const base = await testImage('base');
+await pushToRegistry(await testImage('busybox'), `${registry.host}/busybox:1`);
+await pushToRegistry(nginx, `${registry.host}/nginx:1`);
+await pushToRegistry(base, `${registry.host}/base:1`);
+
+const sizeOf = ({ layers }: typeof nginx) =>
+  layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
+
+t.test('what people see, and scripts', async (t) => {
+  const proxy = await startDownloadProxy(t, registry.host);
+  const node = startNode(t);
+  const image = `${proxy.host}/nginx:1`;
+  const timeline = join(node.folder, 'pull.svg');
+  const first = await node.thin(['pull', '--timeline', timeline, image]);
+  t.equal(first.code, 0, first.stderr);
+  for (const { descriptor } of nginx.layers) {
+    t.match(first.stderr, new RegExp(`${descriptor.digest.slice(7, 19)}: done`));
+  }
+  t.match(first.stderr, /nginx:1: 3 layers; .* downloaded at .*\/s; .* written; .* waiting for/);
+  t.match(readFileSync(timeline, 'utf8'), /<svg .*network: download.*<\/svg>/s);
+  const again = await node.thin(['pull', image]);
+  t.same([again.code, again.stderr], [0, `${image}: is here\n`]);
+
+  const before = proxy.bytesDown();
+  const { code, stdout } = await node.thin(['pull', '--json', `${proxy.host}/base:1`]);
+  t.equal(code, 0);
+  const events: { event: string }[] = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const here = { event: 'pulled', layers: 1, layersHere: 1, downloadedBytes: 0, writtenBytes: 0 };
+  t.match(events.at(-1), here, 'its layer came with the other image');
+  t.ok(proxy.bytesDown() - before < 100_000, 'but for manifest and config');
+
+  const wrong = await node.thin(['pull', '--pull-mode', 'fast', image]);
+  t.match(wrong, { code: 2, stderr: /wanted auto, parallel, pipelined, sequential, docker/ });
+  proxy.stopAt = 0;
+  const run = await node.thin(['run', '--rm', '-q', image, '-v']);
+  t.match(run, { code: 0, stderr: /nginx version/ }, 'and needs no registry');
+});
+
+t.test('every mode gives a node the same image', async (t) => {
+  for (const mode of ['docker', 'sequential', 'pipelined', 'parallel', 'auto']) {
+    const node = startNode(t);
+    const image = `${registry.host}/busybox:1`;
+    const pulled = await node.thin(['pull', '-q', '--pull-mode', mode, image]);
+    t.match(pulled, { code: 0, stderr: '' }, mode);
+    const { stdout } = await node.thin(['ls', '-lR', image, '/']);
+    t.ok(stdout.split('\n').length > 20, mode);
+    t.match(await node.thin(['run', '--rm', '-q', image, 'echo', mode]), { stdout: `${mode}\n` });
+  }
+});
+
+t.test('connections that are cut again and again', async (t) => {
+  const proxy = await startDownloadProxy(t, registry.host);
+  proxy.cutAfter = 3_000_000;
+  const node = startNode(t);
+  const pulled = await node.thin(['pull', '-q', `${proxy.host}/nginx:1`]);
+  t.equal(pulled.code, 0, pulled.stderr);
+  t.ok(proxy.bytesDown() < 1.3 * sizeOf(nginx), `${proxy.bytesDown()} bytes: each came once`);
+});
+
+t.test('a daemon that is killed in the middle goes on where it was', async (t) => {
+  const proxy = await startDownloadProxy(t, registry.host);
+  const node = startNode(t);
+  const image = `${proxy.host}/nginx:1`;
+  const size = sizeOf(nginx);
+  for (const part of [0.1, 0.5, 0.9]) {
+    proxy.stopAt = part * size;
+    const pull = startThin(t, node, ['pull', '-q', image]);
+    await until(`${part} of it has come`, () => proxy.bytesDown() >= proxy.stopAt);
+    const { pid } = await node.status();
+    process.kill(pid, 'SIGKILL');
+    t.not((await pull.ended).code, 0);
+  }
+  proxy.stopAt = Number.POSITIVE_INFINITY;
+  t.match(await node.thin(['pull', '-q', image]), { code: 0, stderr: '' });
+  t.ok(proxy.bytesDown() < 1.6 * size, `${proxy.bytesDown() / size} times its size came`);
+  const mounted = join(node.folder, 'mounted');
+  t.equal((await node.thin(['mount', '--read-only', image, mounted])).code, 0);
+  const tree = await runCommand('sh', [
+    '-c',
+    `cd ${mounted} && find . -type f | xargs cat | wc -c`,
+  ]);
+  t.ok(Number(tree.stdout) > size, 'all of it can be read');
+  t.equal((await node.thin(['check'])).code, 0);
+  t.same(readdirSync(join(node.root, 'partial-layers')), []);
+});

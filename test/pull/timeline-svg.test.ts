@@ -1,0 +1,68 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { PullSample } from '../../src/pull/pull-meter.js';
+import { PullReport } from '../../src/pull/pull-report.js';
+import { timelineSvg } from '../../src/pull/timeline-svg.js';
+import { runCommand } from '../support/run-command.js';
+
+function sample(at: number, changes: Partial<PullSample> = {}): PullSample {
+  return {
+    at,
+    ms: 100,
+    bytes: 1_000_000,
+    storedBytes: 900_000,
+    plainBytes: 3_000_000,
+    writtenBytes: 2_000_000,
+    starved: 0,
+    cpu: 0.9,
+    bottleneck: 'cpu',
+    ...changes,
+  };
+}
+
+const layer = {
+  phase: 'done',
+  size: 2_000_000,
+  downloaded: 2_000_000,
+  resumed: 0,
+  stored: 2_000_000,
+  plainBytes: 6_000_000,
+  writtenBytes: 4_000_000,
+} as const;
+
+t.test('a timeline is well-formed, whatever the samples and the title', async (t) => {
+  const many = Array.from({ length: 1000 }, (_, at) => sample((at + 1) * 100));
+  const slow = sample(200, { bytes: 0, bottleneck: 'network', starved: 1 });
+  for (const samples of [[], [sample(100)], [sample(100), slow], many]) {
+    const path = join(t.testdir({}), 'timeline.svg');
+    writeFileSync(path, timelineSvg('thin pull <"a&b">', samples));
+    await runCommand('python3', [
+      '-c',
+      'import sys,xml.dom.minidom as m; m.parse(sys.argv[1])',
+      path,
+    ]);
+    t.pass(`${samples.length} samples`);
+  }
+  t.notMatch(timelineSvg('', [sample(100, { ms: 0, bytes: 0 })]), /NaN|Infinity/);
+});
+
+t.test('what a pull was, as a whole', async (t) => {
+  const report = new PullReport();
+  const here = { ...layer, phase: 'here', downloaded: 0, stored: 0, writtenBytes: 0 } as const;
+  report.add({ layers: [layer, here], sample: sample(100) });
+  report.add({ layers: [layer, here], sample: sample(200) });
+  const after = sample(400, { ms: 200, bytes: 0, bottleneck: 'disk' });
+  report.add({ layers: [layer, here], sample: after });
+  t.match(report.summary(), {
+    layers: 2,
+    layersHere: 1,
+    downloadedBytes: 2_000_000,
+    writtenBytes: 4_000_000,
+    ms: 400,
+    msAfterLastByte: 200,
+    downloadRate: 10_000_000,
+    bottleneckShare: 0.5,
+  });
+  t.equal(new PullReport().summary().ms, 0, 'of a pull that did nothing');
+});
