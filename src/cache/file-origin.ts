@@ -1,5 +1,6 @@
 import type { Chunk, Frame } from '../chunk/frame.js';
 import type { Digest } from '../digest.js';
+import type { MeasuredLink } from './frame-plan.js';
 
 /** A file as an image's metadata names it. */
 export interface FileRef {
@@ -36,6 +37,25 @@ export interface FileOrigin {
     signal: AbortSignal,
     options?: { readonly fresh: boolean; readonly background?: boolean },
   ): Promise<Buffer>;
+  /**
+   * Frames of one pack by one request, each told when it has come; not repeated when it fails.
+   * Absent where frames can only be had one by one.
+   * @param frames ascending
+   */
+  fetchRun?(
+    frames: readonly Frame[],
+    signal: AbortSignal,
+    options: {
+      readonly background: boolean;
+      readonly onFrame: (frame: Frame, plain: Promise<Buffer>) => void;
+    },
+  ): Promise<void>;
+  /** How the source of the frames answers, as far as it was measured. */
+  link?(): MeasuredLink;
+  /** The same chunk in a frame that is to be fetched rather than its own; undefined if there is none. */
+  nearer?(chunk: Chunk): Chunk | undefined;
+  /** That frame is not to be had, or not what it should be: its chunks have nothing nearer any more. */
+  forsake?(frame: Frame): void;
   /** Why fetches wait now; undefined if none does. */
   trouble?(): Error | undefined;
 }

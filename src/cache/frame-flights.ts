@@ -2,8 +2,9 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { Frame } from '../chunk/frame.js';
-import { ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import type { FileOrigin, Placement } from './file-origin.js';
+import { FrameRun } from './frame-run.js';
 import { type StoreFrame, VerifiedFrame } from './verified-frame.js';
 
 /** Times that a frame is fetched when what arrives is wrong: the second may come from elsewhere. */
@@ -24,6 +25,13 @@ interface Flight {
   waiting: number;
   /** What the waiting reads want of it, by place. */
   readonly wanted: Map<string, Placement>;
+}
+
+export interface RunEvents {
+  /** It has come, or will not. */
+  readonly onArrival: (frame: Frame) => void;
+  /** It was offered to the disk, or why it has not come. */
+  readonly onLanded: (frame: Frame, error: unknown) => void;
 }
 
 /**
@@ -55,8 +63,21 @@ export class FrameFlights {
    * @throws ThinError `corrupt` if the origin has other bytes; whatever the origin throws
    */
   async chunk(origin: FileOrigin, placement: Placement, signal: AbortSignal): Promise<Buffer> {
-    const { chunk } = placement;
     if (signal.aborted) throw canceled(signal);
+    const nearer = origin.nearer?.(placement.chunk);
+    if (nearer !== undefined) {
+      try {
+        return await this.#chunk(origin, { ...placement, chunk: nearer }, signal);
+      } catch (error) {
+        if (!isThinError(error, 'corrupt', 'not-found')) throw error;
+        origin.forsake?.(nearer.frame);
+      }
+    }
+    return this.#chunk(origin, placement, signal);
+  }
+
+  async #chunk(origin: FileOrigin, placement: Placement, signal: AbortSignal): Promise<Buffer> {
+    const { chunk } = placement;
     const frame = await this.#frame(origin, placement, signal);
     const bytes = frame.chunk(chunk);
     if (bytes !== undefined) return bytes;
@@ -74,6 +95,40 @@ export class FrameFlights {
     const { sound } = await join(flight, signal);
     if (!sound) throw otherBytes('frame', frame);
     return flight.landing;
+  }
+
+  /**
+   * The same for frames of one pack, by one request. Who reads one of them meanwhile waits for this
+   * request; if it fails, each that somebody waits for is fetched by itself.
+   * Never fails: each frame is told by itself.
+   * @param frames ascending; those that are under way already are left to whoever has begun
+   */
+  async prefetchRun(
+    origin: FileOrigin,
+    frames: readonly Frame[],
+    signal: AbortSignal,
+    events: RunEvents,
+  ): Promise<void> {
+    const fresh = frames.filter((frame) => !this.#flights.has(keyOf(origin, frame)));
+    const run = origin.fetchRun && new FrameRun(origin, fresh, signal);
+    const landings = frames.map(async (frame) => {
+      try {
+        if (signal.aborted) throw canceled(signal);
+        const flight = this.#flight(origin, frame, true, run);
+        const { sound } = await join(flight, signal).finally(() => events.onArrival(frame));
+        if (!sound) throw otherBytes('frame', frame);
+        await flight.landing;
+        events.onLanded(frame, undefined);
+      } catch (error) {
+        events.onLanded(frame, error);
+      }
+    });
+    await run?.fetch(() => fresh.some((frame) => this.#urgent(origin, frame)));
+    await Promise.all(landings);
+  }
+
+  #urgent(origin: FileOrigin, frame: Frame): boolean {
+    return this.#flights.get(keyOf(origin, frame))?.importance.background === false;
   }
 
   /** Waits while frames are on their way that somebody waits for, but not longer than `ms`. */
@@ -96,25 +151,31 @@ export class FrameFlights {
   }
 
   /** The flight of a frame, which begins now if it is not under way. */
-  #flight(origin: FileOrigin, frame: Frame, background: boolean): Flight {
-    const key = `${origin.id} ${frame.pack} ${frame.offset}`;
+  #flight(origin: FileOrigin, frame: Frame, background: boolean, run?: FrameRun): Flight {
+    const key = keyOf(origin, frame);
     const flight = this.#flights.get(key);
     if (flight === undefined || flight.abort.signal.aborted) {
-      return this.#start(key, origin, frame, background);
+      return this.#start(key, origin, frame, background, run);
     }
     if (!background) flight.importance.background = false;
     return flight;
   }
 
   /** What is remembered has no way to go, but is offered to the disk once more. */
-  #start(key: string, origin: FileOrigin, frame: Frame, background: boolean): Flight {
+  #start(
+    key: string,
+    origin: FileOrigin,
+    frame: Frame,
+    background: boolean,
+    run: FrameRun | undefined,
+  ): Flight {
     const abort = new AbortController();
     const importance = { background };
     const remembered = this.#remembered.get(key);
     const flight: Flight = {
       frame: remembered
         ? Promise.resolve(remembered)
-        : this.#fetch(origin, frame, abort.signal, importance),
+        : this.#fetch(origin, frame, abort.signal, importance, run?.frame(frame)),
       landing: Promise.resolve(false),
       abort,
       importance,
@@ -156,8 +217,13 @@ export class FrameFlights {
     frame: Frame,
     signal: AbortSignal,
     importance: { readonly background: boolean },
+    coming?: Promise<Buffer>,
   ): Promise<VerifiedFrame> {
     const placements = origin.placementsIn(frame);
+    const inRun = await coming?.catch((error: unknown) => {
+      // Who waits for it is not told: it is fetched by itself.
+      if (importance.background) throw error;
+    });
     for (let attempt = 1; ; attempt++) {
       const options = {
         fresh: attempt > 1,
@@ -165,7 +231,8 @@ export class FrameFlights {
           return importance.background;
         },
       };
-      const plain = await origin.fetchFrame(frame, signal, options);
+      const plain =
+        (attempt === 1 ? inRun : undefined) ?? (await origin.fetchFrame(frame, signal, options));
       const verified = new VerifiedFrame(plain, placements);
       if (verified.sound) return verified;
       this.#wrong++;
@@ -181,6 +248,10 @@ export class FrameFlights {
   abortAll(reason: Error): void {
     for (const flight of this.#flights.values()) if (flight.flying) flight.abort.abort(reason);
   }
+}
+
+function keyOf(origin: FileOrigin, { pack, offset }: Frame): string {
+  return `${origin.id} ${pack} ${offset}`;
 }
 
 /** Waits for a flight; `AbortSignal.any` is not used, as it leaks on long-lived signals in Node 20. */

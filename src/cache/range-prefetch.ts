@@ -1,14 +1,16 @@
-import type { Frame } from '../chunk/frame.js';
+import type { Chunk, Frame } from '../chunk/frame.js';
 import { isThinError } from '../errors.js';
 import type { CacheParts } from './cache-parts.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
+import { type FetchPlan, fetchPlan, nextRun } from './frame-plan.js';
 import type { ChunkedFile } from './partial-file.js';
 
-/**
- * Frames on their way at a time: enough for a line of 100 Mbit/s and 50 ms, and few enough that a
- * read that is urgent does not wait long for the line.
- */
-const framesInFlight = 8;
+/** Requests under way at a time, however small they are. */
+const runsInFlightMax = 16;
+/** Frames that are known to be wanted before they are asked for: among them, neighbours are found. */
+const plannedMax = 256;
+/** Plain bytes that have come and are not on the disk yet, or are about to come. */
+const landingBytesMax = 24 * 1024 * 1024;
 /** Chunks that are copied at a time; their bytes are in memory. */
 const copiedChunks = 64;
 /** Ranges that wait: a program that opens more files than that is helped no more. */
@@ -25,6 +27,12 @@ export interface PrefetchTotals {
   /** Frames that were fetched, and their compressed bytes. */
   readonly frames: number;
   readonly bytes: number;
+  /** Requests that it took. */
+  readonly requests: number;
+  /** Plain bytes of chunks that another file here had. */
+  readonly copiedBytes: number;
+  /** Plain bytes of what was here already. */
+  readonly hereBytes: number;
   /** Fetches that failed: whoever reads them is told why. */
   readonly failures: number;
 }
@@ -37,6 +45,7 @@ export interface PrefetchOptions {
 /**
  * Brings what will be read soon, in the order in which it is told, ahead of those who read it and
  * behind those who wait. A read that overtakes it joins the fetch that is under way, or does it itself.
+ * As much is asked for at a time as the line holds (frame-plan.ts): more would make the first wait.
  */
 export class RangePrefetch {
   readonly #parts: CacheParts;
@@ -44,10 +53,23 @@ export class RangePrefetch {
   /** Ends when all that was added has had its turn. */
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
-  /** Frames that were asked for, by name. */
+  /** Frames that were asked for, or will be, by name. */
   readonly #asked = new Set<string>();
+  /** Those that will be, in the order in which they are wanted. */
+  #planned: Frame[] = [];
   readonly #flying = new Set<Promise<void>>();
-  readonly #totals = { frames: 0, bytes: 0, failures: 0 };
+  /** Compressed bytes that were asked for and have not come. */
+  #outstanding = 0;
+  /** Plain bytes that were asked for and are not on the disk. */
+  #landing = 0;
+  /** Wakes who waits for one of the two to become less. */
+  #wake: () => void = () => {};
+  #less: Promise<void> = new Promise((resolve) => {
+    this.#wake = resolve;
+  });
+  readonly #totals = {
+    ...{ frames: 0, bytes: 0, requests: 0, copiedBytes: 0, hereBytes: 0, failures: 0 },
+  };
   #full: boolean = false;
 
   constructor(parts: CacheParts, options: PrefetchOptions) {
@@ -79,41 +101,57 @@ export class RangePrefetch {
 
   async #take(range: PrefetchRange): Promise<void> {
     this.#waiting -= 1;
-    if (!this.#ended) await this.#bring(range).catch(() => this.#failed());
+    if (!this.#ended) await this.#plan(range).catch(() => this.#failed());
+    // Neighbours of a frame may be told yet.
+    if (this.#waiting === 0) await this.#askForAll();
+    else this.#askForSome();
   }
 
-  async #bring(range: PrefetchRange): Promise<void> {
+  /** Finds out which frames are to be fetched for a range. */
+  async #plan(range: PrefetchRange): Promise<void> {
     const end = Math.min(range.offset + range.length, range.size);
     if (range.offset >= end) return;
     const { files, partials } = this.#parts;
-    if (await files.has(range.content)) return;
+    if (await files.has(range.content)) {
+      this.#totals.hereBytes += end - range.offset;
+      return;
+    }
     const chunked = partials.describe(range, this.#options.origin);
     if (chunked === undefined) return;
     const { table } = chunked;
     const last = table.indexAt(end - 1);
     for (let at = table.indexAt(range.offset); at <= last; at += copiedChunks) {
       const count = Math.min(copiedChunks, last - at + 1);
-      await this.#bringChunks(
-        chunked,
-        Array.from({ length: count }, (_, index) => at + index),
-      );
+      const indexes = Array.from({ length: count }, (_, index) => at + index);
+      await this.#planChunks(chunked, indexes);
       if (this.#ended) return;
     }
   }
 
-  async #bringChunks(chunked: ChunkedFile, indexes: readonly number[]): Promise<void> {
+  async #planChunks(chunked: ChunkedFile, indexes: readonly number[]): Promise<void> {
     const { table } = chunked;
     const missing = await this.#missing(chunked, indexes);
-    const unasked = missing.filter((index) => !this.#asked.has(nameOf(table.chunk(index).frame)));
+    for (const index of indexes) {
+      if (!missing.includes(index)) this.#totals.hereBytes += table.chunk(index).length;
+    }
+    const unasked = missing.filter(
+      (index) => !this.#asked.has(nameOf(this.#frameOf(table.chunk(index)))),
+    );
     const copied = await this.#parts.copier.copy(chunked, unasked);
     for (const index of unasked) {
-      const { frame } = table.chunk(index);
+      const chunk = table.chunk(index);
+      const frame = this.#frameOf(chunk);
+      if (copied.has(index)) this.#totals.copiedBytes += chunk.length;
       if (copied.has(index) || this.#asked.has(nameOf(frame))) continue;
-      while (this.#flying.size >= framesInFlight) await Promise.race(this.#flying);
+      while (this.#planned.length >= plannedMax) await this.#askForOne();
       if (this.#ended) return;
-      // Somebody who read it may have been faster.
-      if ((await this.#missing(chunked, [index])).length > 0) this.#fetch(frame);
+      this.#asked.add(nameOf(frame));
+      this.#planned.push(frame);
     }
+  }
+
+  #frameOf(chunk: Chunk): Frame {
+    return (this.#options.origin.nearer?.(chunk) ?? chunk).frame;
   }
 
   /** Those of the chunks that are not here. */
@@ -126,21 +164,108 @@ export class RangePrefetch {
     return indexes.filter((index) => partial?.has(index) !== true);
   }
 
-  #fetch(frame: Frame): void {
-    this.#asked.add(nameOf(frame));
-    const flight = this.#land(frame).finally(() => this.#flying.delete(flight));
+  async #askForAll(): Promise<void> {
+    while (this.#planned.length > 0 && !this.#ended) await this.#askForOne();
+  }
+
+  /** As far as the line has room, if there is enough for whole requests. */
+  #askForSome(): void {
+    const plan = this.#fetchPlan();
+    while (!this.#ended && this.#hasRoom(plan)) {
+      const { run, rest } = nextRun(this.#planned, plan);
+      // The last of those that are planned may be continued by what is told next.
+      if (rest.length === 0) return;
+      this.#planned = [...rest];
+      this.#ask(run);
+    }
+  }
+
+  /** One request, as soon as the line has room. */
+  async #askForOne(): Promise<void> {
+    while (!this.#ended && !this.#hasRoom(this.#fetchPlan())) await this.#less;
+    if (this.#ended) return;
+    const { run, rest } = nextRun(this.#planned, this.#fetchPlan());
+    this.#planned = [...rest];
+    this.#ask(run);
+  }
+
+  #fetchPlan(): FetchPlan {
+    const unknown = { roundTripMs: undefined, bytesPerSecond: undefined };
+    return fetchPlan(this.#options.origin.link?.() ?? unknown);
+  }
+
+  #hasRoom({ outstandingBytes }: FetchPlan): boolean {
+    if (this.#flying.size === 0) return true;
+    const room = this.#outstanding < outstandingBytes && this.#landing < landingBytesMax;
+    return room && this.#flying.size < runsInFlightMax;
+  }
+
+  #ask(run: readonly Frame[]): void {
+    const flight = this.#land(run).finally(() => {
+      this.#flying.delete(flight);
+      this.#madeRoom();
+    });
     this.#flying.add(flight);
   }
 
-  async #land(frame: Frame): Promise<void> {
+  #madeRoom(): void {
+    this.#wake();
+    this.#less = new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  async #land(run: readonly Frame[]): Promise<void> {
     const { flights, ledger } = this.#parts;
     const { origin, signal } = this.#options;
+    const coming = new Map(run.map((frame) => [frame.offset, frame]));
+    const [bytes, plain] = [sum(run, 'length'), sum(run, 'plainLength')];
+    this.#outstanding += bytes;
+    this.#landing += plain;
     try {
-      if (!(await ledger.hasRoom(frame.plainLength))) {
+      if (!(await ledger.hasRoom(plain))) {
         this.#full = true;
         return;
       }
-      await flights.prefetch(origin, frame, signal);
+      this.#totals.requests += 1;
+      await flights.prefetchRun(origin, run, signal, {
+        onArrival: ({ offset, length }) => {
+          if (coming.delete(offset)) this.#outstanding -= length;
+          this.#madeRoom();
+        },
+        onLanded: (frame, error) => this.#landed(frame, error),
+      });
+    } catch (error) {
+      if (!isThinError(error, 'canceled')) this.#failed();
+    } finally {
+      for (const { length } of coming.values()) this.#outstanding -= length;
+      this.#landing -= plain;
+    }
+  }
+
+  #landed(frame: Frame, error: unknown): void {
+    if (error === undefined) {
+      this.#totals.frames += 1;
+      this.#totals.bytes += frame.length;
+    } else if (isThinError(error, 'unavailable')) {
+      const again = this.#again(frame).finally(() => {
+        this.#flying.delete(again);
+        this.#madeRoom();
+      });
+      this.#flying.add(again);
+    } else if (!isThinError(error, 'canceled')) {
+      // It is not asked for again here, but by who reads it: from its other place, if this is wrong.
+      if (isThinError(error, 'corrupt', 'not-found')) this.#options.origin.forsake?.(frame);
+      this.#failed();
+    }
+  }
+
+  /** A request is not repeated; what it did not bring is fetched by itself, from wherever it can be had. */
+  async #again(frame: Frame): Promise<void> {
+    const { origin, signal } = this.#options;
+    try {
+      this.#totals.requests += 1;
+      await this.#parts.flights.prefetch(origin, frame, signal);
       this.#totals.frames += 1;
       this.#totals.bytes += frame.length;
     } catch (error) {
@@ -151,6 +276,10 @@ export class RangePrefetch {
   #failed(): void {
     this.#totals.failures += 1;
   }
+}
+
+function sum(frames: readonly Frame[], of: 'length' | 'plainLength'): number {
+  return frames.reduce((total, frame) => total + frame[of], 0);
 }
 
 function nameOf(frame: Frame): string {

@@ -1,16 +1,36 @@
 import type { Command } from 'commander';
 import { displayByteString } from '../byte-string.js';
 import { type Digest, parseDigest } from '../digest.js';
+import { ThinError } from '../errors.js';
 import { HotFolder } from '../hot/hot-folder.js';
-import { type HotList, hotRanges } from '../hot/hot-list.js';
+import {
+  decodeHotLists,
+  encodeHotLists,
+  type HotList,
+  hotListBytesMax,
+  hotRanges,
+} from '../hot/hot-list.js';
 import type { ErofsImage } from '../metadata/erofs-image.js';
 import { formatSize } from '../units.js';
-import { addImageFlags, configOf, type ImageFlags } from './connection.js';
+import {
+  addImageFlags,
+  addNodeFlags,
+  configOf,
+  connectDaemon,
+  type ImageFlags,
+  imageRequest,
+  type NodeFlags,
+} from './connection.js';
 import { openTree } from './image-tree.js';
 import type { Run } from './program.js';
 
+/** Bytes of an import: as many lists as a few images have. */
+const importBytesMax = 2 * hotListBytesMax;
+
 export function addHotCommands(program: Command, run: Run): void {
   const hot = program.command('hot').description('What containers of an image read first');
+  addPublish(hot, run);
+  addTransfer(hot, run);
   addImageFlags(hot.command('show'))
     .description('What will be brought ahead of the next start of each command that was run')
     .argument('<image>', 'image reference')
@@ -22,6 +42,59 @@ export function addHotCommands(program: Command, run: Run): void {
       const shown = lists.map((list) => shownList(list, paths));
       process.stdout.write(flags.json ? `${JSON.stringify(shown)}\n` : shown.map(textOf).join(''));
     });
+}
+
+function addPublish(hot: Command, run: Run): void {
+  addImageFlags(hot.command('publish'))
+    .description(
+      'Publish what this node has recorded of an image beside its thin form, for all nodes: one small push',
+    )
+    .argument('<image>', 'image reference')
+    .option('--json', 'as JSON')
+    .action(async (reference: string, flags: ImageFlags & { json?: boolean }) => {
+      const request = await imageRequest(reference, flags);
+      const client = await connectDaemon(flags, run.signal);
+      const summary = await client.call('image.open', request, { signal: run.signal });
+      const folder = new HotFolder(configOf(flags).root);
+      const { publishHot } = await import('./hot-publish.js');
+      const published = await publishHot({ request, summary, folder }, run.signal);
+      const { store, commands, packBytes, newBytes } = published;
+      const text =
+        `${reference}: ${commands.length} commands, ${formatSize(packBytes)} of hot packs, ` +
+        `${formatSize(newBytes)} sent to ${store}\n`;
+      process.stdout.write(flags.json ? `${JSON.stringify(published)}\n` : text);
+    });
+}
+
+function addTransfer(hot: Command, run: Run): void {
+  addImageFlags(hot.command('export'))
+    .description('Write what this node has recorded of an image to standard output')
+    .argument('<image>', 'image reference')
+    .action(async (reference: string, flags: ImageFlags) => {
+      const { summary } = await openTree(reference, flags, run.signal);
+      const lists = await new HotFolder(configOf(flags).root).of(parseDigest(summary.manifest));
+      process.stdout.write(encodeHotLists(lists));
+    });
+  addNodeFlags(hot.command('import'))
+    .description('Add what another node has exported, from standard input')
+    .action(async (flags: NodeFlags) => {
+      const lists = decodeHotLists(await standardInput());
+      await new HotFolder(configOf(flags).root).import(lists);
+      process.stdout.write(`${lists.length} commands\n`);
+    });
+}
+
+async function standardInput(): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of process.stdin) {
+    pieces.push(piece);
+    size += piece.length;
+    if (size > importBytesMax) {
+      throw new ThinError('invalid', `Cannot import: more than ${formatSize(importBytesMax)}`);
+    }
+  }
+  return Buffer.concat(pieces);
 }
 
 interface ShownList {

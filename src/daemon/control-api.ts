@@ -98,6 +98,7 @@ export interface ImageSummary {
   readonly metadataPath: string;
   readonly configPath: string;
   readonly descriptorPath: string | undefined;
+  readonly chunkMapPath: string | undefined;
   /** Where missing bytes come from; empty for a pulled image. */
   readonly source: string;
   /** Milliseconds since 1970. */

@@ -129,7 +129,7 @@ export class Daemon implements AsyncDisposable {
         }),
       );
       const pulls = owned.use(new FullPulls({ root, cache, images, log }));
-      const opener = new ImageOpener(images, stores, pulls);
+      const opener = new ImageOpener(images, stores, pulls, hot.folder);
       const observability = owned.use(
         await Observability.open(
           {
@@ -266,6 +266,7 @@ export class Daemon implements AsyncDisposable {
       metadataPath: this.#images.path(manifest, 'metadata'),
       configPath: this.#images.path(manifest, 'config'),
       descriptorPath: thin ? this.#images.path(manifest, 'descriptor') : undefined,
+      chunkMapPath: thin ? this.#images.path(manifest, 'chunkMap') : undefined,
       source: record.sources.map(({ location }) => location).join(', '),
       lastUsed: record.lastUsed,
     };

@@ -10,6 +10,8 @@ import { hotRanges } from '../hot/hot-list.js';
 import { HotRecording } from '../hot/hot-recording.js';
 import { ImageFiles } from '../hot/image-files.js';
 import { guessHotRanges, type HotRange } from '../hot/static-guess.js';
+import { commandFor } from '../thin/hot-index.js';
+import type { HotOverlay } from '../thin/hot-overlay.js';
 import type { LiveImage } from './live-image.js';
 
 /** Milliseconds after which a program counts as started. */
@@ -79,14 +81,24 @@ export class HotStart {
       prefetch.add(range);
     };
     try {
+      const hotPack = await this.#hotPack();
       const list = await folder.find(this.#key);
       if (list) for (const range of hotRanges(list)) add(range);
+      else if (hotPack) for (const range of hotPack.places()) add(range);
       else await this.#guess(add);
     } catch (error) {
       if (!isThinError(error)) throw error;
       log.debug({ id, reason: describeError(error) }, 'what it will read is not known');
     }
     return prefetch.settled();
+  }
+
+  /** What was published of the command: its chunks come from there, whoever says that they are wanted. */
+  async #hotPack(): Promise<HotOverlay | undefined> {
+    const { folder, image, start } = this.#options;
+    const published = await folder.published(image.manifest);
+    const command = published && commandFor(published, start.args);
+    return command && image.useHotPack(command);
   }
 
   async #guess(add: (range: HotRange) => void): Promise<void> {
@@ -110,4 +122,6 @@ export class HotStart {
   }
 }
 
-const nothing: PrefetchTotals = { frames: 0, bytes: 0, failures: 0 };
+const nothing: PrefetchTotals = {
+  ...{ frames: 0, bytes: 0, requests: 0, copiedBytes: 0, hereBytes: 0, failures: 0 },
+};

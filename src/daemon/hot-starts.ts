@@ -21,7 +21,7 @@ type StartRequest = Pick<
 /** The containers that are starting. Nothing waits for what is done here. */
 export class HotStarts implements AsyncDisposable {
   readonly #mode: PrefetchMode;
-  readonly #folder: HotFolder;
+  readonly folder: HotFolder;
   readonly #log: Logger;
   /** By container. */
   readonly #starts = new Map<string, HotStart>();
@@ -32,7 +32,7 @@ export class HotStarts implements AsyncDisposable {
   /** @param root of the node's state */
   constructor(root: string, mode: PrefetchMode, log: Logger) {
     this.#mode = mode;
-    this.#folder = new HotFolder(root);
+    this.folder = new HotFolder(root);
     this.#log = log;
   }
 
@@ -44,7 +44,7 @@ export class HotStarts implements AsyncDisposable {
     this.#warm.set(image, warm);
     const key = JSON.stringify(start);
     if (!start || warm.has(key)) return;
-    const [mode, folder, log] = [this.#mode, this.#folder, this.#log];
+    const [mode, folder, log] = [this.#mode, this.folder, this.#log];
     const hot = new HotStart({ id, image, start, mode, folder, log });
     this.#starts.set(id, hot);
     const work = hot.done.then((isWarm) => {

@@ -1,5 +1,6 @@
 import { type Digest, digestOf, isDigest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
+import type { HotFolder } from '../hot/hot-folder.js';
 import type { Descriptor, Platform } from '../image/descriptor.js';
 import { imageLayers, parseImageConfig } from '../image/image-config.js';
 import { listManifests } from '../image/image-list.js';
@@ -16,6 +17,8 @@ import { limits } from '../limits.js';
 import { onceMore } from '../once-more.js';
 import type { PullMode } from '../pull/pull-mode.js';
 import type { RegistryClient } from '../registry/registry-client.js';
+import type { Store } from '../store/store.js';
+import { findHotIndex } from '../thin/find-hot-index.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
 import { loadThinImage } from '../thin/load-thin-image.js';
 import { formatSize } from '../units.js';
@@ -46,13 +49,15 @@ export class ImageOpener {
   readonly #images: ImageFolder;
   readonly #stores: Stores;
   readonly #pulls: FullPulls;
+  readonly #hot: HotFolder;
   /** By manifest digest and place: two commands for one new image make it once. */
   readonly #coming = new Map<string, Promise<ImageRecord>>();
 
-  constructor(images: ImageFolder, stores: Stores, pulls: FullPulls) {
+  constructor(images: ImageFolder, stores: Stores, pulls: FullPulls, hot: HotFolder) {
     this.#images = images;
     this.#stores = stores;
     this.#pulls = pulls;
+    this.#hot = hot;
   }
 
   /**
@@ -188,7 +193,10 @@ export class ImageOpener {
     const here = this.#images.get(manifest.digest);
     if (here) return here;
     const store = this.#stores.open(wanted.source);
-    const loaded = await loadThinImage(store, descriptor, context.signal);
+    const [loaded] = await Promise.all([
+      loadThinImage(store, descriptor, context.signal),
+      this.#keepHotIndex(store, found, context),
+    ]);
     const totals = { files: 0, fileBytes: 0 };
     for (const { size } of loaded.chunkMap.files()) {
       totals.files += 1;
@@ -217,6 +225,22 @@ export class ImageOpener {
         `${formatSize(wire)} of metadata fetched from ${store}`,
     );
     return this.#kept(manifest.digest);
+  }
+
+  /** What was published of its hot files. It is advice: without it the image starts all the same. */
+  async #keepHotIndex(
+    store: Store,
+    { hot, descriptor }: FoundThinImage,
+    { signal, note }: CallContext,
+  ): Promise<void> {
+    const { digest } = descriptor.image.manifest;
+    try {
+      const found = await findHotIndex(store, hot, digest, signal);
+      if (found) await this.#hot.keepPublished(digest, found.bytes);
+    } catch (error) {
+      if (!isThinError(error) || signal.aborted) throw error;
+      note(`what was published of its hot files cannot be used: ${error.message}`);
+    }
   }
 
   async #pull(

@@ -11,10 +11,17 @@ import { ErofsImage } from '../metadata/erofs-image.js';
 import { resolvePath } from '../metadata/resolve-path.js';
 import type { CountedFrameSource } from '../store/frame-source.js';
 import { ChunkMap } from '../thin/chunk-map.js';
+import type { HotCommand } from '../thin/hot-index.js';
+import { HotOverlay } from '../thin/hot-overlay.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 
 /** Bytes of one read of a file for ourselves. */
 const pieceBytes = 1024 * 1024;
+
+/** Packs that are not in an image's own descriptor, with their bytes: hot packs. */
+export interface FurtherPacks {
+  set(pack: Digest, size: number): unknown;
+}
 
 /** Where frames come from. @param packSize bytes of a pack; undefined for one that is not known */
 export type OpenFrames = (packSize: (pack: Digest) => number | undefined) => CountedFrameSource;
@@ -29,12 +36,14 @@ export class LiveImage {
   readonly tree: ErofsImage;
   readonly #cache: FileCache;
   readonly #origin: FileOrigin;
+  readonly #hot: HotPlaces | undefined;
 
   private constructor(
     record: ImageRecord,
     files: { config: Buffer; metadata: Buffer },
     cache: FileCache,
     origin: FileOrigin,
+    hot: HotPlaces | undefined,
   ) {
     this.record = record;
     this.manifest = parseDigest(record.manifest);
@@ -44,6 +53,7 @@ export class LiveImage {
     this.tree = ErofsImage.parse(this.metadata);
     this.#cache = cache;
     this.#origin = origin;
+    this.#hot = hot;
   }
 
   static async open(
@@ -51,16 +61,18 @@ export class LiveImage {
     manifest: Digest,
     cache: FileCache,
     openFrames: OpenFrames,
+    furtherPacks: FurtherPacks,
   ): Promise<LiveImage> {
     const record = images.get(manifest);
     if (!record) throw new ThinError('not-found', `Cannot open image ${manifest}: it is not here`);
     const config = await images.read(manifest, 'config');
     const metadata = await images.read(manifest, 'metadata');
-    const origin =
-      record.kind === 'thin'
-        ? thinOrigin(record, ChunkMap.parse(await images.read(manifest, 'chunkMap')), openFrames)
-        : pulledOrigin(record);
-    return new LiveImage(record, { config, metadata }, cache, origin);
+    const files = { config, metadata };
+    if (record.kind !== 'thin')
+      return new LiveImage(record, files, cache, pulledOrigin(record), undefined);
+    const map = ChunkMap.parse(await images.read(manifest, 'chunkMap'));
+    const hot = new HotPlaces(map, furtherPacks);
+    return new LiveImage(record, files, cache, thinOrigin(record, map, hot, openFrames), hot);
   }
 
   readonly readFile = (
@@ -120,6 +132,11 @@ export class LiveImage {
     return this.#cache.prefetch({ origin: this.#origin, signal });
   }
 
+  /** From now on its chunks come from a hot pack, where that has them. */
+  useHotPack(command: HotCommand): HotOverlay | undefined {
+    return this.#hot?.use(command);
+  }
+
   /** Every distinct content of the tree that has bytes. */
   *files(): Generator<FileRef> {
     const seen = new Set<Digest>();
@@ -146,13 +163,43 @@ export class LiveImage {
 
 async function* nothing(): AsyncGenerator<Buffer> {}
 
-function thinOrigin(record: ImageRecord, map: ChunkMap, openFrames: OpenFrames): FileOrigin {
+/** The hot pack that an image's chunks come from now, if there is one. */
+class HotPlaces {
+  readonly #map: ChunkMap;
+  readonly #furtherPacks: FurtherPacks;
+  current: HotOverlay | undefined;
+
+  constructor(map: ChunkMap, furtherPacks: FurtherPacks) {
+    this.#map = map;
+    this.#furtherPacks = furtherPacks;
+  }
+
+  use(command: HotCommand): HotOverlay {
+    const { digest, size } = command.pack;
+    this.#furtherPacks.set(digest, size);
+    if (this.current?.command.pack.digest !== digest) {
+      this.current = new HotOverlay(this.#map, command);
+    }
+    return this.current;
+  }
+}
+
+function thinOrigin(
+  record: ImageRecord,
+  map: ChunkMap,
+  hot: HotPlaces,
+  openFrames: OpenFrames,
+): FileOrigin {
   const frames = openFrames(packSizes(map));
   return {
     id: record.digests.chunkMap ?? record.manifest,
     chunksOf: (content) => map.chunksOf(content),
-    placementsIn: (frame) => map.placementsIn(frame),
+    placementsIn: (frame) => hot.current?.placementsIn(frame) ?? map.placementsIn(frame),
     fetchFrame: (frame, signal, options) => frames.fetchFrame(frame, signal, options),
+    fetchRun: (run, signal, options) => frames.fetchRun(run, signal, options),
+    link: () => frames.link(),
+    nearer: (chunk) => hot.current?.nearer(chunk),
+    forsake: (frame) => hot.current?.forsake(frame),
     trouble: () => frames.trouble(),
   };
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { FileCache } from '../cache/file-cache.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
@@ -10,6 +11,10 @@ import type { Stores } from './stores.js';
 
 /** Milliseconds that an image stays in memory after it was last asked for. */
 const idleMs = 60_000;
+/** Hot packs whose sizes are remembered: more than are used at a time. */
+const hotPacksMax = 4096;
+
+type PackSize = (pack: Digest) => number | undefined;
 
 interface Opening {
   readonly image: Promise<LiveImage>;
@@ -32,6 +37,8 @@ export interface LiveImagesOptions {
 export class LiveImages {
   readonly #options: LiveImagesOptions;
   readonly #live = new Map<Digest, Opening>();
+  /** Bytes of the hot packs that are used. */
+  readonly #hotPacks = new LRUCache<Digest, number>({ max: hotPacksMax });
   /** Where an image's frames come from stays: it counts, and costs little. */
   readonly #frames = new Map<Digest, CountedFrameSource>();
 
@@ -71,9 +78,8 @@ export class LiveImages {
 
   #open(manifest: Digest): Opening {
     const { images, cache } = this.#options;
-    const image = LiveImage.open(images, manifest, cache, (packSize) =>
-      this.#openFrames(manifest, packSize),
-    );
+    const openFrames = (packSize: PackSize) => this.#openFrames(manifest, packSize);
+    const image = LiveImage.open(images, manifest, cache, openFrames, this.#hotPacks);
     const opening: Opening = { image, opened: undefined, idle: undefined };
     this.#live.set(manifest, opening);
     image.then(
@@ -90,10 +96,7 @@ export class LiveImages {
     if (this.#live.get(manifest) === opening) this.#live.delete(manifest);
   }
 
-  #openFrames(
-    manifest: Digest,
-    packSize: (pack: Digest) => number | undefined,
-  ): CountedFrameSource {
+  #openFrames(manifest: Digest, packSize: PackSize): CountedFrameSource {
     const known = this.#frames.get(manifest);
     if (known) return known;
     const { images, stores, bandwidth } = this.#options;
@@ -103,7 +106,7 @@ export class LiveImages {
     }
     const frames = frameSource({
       stores: sources.map((source) => stores.open(source)),
-      packSize,
+      packSize: (pack) => packSize(pack) ?? this.#hotPacks.get(pack),
       // The reader's own deadline counts (reads-in-flight.ts): a fetch may have begun long before.
       deadlineMs: Number.POSITIVE_INFINITY,
       bandwidth,

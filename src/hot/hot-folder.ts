@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { type Digest, digestHex } from '../digest.js';
 import { describeError, fromSystemError, isThinError } from '../errors.js';
+import { type HotIndex, parseHotIndex } from '../thin/hot-index.js';
 import {
   decodeHotList,
   encodeHotList,
@@ -14,6 +15,7 @@ import {
 
 /** Lists that are kept on one node; the ones not changed for longest go. */
 const listsMax = 1000;
+const publishedSuffix = '.published.json';
 
 export type HotStart = Omit<HotList, 'runs'>;
 
@@ -33,6 +35,27 @@ export class HotFolder {
     return this.#read(join(this.#folder, nameOf(image, args)));
   }
 
+  /** What was published of an image; undefined if nothing was, or it cannot be read. */
+  async published(image: Digest): Promise<HotIndex | undefined> {
+    try {
+      const index = parseHotIndex(await readFile(this.#publishedPath(image)));
+      return index.image === image ? index : undefined;
+    } catch (error) {
+      const failure = fromSystemError(`Cannot read what was published of ${image}`, error);
+      if (isThinError(failure, 'not-found', 'corrupt', 'invalid')) return undefined;
+      throw failure;
+    }
+  }
+
+  /** Keeps what was published of an image, as it came. @throws ThinError `no-space`, `denied` */
+  async keepPublished(image: Digest, bytes: Buffer): Promise<void> {
+    await this.#write(`${digestHex(image)}${publishedSuffix}`, bytes);
+  }
+
+  #publishedPath(image: Digest): string {
+    return join(this.#folder, `${digestHex(image)}${publishedSuffix}`);
+  }
+
   /** All lists of an image. */
   async of(image: Digest): Promise<HotList[]> {
     const names = await readdir(this.#folder).catch(() => []);
@@ -49,6 +72,11 @@ export class HotFolder {
     });
     this.#changes = adding.catch(() => {});
     await adding;
+  }
+
+  /** Adds the runs of lists that were recorded elsewhere. @throws as {@link add} */
+  async import(lists: readonly HotList[]): Promise<void> {
+    for (const { runs, ...start } of lists) for (const run of runs) await this.add(start, run);
   }
 
   async #read(path: string): Promise<HotList | undefined> {

@@ -104,6 +104,23 @@ function broken(what: string): ThinError {
   return new ThinError('corrupt', `Cannot read hot list: ${what}`);
 }
 
+/** Lists of several commands of an image as one document: a line each. */
+export function encodeHotLists(lists: readonly HotList[]): Buffer {
+  return Buffer.concat(lists.flatMap((list) => [encodeHotList(list), Buffer.from('\n')]));
+}
+
+/** @throws ThinError `corrupt`; `invalid` for a newer version */
+export function decodeHotLists(bytes: Buffer): HotList[] {
+  const lists: HotList[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = bytes.indexOf(0x0a, at);
+    if (end < 0) throw broken('its last line does not end');
+    lists.push(decodeHotList(bytes.subarray(at, end)));
+    at = end + 1;
+  }
+  return lists;
+}
+
 export function withRun(list: HotList, run: HotRun): HotList {
   return { ...list, runs: [...list.runs, run].slice(-runsMax) };
 }

@@ -54,7 +54,7 @@ export async function readTag(
 }
 
 /**
- * Adds `descriptor` to the list unless it is there. The protocol has no compare-and-swap: of two
+ * Adds `descriptor` to the list unless it is there, in place of those in `replaces`. The protocol has no compare-and-swap: of two
  * writers who read the same list the first loses its entry, so each looks again after a moment and
  * repeats.
  * @throws ThinError `busy` if others win time and again.
@@ -64,13 +64,20 @@ export async function listInTag(
   subject: ContentDigest,
   descriptor: Descriptor,
   signal: AbortSignal,
+  replaces: readonly string[] = [],
 ): Promise<void> {
   const tag = referrersTag(subject);
   for (let round = 0; ; round += 1) {
     const list = await readTag(repository, subject, signal);
     if (list?.index.manifests.some(({ digest }) => digest === descriptor.digest)) return;
     if (round === roundsMax) break;
-    await pushManifest(repository, tag, withEntry(list, descriptor), mediaTypes.ociIndex, signal);
+    await pushManifest(
+      repository,
+      tag,
+      withEntry(list, descriptor, replaces),
+      mediaTypes.ociIndex,
+      signal,
+    );
     await delay(settleMs * (0.5 + Math.random()), undefined, { signal });
   }
   throw new ThinError(
@@ -80,12 +87,17 @@ export async function listInTag(
 }
 
 /** Entries of others stay as they are, with fields that we do not know. */
-const foreignIndexSchema = z.looseObject({ manifests: z.array(z.unknown()) });
+const foreignIndexSchema = z.looseObject({ manifests: z.array(z.looseObject({})) });
 
-function withEntry(list: TaggedList | undefined, descriptor: Descriptor): Buffer {
+function withEntry(
+  list: TaggedList | undefined,
+  descriptor: Descriptor,
+  replaces: readonly string[],
+): Buffer {
   const index = list
     ? foreignIndexSchema.parse(JSON.parse(list.bytes.toString('utf8')))
     : { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] };
-  const extended = { ...index, manifests: [...index.manifests, descriptor] };
+  const kept = index.manifests.filter(({ digest }) => !replaces.includes(`${digest}`));
+  const extended = { ...index, manifests: [...kept, descriptor] };
   return Buffer.from(JSON.stringify(extended));
 }

@@ -19,7 +19,7 @@ const withoutApi: readonly number[] = [400, 404, 405, 406, 415, 501];
 /**
  * The manifests that name `digest` as their subject: by the referrers API, or, where a registry has
  * none, by the tag `sha256-<hex>`. Unverified: whoever may push can add one.
- * @param artifactType only those of this type
+ * @param artifactType only those of this type; all if undefined
  * @throws ThinError `corrupt` if the answer is no list of manifests; otherwise as the registry says,
  *   after retries. No referrers is an empty list.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#listing-referrers
@@ -27,24 +27,25 @@ const withoutApi: readonly number[] = [400, 404, 405, 406, 415, 501];
 export async function readReferrers(
   repository: Repository,
   digest: ContentDigest,
-  artifactType: string,
+  artifactType: string | undefined,
   signal: AbortSignal,
 ): Promise<Descriptor[]> {
   const found =
     (await readByApi(repository, digest, artifactType, signal)) ??
     (await readTag(repository, digest, signal))?.index.manifests ??
     [];
+  if (artifactType === undefined) return [...found];
   return found.filter((descriptor) => descriptor.artifactType === artifactType);
 }
 
 async function readByApi(
   repository: Repository,
   digest: ContentDigest,
-  artifactType: string,
+  artifactType: string | undefined,
   signal: AbortSignal,
 ): Promise<Descriptor[] | undefined> {
   let url: URL | undefined = repositoryUrl(repository, `referrers/${digest}`);
-  url.searchParams.set('artifactType', artifactType);
+  if (artifactType !== undefined) url.searchParams.set('artifactType', artifactType);
   const found: Descriptor[] = [];
   for (let page = 0; url && page < pagesMax; page += 1) {
     const answer = await readPage(repository, url, signal);
@@ -93,6 +94,7 @@ function indexOf(action: string, bytes: Buffer): ImageIndex {
 /**
  * Pushes a manifest that names a subject, and has it listed among the referrers of that: by the
  * registry, or, where it does not say that it did, in the tag `sha256-<hex>`.
+ * @param replaces digests that the tag lists no more
  * @returns its descriptor as it is listed
  * @throws ThinError `invalid` if the manifest names no subject; `busy` if other writers of the tag
  *   win time and again; otherwise as the registry says, after retries.
@@ -102,6 +104,7 @@ export async function pushReferrer(
   bytes: Buffer,
   mediaType: string,
   signal: AbortSignal,
+  replaces: readonly string[] = [],
 ): Promise<Descriptor> {
   const manifest = parseManifest(bytes, mediaType);
   const { subject, annotations } = manifest;
@@ -122,6 +125,6 @@ export async function pushReferrer(
     ...(artifactType !== undefined && { artifactType }),
     ...(annotations && { annotations: { ...annotations } }),
   };
-  if (!subjectListed) await listInTag(repository, subject.digest, descriptor, signal);
+  if (!subjectListed) await listInTag(repository, subject.digest, descriptor, signal, replaces);
   return descriptor;
 }

@@ -109,18 +109,26 @@ export class RegistryClient implements AsyncDisposable {
     return pushed.digest;
   }
 
-  /** What names `digest` as its subject, by the referrers API or the tag that stands in for it. */
+  /** What (of a type, or all) names `digest` as its subject, by the referrers API or the tag that stands in for it. */
   referrers(
     digest: ContentDigest,
-    artifactType: string,
+    artifactType: string | undefined,
     signal: AbortSignal,
   ): Promise<Descriptor[]> {
     return readReferrers(this.#repository, digest, artifactType, signal);
   }
 
-  /** Pushes a manifest by its digest and has it listed among the referrers of its subject. */
-  pushReferrer(bytes: Buffer, mediaType: string, signal: AbortSignal): Promise<Descriptor> {
-    return pushReferrer(this.#repository, bytes, mediaType, signal);
+  /**
+   * Pushes a manifest by its digest and has it listed among the referrers of its subject.
+   * @param replaces digests of manifests that are listed no more, where the list is a tag
+   */
+  pushReferrer(
+    bytes: Buffer,
+    mediaType: string,
+    signal: AbortSignal,
+    replaces?: readonly string[],
+  ): Promise<Descriptor> {
+    return pushReferrer(this.#repository, bytes, mediaType, signal, replaces);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

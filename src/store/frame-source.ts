@@ -5,6 +5,7 @@ import { BoundedFrames } from './bounded-frames.js';
 import { type Clock, systemClock } from './clock.js';
 import { CountedFrames, type FetchCounts, fetchCounts } from './counted-frames.js';
 import { FailoverFrames } from './failover-frames.js';
+import { fetchRun, paced, type RunOptions } from './frame-run.js';
 import { GatedFrames } from './gated-frames.js';
 import { OriginFrames } from './origin-frames.js';
 import { type Bandwidth, PacedFrames } from './paced-frames.js';
@@ -51,7 +52,21 @@ export interface FrameSourceOptions {
   readonly clock?: Clock | undefined;
 }
 
+/** How a source's host answers, as far as it was measured. */
+export interface LinkReport {
+  /** Milliseconds from a request to the first byte. */
+  readonly roundTripMs: number | undefined;
+  /** Bytes a second of all requests together. */
+  readonly bytesPerSecond: number | undefined;
+}
+
 export interface CountedFrameSource extends FrameSource {
+  /**
+   * Frames of one pack by one request, each told when it has come. Not repeated when it fails.
+   * @param frames ascending
+   */
+  fetchRun(frames: readonly Frame[], signal: AbortSignal, options: RunOptions): Promise<void>;
+  link(): LinkReport;
   /** What each store was asked for and gave, in the order of the stores. */
   counts(): readonly FetchCounts[];
   /** Why fetches wait now; undefined if none does. */
@@ -75,11 +90,24 @@ export function frameSource(options: FrameSourceOptions): CountedFrameSource {
   const failover = new FailoverFrames(sources, clock);
   const healths = stores.map(({ health }) => health);
   const { bandwidth } = options;
-  const paced = bandwidth ? new PacedFrames(failover, bandwidth, clock) : failover;
-  const patient = new PatientFrames(paced, { healths, deadlineMs, clock });
+  const shared = bandwidth ? new PacedFrames(failover, bandwidth, clock) : failover;
+  const patient = new PatientFrames(shared, { healths, deadlineMs, clock });
   const flights = new SingleFlightFrames(patient);
   return {
     fetchFrame: (frame, signal, fetchOptions) => flights.fetchFrame(frame, signal, fetchOptions),
+    fetchRun: async (frames, signal, runOptions) => {
+      const [first] = frames;
+      const size = first && packSize(first.pack);
+      const source = stores.find(({ health }) => !health.down) ?? stores[0];
+      if (!first || size === undefined || !source) return;
+      const bytes = frames.reduce((sum, { length }) => sum + length, 0);
+      await paced(bandwidth, bytes, clock, signal, runOptions);
+      await fetchRun(source, { digest: first.pack, size }, frames, signal, runOptions);
+    },
+    link: () => ({
+      roundTripMs: healths[0]?.roundTripMinMs,
+      bytesPerSecond: healths[0]?.linkBytesPerSecond,
+    }),
     counts: () => stores.map(({ counts }) => counts),
     trouble: () => patient.trouble,
     toString: () => flights.toString(),

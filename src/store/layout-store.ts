@@ -1,4 +1,4 @@
-import { ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import { limits } from '../limits.js';
 import { bytesOf, collect, verified } from './byte-stream.js';
 import { encodeManifestList, parseManifestList } from './manifest-list.js';
@@ -26,6 +26,7 @@ export function layoutStore(objects: ObjectReader): Store {
     },
     async referrers(repository, subject, artifactType, signal) {
       const listed = await list(subjectPath(repository, subject), signal);
+      if (artifactType === undefined) return listed;
       return listed.filter((manifest) => manifest.artifactType === artifactType);
     },
     async tagged(repository, tag, signal) {
@@ -52,12 +53,30 @@ export function writableLayoutStore(objects: ObjectWriter): WritableStore & Part
     async putManifest({ repository, subject, listed, bytes }, signal) {
       const path = subjectPath(repository, subject);
       await putBlob(listed, bytesOf(bytes), signal);
-      await putSmall(path, encodeManifestList([listed]), signal);
+      const others = await othersListed(objects, path, listed, signal);
+      await putSmall(path, encodeManifestList([...others, listed]), signal);
     },
     async putTag(repository, tag, index, signal) {
       await putSmall(tagPath(repository, tag), index, signal);
     },
   };
+}
+
+/** What is listed of another kind stays; a list that cannot be read is replaced. */
+async function othersListed(
+  objects: ObjectReader,
+  path: string,
+  { artifactType }: ListedManifest,
+  signal: AbortSignal,
+): Promise<ListedManifest[]> {
+  try {
+    const bytes = await objects.readSmall(path, limits.manifestBytesMax, signal);
+    const listed = bytes ? parseManifestList(bytes) : [];
+    return listed.filter((other) => other.artifactType !== artifactType);
+  } catch (error) {
+    if (isThinError(error, 'corrupt', 'invalid')) return [];
+    throw error;
+  }
 }
 
 function checkRange(blob: Blob, offset: number, length: number): void {

@@ -62,7 +62,7 @@ export class OriginFrames implements FrameSource {
     using watch = new StallWatch(health.roundTripMs, events);
     const source = this.#store.openRange(pack, offset, length, signal, { fresh, once });
     const what = `${length} bytes at ${offset} of ${pack.digest} from ${this}`;
-    const bytes = await collect(watch.of(source), length, what);
+    const bytes = await collect(health.metered(watch.of(source)), length, what);
     const { firstByteMs } = watch;
     if (firstByteMs !== undefined) {
       health.measured(firstByteMs, performance.now() - startedAt, length);

@@ -53,7 +53,7 @@ export class RegistryStore implements MountingStore {
   async referrers(
     _: string,
     subject: Digest,
-    artifactType: string,
+    artifactType: string | undefined,
     signal: AbortSignal,
   ): Promise<ListedManifest[]> {
     return (await this.#client.referrers(subject, artifactType, signal)).filter(isListed);
@@ -92,8 +92,9 @@ export class RegistryStore implements MountingStore {
     return await this.#client.mountBlob(blob.digest, fromRepository, signal);
   }
 
-  async putManifest({ listed, bytes }: NewManifest, signal: AbortSignal): Promise<void> {
-    await this.#client.pushReferrer(bytes, listed.mediaType, signal);
+  async putManifest(manifest: NewManifest, signal: AbortSignal): Promise<void> {
+    const { listed, bytes, replaces } = manifest;
+    await this.#client.pushReferrer(bytes, listed.mediaType, signal, replaces);
   }
 
   async putTag(_: string, tag: string, index: Buffer, signal: AbortSignal): Promise<void> {

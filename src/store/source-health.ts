@@ -1,6 +1,7 @@
 import { type ErrorCode, isThinError, type ThinError } from '../errors.js';
 import { type Clock, systemClock } from './clock.js';
 import { FetchSlots } from './fetch-slots.js';
+import { LinkMeter } from './link-meter.js';
 import { type Backoff, backoffDelay } from './retry.js';
 import type { Store } from './store.js';
 
@@ -12,6 +13,8 @@ const probing: Backoff = { delayMs: 50, delayMaxMs: 1000, retryAfterMaxMs: 60_00
 const probeHangsMs = 2000;
 /** Of a new measurement in the averages. */
 const weight = 0.2;
+/** Of the smallest round trip with each measurement: routes change. */
+const minGrowth = 1.01;
 
 /** What is known of a source, for people. Times are milliseconds since 1970. */
 export interface SourceReport {
@@ -48,6 +51,7 @@ export type OnTurn = (source: string, why: ThinError | undefined) => void;
  */
 export class SourceHealth {
   readonly slots = new FetchSlots();
+  readonly #link: LinkMeter;
   readonly #name: string;
   readonly #clock: Clock;
   readonly #onTurn: OnTurn;
@@ -62,6 +66,7 @@ export class SourceHealth {
   #pausedUntil = Number.NEGATIVE_INFINITY;
   #probedAt = Number.NEGATIVE_INFINITY;
   #roundTripMs: number | undefined;
+  #roundTripMinMs: number | undefined;
   #bytesPerSecond: number | undefined;
 
   /** @param name of the host, for people, without secrets */
@@ -69,6 +74,20 @@ export class SourceHealth {
     this.#name = name;
     this.#clock = clock;
     this.#onTurn = onTurn;
+    this.#link = new LinkMeter(clock);
+  }
+
+  /** Passes the bytes of an answer through, and counts them as they come. */
+  async *metered(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+    for await (const bytes of source) {
+      this.#link.received(bytes.length);
+      yield bytes;
+    }
+  }
+
+  /** Bytes a second of all requests together; undefined while not measured. */
+  get linkBytesPerSecond(): number | undefined {
+    return this.#link.bytesPerSecond;
   }
 
   get down(): boolean {
@@ -81,6 +100,11 @@ export class SourceHealth {
 
   get roundTripMs(): number | undefined {
     return this.#roundTripMs;
+  }
+
+  /** Of a line with nothing in the way: the average counts also what waits behind our own bytes. */
+  get roundTripMinMs(): number | undefined {
+    return this.#roundTripMinMs;
   }
 
   /** Whether a request may be made now. Of a source that is down, one at a time is let through. */
@@ -128,6 +152,7 @@ export class SourceHealth {
   measured(firstByteMs: number, totalMs: number, bytes: number): void {
     this.#bytes += bytes;
     this.#roundTripMs = averaged(this.#roundTripMs, firstByteMs);
+    this.#roundTripMinMs = Math.min(firstByteMs, (this.#roundTripMinMs ?? firstByteMs) * minGrowth);
     this.#bytesPerSecond = averaged(this.#bytesPerSecond, (1000 * bytes) / Math.max(totalMs, 0.1));
   }
 

@@ -50,7 +50,7 @@ export class SourceStore implements HealthyStore, AsyncDisposable {
   async referrers(
     repository: string,
     subject: Digest,
-    artifactType: string,
+    artifactType: string | undefined,
     signal: AbortSignal,
   ): Promise<ListedManifest[]> {
     const store = await this.#store();

@@ -38,11 +38,11 @@ export interface Store {
   /** A whole manifest, verified. */
   readManifest(manifest: Blob, signal: AbortSignal): Promise<Buffer>;
 
-  /** Manifests of a type whose subject is the manifest `subject` of an image of `repository`. */
+  /** Manifests (of a type, or all) whose subject is the manifest `subject` of an image of `repository`. */
   referrers(
     repository: string,
     subject: Digest,
-    artifactType: string,
+    artifactType: string | undefined,
     signal: AbortSignal,
   ): Promise<ListedManifest[]>;
 
@@ -80,6 +80,8 @@ export interface NewManifest {
   readonly subject: Digest;
   readonly listed: ListedManifest;
   readonly bytes: Buffer;
+  /** Manifests that it stands in for: they are listed no more where we write the list. */
+  readonly replaces?: readonly Digest[];
 }
 
 /** A further power: a file of this machine becomes a blob without being copied. */

@@ -95,6 +95,14 @@ export class ChunkMap {
     return placements;
   }
 
+  /** Where a chunk belongs, at most {@link placementsPerChunkMax} times; empty for one of another image. */
+  placementsOf(digest: Digest): Placement[] {
+    const chunk = this.find(digest);
+    const placements: Placement[] = [];
+    if (chunk) this.#placementsOf(this.#tables.chunkIndex.find(digest), chunk, placements);
+    return placements;
+  }
+
   /** Every file that is not empty, once: those of several chunks first, by digest. */
   *files(): Generator<FileSummary> {
     const { fileDigests, fileFirstReference, chunkDigests, chunkLengths } = this.#tables;

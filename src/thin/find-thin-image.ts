@@ -4,6 +4,7 @@ import type { Descriptor, Platform } from '../image/descriptor.js';
 import { selectPlatform } from '../image/platform.js';
 import { limits } from '../limits.js';
 import { parseThinDescriptor, type ThinDescriptor } from './descriptor.js';
+import { hotArtifactType } from './hot-manifest.js';
 import type { Blob, ListedManifest, ThinImageSource } from './image-store.js';
 import { checkLayers, parseThinManifest, thinArtifactType } from './thin-manifest.js';
 import { readWhole } from './wire-blob.js';
@@ -28,6 +29,8 @@ export interface FoundThinImage {
   readonly descriptor: ThinDescriptor;
   /** As they came: their digest is what the thin manifest names. */
   readonly descriptorBytes: Buffer;
+  /** Hot manifests that are listed beside it; claims. */
+  readonly hot: readonly ListedManifest[];
 }
 
 /**
@@ -44,12 +47,13 @@ export async function findThinImage(
 ): Promise<FoundThinImage | undefined> {
   let looked = 0;
   let problem: ThinError | undefined;
-  for await (const candidate of candidates(store, wanted, signal)) {
+  const hot: ListedManifest[] = [];
+  for await (const candidate of candidates(store, wanted, hot, signal)) {
     if (looked >= candidatesMax) break;
     looked += 1;
     try {
       const found = await readCandidate(store, candidate, wanted, signal);
-      if (found) return found;
+      if (found) return { ...found, hot };
     } catch (error) {
       // An outage is not this candidate's: another answer than the right one must not come of it.
       if (!isThinError(error, 'corrupt', 'invalid', 'not-found')) throw error;
@@ -64,15 +68,24 @@ export async function findThinImage(
 async function* candidates(
   store: ThinImageSource,
   { repository, tag, manifest, platform, siblings = [] }: WantedImage,
+  hot: ListedManifest[],
   signal: AbortSignal,
 ): AsyncGenerator<ListedManifest> {
   yield* ofPlatform(siblings.filter(isThin), platform);
   if (manifest !== undefined) {
-    yield* (await store.referrers(repository, manifest, thinArtifactType, signal)).filter(isThin);
+    const listed = await store.referrers(repository, manifest, undefined, signal);
+    hot.push(...listed.filter(isHot));
+    yield* listed.filter(isThin);
   }
   if (tag !== undefined) {
-    yield* ofPlatform((await store.tagged(repository, tag, signal)).filter(isThin), platform);
+    const listed = await store.tagged(repository, tag, signal);
+    hot.push(...ofPlatform(listed.filter(isHot), platform));
+    yield* ofPlatform(listed.filter(isThin), platform);
   }
+}
+
+function isHot(listed: Descriptor): listed is ListedManifest {
+  return listed.artifactType === hotArtifactType && isDigest(listed.digest);
 }
 
 function isThin(listed: Descriptor): listed is ListedManifest {
@@ -97,7 +110,7 @@ async function readCandidate(
   candidate: ListedManifest,
   wanted: WantedImage,
   signal: AbortSignal,
-): Promise<FoundThinImage | undefined> {
+): Promise<Omit<FoundThinImage, 'hot'> | undefined> {
   checkSize('thin manifest', candidate, limits.manifestBytesMax);
   const manifest = parseThinManifest(await store.readManifest(candidate, signal));
   const subject = manifest.subject.digest;

@@ -21,7 +21,7 @@ export interface ThinImageSource {
   referrers(
     repository: string,
     subject: Digest,
-    artifactType: string,
+    artifactType: string | undefined,
     signal: AbortSignal,
   ): Promise<ListedManifest[]>;
   tagged(repository: string, tag: string, signal: AbortSignal): Promise<ListedManifest[]>;
@@ -42,6 +42,8 @@ export interface ThinImageTarget {
       readonly subject: Digest;
       readonly listed: ListedManifest;
       readonly bytes: Buffer;
+      /** Manifests that it stands in for: they are listed no more where we write the list. */
+      readonly replaces?: readonly Digest[];
     },
     signal: AbortSignal,
   ): Promise<void>;

@@ -82,7 +82,7 @@ export async function publishThinImage(
 
 /**
  * Publishes an index of thin manifests for a tag, for people and for stores that have no referrers.
- * What the tag lists for other platforms stays; of two who write at once the last one wins.
+ * What the tag lists for other platforms, or of another kind, stays; of two who write at once the last one wins.
  */
 export async function publishThinTag(
   store: ThinImageTarget,
@@ -91,20 +91,18 @@ export async function publishThinTag(
   images: readonly ListedManifest[],
   signal: AbortSignal,
 ): Promise<void> {
-  const platformOf = ({ platform }: ListedManifest) => (platform ? formatPlatform(platform) : '');
+  const keyOf = ({ artifactType, platform }: ListedManifest) =>
+    `${platform ? formatPlatform(platform) : ''} ${artifactType}`;
   const entries = new Map<string, ListedManifest>();
   const before = await listedBefore(store, repository, tag, signal);
   for (const listed of [...before, ...images]) {
-    entries.set(platformOf(listed), listed);
+    entries.set(keyOf(listed), listed);
   }
   const sorted = [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
-  const manifests = sorted.map(([, { mediaType, digest, size, artifactType, platform }]) => ({
-    mediaType,
-    digest,
-    size,
-    artifactType,
-    platform,
-  }));
+  const manifests = sorted.map(([, listed]) => {
+    const { mediaType, digest, size, artifactType, platform, annotations } = listed;
+    return { mediaType, digest, size, artifactType, platform, annotations };
+  });
   const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests };
   await store.putTag(repository, tag, Buffer.from(JSON.stringify(index)), signal);
 }
@@ -149,7 +147,7 @@ async function putPacks(
 }
 
 /** @returns the bytes that were sent: none if the store has the blob, or its registry elsewhere. */
-async function putMissing(
+export async function putMissing(
   store: ThinImageTarget,
   { digest, size, open, mountFrom }: NewPack,
   signal: AbortSignal,
@@ -167,7 +165,7 @@ async function putMissing(
   return size;
 }
 
-function bytesOf(bytes: Buffer): OpenBytes {
+export function bytesOf(bytes: Buffer): OpenBytes {
   return async function* open(offset) {
     yield bytes.subarray(offset);
   };

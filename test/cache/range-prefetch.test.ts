@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import t from 'tap';
+import type { FileOrigin } from '../../src/cache/file-origin.js';
 import { ThinError } from '../../src/errors.js';
 import { openCache, scratchDirectory, signal, until } from './cache-rig.js';
 import { MemoryOrigin } from './memory-origin.js';
@@ -30,7 +31,7 @@ t.test('ranges come in their order, each frame once, and only what they touch', 
   const totals = await prefetch.settled();
   const expected = [196_608, 212_992, 0, 16_384];
   t.same(origin.fetched, expected);
-  t.same(totals, { frames: 4, bytes: 4 * 16_384, failures: 0 });
+  t.match(totals, { frames: 4, bytes: 4 * 16_384, requests: 2, hereBytes: 0, failures: 0 });
   const read = await cache.read(file, 200_000, 20_000, origin, signal);
   t.ok(read.equals(large.subarray(200_000, 220_000)));
   t.same(origin.fetched, expected, 'a read finds what was brought');
@@ -44,7 +45,13 @@ t.test('ranges come in their order, each frame once, and only what they touch', 
   const last = cache.prefetch({ origin, signal });
   for (const one of origin.refs().slice(1)) last.add({ ...one, offset: 0, length: one.size });
   last.add({ ...file, offset: file.size, length: 10 });
-  t.same(await last.settled(), { frames: 0, bytes: 0, failures: 0 });
+  t.match(await last.settled(), {
+    frames: 0,
+    bytes: 0,
+    requests: 0,
+    hereBytes: 21_000,
+    failures: 0,
+  });
   t.equal(origin.fetched.length, before, 'what is here is not fetched');
 });
 
@@ -64,18 +71,44 @@ t.test(
     };
     const prefetch = cache.prefetch({ origin, signal });
     prefetch.add({ ...file, offset: 0, length: file.size });
-    await until(() => origin.fetched.length === 8);
+    await until(() => origin.fetched.length === 16);
     const joined = cache.read(file, 100, 100, origin, signal);
-    const ahead = cache.read(file, 250_000, 100, origin, signal);
-    await until(() => origin.fetched.length === 9);
-    t.equal(origin.fetched[8], 245_760, 'not held up by the eight on their way');
+    const ahead = cache.read(file, 290_000, 100, origin, signal);
+    await until(() => origin.fetched.length === 17);
+    t.equal(origin.fetched[16], 278_528, 'not held up by those on their way');
     release();
     t.ok((await joined).equals(large.subarray(100, 200)));
-    t.ok((await ahead).equals(large.subarray(250_000, 250_100)));
+    t.ok((await ahead).equals(large.subarray(290_000, 290_100)));
     await prefetch.settled();
     t.equal(new Set(origin.fetched).size, origin.fetched.length, 'nothing is fetched twice');
   },
 );
+
+t.test('neighbours come by one request; what it does not bring is fetched by itself', async (t) => {
+  const origin = image('a');
+  const runs: number[] = [];
+  const inRuns: FileOrigin = {
+    id: origin.id,
+    chunksOf: (content) => origin.chunksOf(content),
+    placementsIn: (frame) => origin.placementsIn(frame),
+    fetchFrame: (frame, fetching) => origin.fetchFrame(frame, fetching),
+    fetchRun: async (frames, fetching, { onFrame }) => {
+      runs.push(frames.length);
+      for (const frame of frames.slice(0, 5)) onFrame(frame, origin.fetchFrame(frame, fetching));
+      throw new ThinError('unavailable', 'Cannot fetch: it broke off');
+    },
+  };
+  const cache = await openCache(t, join(scratchDirectory(t), 'root'));
+  const file = largeOf(origin);
+  const prefetch = cache.prefetch({ origin: inRuns, signal });
+  prefetch.add({ ...file, offset: 0, length: 160_000 });
+  const read = cache.read(file, 100_000, 10_000, inRuns, signal);
+  t.ok((await read).equals(large.subarray(100_000, 110_000)));
+  t.match(await prefetch.settled(), { frames: 10, failures: 0 });
+  t.same(runs, [10]);
+  t.equal(new Set(origin.fetched).size, origin.fetched.length, 'nothing is fetched twice');
+  t.ok((await cache.read(file, 0, 160_000, inRuns, signal)).equals(large.subarray(0, 160_000)));
+});
 
 t.test('it ends with its signal; what fails is left to who reads it', async (t) => {
   const origin = image('a');
@@ -88,12 +121,12 @@ t.test('it ends with its signal; what fails is left to who reads it', async (t) 
     });
   const stopped = cache.prefetch({ origin, signal: stop.signal });
   stopped.add({ ...file, offset: 0, length: file.size });
-  await until(() => origin.fetched.length === 8);
+  await until(() => origin.fetched.length === 16);
   stop.abort();
-  t.same(await stopped.settled(), { frames: 0, bytes: 0, failures: 0 });
+  t.match(await stopped.settled(), { frames: 0, bytes: 0, failures: 0 });
   stopped.add({ ...file, offset: 0, length: 1 });
   await stopped.settled();
-  t.equal(origin.fetched.length, 8);
+  t.equal(origin.fetched.length, 16);
   origin.tamper = () => {
     throw new ThinError('unavailable', 'Cannot fetch: down');
   };
@@ -113,7 +146,7 @@ t.test('what another image brought is copied', async (t) => {
   await cache.usage(); // the index is up to date after this
   const prefetch = cache.prefetch({ origin: second, signal });
   prefetch.add({ ...largeOf(second), offset: 0, length: 100_000 });
-  t.match(await prefetch.settled(), { failures: 0 });
+  t.match(await prefetch.settled(), { failures: 0, copiedBytes: 102_400 });
   const read = await cache.read(largeOf(second), 0, 1000, second, signal);
   t.ok(read.equals(large.subarray(4096, 5096)));
   t.same(second.fetched, []);

@@ -1,0 +1,60 @@
+import type { Frame } from '../chunk/frame.js';
+import { ThinError } from '../errors.js';
+import type { FileOrigin } from './file-origin.js';
+
+interface Coming {
+  readonly plain: Promise<Buffer>;
+  readonly resolve: (plain: Promise<Buffer>) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Frames that come by one request: a promise for each, and the request that keeps or breaks them. */
+export class FrameRun {
+  readonly #origin: FileOrigin;
+  readonly #frames: readonly Frame[];
+  readonly #signal: AbortSignal;
+  /** By offset: they are of one pack. */
+  readonly #coming = new Map<number, Coming>();
+
+  constructor(origin: FileOrigin, frames: readonly Frame[], signal: AbortSignal) {
+    this.#origin = origin;
+    this.#frames = frames;
+    this.#signal = signal;
+    for (const { offset } of frames) this.#coming.set(offset, coming());
+  }
+
+  /** Undefined for a frame that is not of this run. */
+  frame({ offset }: Frame): Promise<Buffer> | undefined {
+    return this.#coming.get(offset)?.plain;
+  }
+
+  /** Ends, and never fails, when the request is over. @param isUrgent whether somebody waits */
+  async fetch(isUrgent: () => boolean): Promise<void> {
+    try {
+      await this.#origin.fetchRun?.(this.#frames, this.#signal, {
+        get background() {
+          return !isUrgent();
+        },
+        onFrame: ({ offset }, plain) => this.#coming.get(offset)?.resolve(plain),
+      });
+      this.#rejectAll(new ThinError('unavailable', 'Cannot fetch frame: it was not in the answer'));
+    } catch (error) {
+      this.#rejectAll(error);
+    }
+  }
+
+  /** Those that have come are past this. */
+  #rejectAll(error: unknown): void {
+    for (const { reject } of this.#coming.values()) reject(error);
+  }
+}
+
+function coming(): Coming {
+  let [resolve, reject]: [Coming['resolve'], Coming['reject']] = [() => {}, () => {}];
+  const plain = new Promise<Buffer>((done, fail) => {
+    resolve = done;
+    reject = fail;
+  });
+  plain.catch(() => {}); // whoever waits for it is told
+  return { plain, resolve, reject };
+}

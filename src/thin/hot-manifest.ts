@@ -1,0 +1,93 @@
+import { digestOf, isDigest } from '../digest.js';
+import { ThinError } from '../errors.js';
+import { parseManifest } from '../image/manifest.js';
+import { mediaTypes } from '../image/media-type.js';
+import { parsePlatform } from '../image/platform.js';
+import { type HotIndex, hotIndexBytesMax } from './hot-index.js';
+import type { Blob, ListedManifest } from './image-store.js';
+import { thinMediaTypes } from './thin-manifest.js';
+
+/** What a manifest is that has this `artifactType`: who looks for thin images passes it over. */
+export const hotArtifactType = 'application/vnd.thinfs.hot.v1';
+
+const mediaTypeOf = {
+  index: 'application/vnd.thinfs.hot-index.v1+json',
+  recordings: 'application/vnd.thinfs.hot-recordings.v1+zstd',
+} as const;
+
+/** Annotation: a decimal number; of several hot manifests of an image the highest counts. */
+const generationKey = 'org.thinfs.hot.generation';
+
+/** The manifest's bytes: JSON without white space, its fields in a fixed order. */
+export function encodeHotManifest(
+  index: HotIndex,
+  indexBlob: Blob,
+  subject: { readonly mediaType: string; readonly digest: string; readonly size: number },
+  generation: number,
+): { readonly bytes: Buffer; readonly listed: ListedManifest } {
+  const packs = new Map(index.commands.map(({ pack }) => [pack.digest, pack]));
+  const annotations = { [generationKey]: `${generation}` };
+  const bytes = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: mediaTypes.ociManifest,
+      artifactType: hotArtifactType,
+      config: entry(mediaTypeOf.index, indexBlob),
+      layers: [
+        entry(mediaTypeOf.recordings, index.recordings),
+        ...[...packs.values()].map((pack) => entry(thinMediaTypes.pack, pack)),
+      ],
+      subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
+      annotations,
+    }),
+  );
+  const listed = {
+    mediaType: mediaTypes.ociManifest,
+    digest: digestOf(bytes),
+    size: bytes.length,
+    artifactType: hotArtifactType,
+    platform: parsePlatform(index.platform),
+    annotations,
+  };
+  return { bytes, listed };
+}
+
+/** @returns the blob of the hot index @throws ThinError `corrupt`, `invalid` */
+export function parseHotManifest(bytes: Buffer, image: string): Blob {
+  const manifest = parseManifest(bytes, mediaTypes.ociManifest);
+  if (manifest.kind !== 'manifest' || manifest.artifactType !== hotArtifactType) {
+    throw corrupt(`its artifact type is not ${hotArtifactType}`);
+  }
+  const { config, subject } = manifest;
+  if (subject?.digest !== image) throw corrupt(`it is of another image than ${image}`);
+  if (config.mediaType !== mediaTypeOf.index || !isDigest(config.digest)) {
+    throw corrupt('it has no hot index');
+  }
+  if (config.size > hotIndexBytesMax) throw corrupt(`its index has ${config.size} bytes`);
+  return { digest: config.digest, size: config.size };
+}
+
+/** Of those listed, the one that counts, and its generation; undefined if there is none. */
+export function newestHotManifest(
+  listed: readonly ListedManifest[],
+): { readonly manifest: ListedManifest; readonly generation: number } | undefined {
+  const hot = listed.filter(({ artifactType }) => artifactType === hotArtifactType);
+  const rated = hot.map((manifest) => ({ manifest, generation: generationOf(manifest) }));
+  rated.sort(
+    (a, b) => b.generation - a.generation || (a.manifest.digest < b.manifest.digest ? -1 : 1),
+  );
+  return rated[0];
+}
+
+function generationOf({ annotations }: ListedManifest): number {
+  const stated = Number(annotations?.[generationKey] ?? 0);
+  return Number.isSafeInteger(stated) && stated >= 0 ? stated : 0;
+}
+
+function entry(mediaType: string, { digest, size }: Blob) {
+  return { mediaType, digest, size };
+}
+
+function corrupt(what: string): ThinError {
+  return new ThinError('corrupt', `Cannot use hot manifest: ${what}`);
+}

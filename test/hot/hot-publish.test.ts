@@ -1,0 +1,124 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { z } from 'zod';
+import { startNode, type TestNode, thinifyProgram, until } from '../cli/test-node.js';
+import { startRegistry } from '../support/docker-registry.js';
+import { pushToRegistry, testImage } from '../support/images.js';
+import { runCommand } from '../support/run-command.js';
+
+t.setTimeout(240_000); // one conversion, and starts of nodes that have nothing
+const registry = await startRegistry(t);
+const reference = `${registry.host}/base:1`;
+const store = `dir:${t.testdir({})}`;
+await pushToRegistry(await testImage('base'), reference);
+await runCommand(process.execPath, [thinifyProgram, reference]);
+await runCommand(process.execPath, [thinifyProgram, reference, '--to', store]);
+/** Needs a module that no static guess knows of. */
+const words = ['perl', '-e', 'use POSIX; print POSIX::floor(1.5)'];
+
+const publishedSchema = z.object({
+  commands: z.array(z.object({ args: z.array(z.string()), runs: z.number() })),
+  packBytes: z.number(),
+  newBytes: z.number(),
+});
+
+async function run(t: Test, node: TestNode, command = words, flags: string[] = []): Promise<void> {
+  const args = ['run', '--rm', '-q', ...flags, reference, ...command];
+  const { code, stderr } = await node.thin(args);
+  t.equal(code, 0, stderr);
+}
+
+async function recorded(node: TestNode, commands: number): Promise<void> {
+  await until(`${commands} commands are recorded`, async () => {
+    const { stdout } = await node.thin(['hot', 'show', '--json', reference]);
+    return z.array(z.object({})).parse(JSON.parse(stdout)).length >= commands;
+  });
+}
+
+async function publish(node: TestNode, flags: string[] = []) {
+  const { code, stdout, stderr } = await node.thin([
+    'hot',
+    'publish',
+    '--json',
+    ...flags,
+    reference,
+  ]);
+  if (code !== 0) throw new Error(stderr);
+  return publishedSchema.parse(JSON.parse(stdout));
+}
+
+async function fetched(node: TestNode): Promise<{ requests: number; bytes: number }> {
+  const [image] = (await node.status()).images;
+  return image?.fetched ?? { requests: 0, bytes: 0 };
+}
+
+t.test('what one node has learned, another one is brought in a few requests', async (t) => {
+  const trainer = startNode(t, { THINFS_PREFETCH: 'none' });
+  t.equal((await trainer.thin(['hot', 'publish', reference])).code, 3, 'nothing is recorded');
+  await run(t, trainer);
+  await recorded(trainer, 1);
+  const untrained = await fetched(trainer);
+  const first = await publish(trainer);
+  t.match(first.commands, [{ args: words, runs: 1 }]);
+  t.ok(
+    first.packBytes > 100_000 && first.newBytes < first.packBytes + 100_000,
+    `${first.newBytes}`,
+  );
+  const again = await publish(trainer);
+  t.same(again.commands, first.commands, 'no run is published twice');
+  t.ok(again.newBytes < 100_000, 'the pack is there');
+
+  const node = startNode(t);
+  await run(t, node);
+  const trained = await fetched(node);
+  t.ok(
+    trained.requests <= untrained.requests / 2,
+    `${trained.requests} of ${untrained.requests} requests`,
+  );
+  t.ok(trained.bytes <= untrained.bytes, `${trained.bytes} of ${untrained.bytes} bytes`);
+  t.ok(trained.bytes >= 0.8 * first.packBytes, 'they came from the pack');
+
+  // Another command's runs go beside it.
+  await run(t, node, ['bash', '-c', 'type cd']);
+  await recorded(node, 1);
+  const more = await publish(node);
+  t.same(more.commands.map(({ args }) => args[0]).sort(), ['bash', 'perl']);
+  const other = startNode(t);
+  await run(t, other);
+  t.ok((await fetched(other)).requests <= untrained.requests / 2);
+
+  // Through a file, to a store of another kind.
+  const { stdout: exported } = await trainer.thin(['hot', 'export', reference]);
+  const importer = startNode(t);
+  t.equal((await importer.thin(['hot', 'import'], { input: exported })).code, 0);
+  await publish(importer, ['--store', store]);
+  const elsewhere = startNode(t);
+  await run(t, elsewhere, words, ['--store', store]);
+  t.ok((await fetched(elsewhere)).requests <= untrained.requests / 2);
+});
+
+t.test(
+  'a hot pack that is gone, or holds something else, costs time and nothing else',
+  async (t) => {
+    const trainer = startNode(t, { THINFS_PREFETCH: 'none' });
+    const folder = join(t.testdir({}), 'store');
+    const place = `dir:${folder}`;
+    await runCommand(process.execPath, [thinifyProgram, reference, '--to', place]);
+    await run(t, trainer, words, ['--store', place]);
+    await recorded(trainer, 1);
+    const before = await runCommand('find', [join(folder, 'blobs'), '-type', 'f']);
+    await publish(trainer, ['--store', place]);
+    const after = await runCommand('find', [join(folder, 'blobs'), '-type', 'f', '-size', '+200k']);
+    const fresh = after.stdout.split('\n').filter((path) => path && !before.stdout.includes(path));
+    t.equal(fresh.length, 1, 'one blob is the pack');
+    const [pack = ''] = fresh;
+    await runCommand('sh', ['-c', 'printf garbage | dd of="$0" bs=1 seek=1000 conv=notrunc', pack]);
+    const lied = startNode(t);
+    await run(t, lied, words, ['--store', place]);
+    t.match((await lied.thin(['check'])).code, 0, 'nothing wrong was kept');
+    await rm(pack);
+    const lost = startNode(t);
+    await run(t, lost, words, ['--store', place]);
+  },
+);
