@@ -26,9 +26,13 @@ export class ThinError extends Error {
   }
 }
 
-/** True if `error` is a {@link ThinError} with one of `codes` (with any code if none is given). */
+/**
+ * True if `error` is a {@link ThinError} with one of `codes` (with any code if none is given). By
+ * name: a bundled program and what it loads beside have this class each.
+ */
 export function isThinError(error: unknown, ...codes: ErrorCode[]): error is ThinError {
-  return error instanceof ThinError && (codes.length === 0 || codes.includes(error.code));
+  if (!(error instanceof Error) || error.name !== 'ThinError' || !('code' in error)) return false;
+  return codes.length === 0 || codes.some((code) => code === error.code);
 }
 
 /** One line for people: the message, and the messages of its causes where they add something. */

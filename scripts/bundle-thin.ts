@@ -1,0 +1,51 @@
+/**
+ * Bundles `thin` in dist/: half of a short command's time is finding, reading and compiling modules
+ * (RESULTS.md). The daemon's server stays as it is, since it starts threads by the names of modules.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const compiled = fileURLToPath(new URL('../dist/src', import.meta.url));
+/** Parts are as deep as what they are made of: paths relative to a module stay what they are. */
+const parts = 'thin-parts';
+
+rmSync(`${compiled}/${parts}`, { recursive: true, force: true });
+await build({
+  entryPoints: [`${compiled}/cli/thin.js`],
+  outdir: compiled,
+  outbase: compiled,
+  allowOverwrite: true,
+  chunkNames: `${parts}/[name]-[hash]`,
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  minify: true,
+  keepNames: true, // of errors
+  sourcemap: true,
+  logLevel: 'warning',
+  // What is CommonJS calls this.
+  banner: {
+    js: "import { createRequire } from 'node:module';const require = createRequire(import.meta.url);",
+  },
+  external: ['better-sqlite3', 'fuse-native', '@aws-sdk/*'],
+  plugins: [
+    {
+      name: 'left out',
+      setup: ({ onResolve }) => {
+        // A third of zod is messages in other languages than ours.
+        onResolve({ filter: /^\.\.\/locales\/index\.js$/ }, ({ resolveDir }) =>
+          resolveDir.includes('/zod/') ? { path: join(resolveDir, '../locales/en.js') } : undefined,
+        );
+        onResolve({ filter: /^\.\/serve\.js$/ }, ({ importer }) =>
+          importer.endsWith('/cli/daemon.js')
+            ? { path: '../cli/serve.js', external: true }
+            : undefined,
+        );
+      },
+    },
+  ],
+});
