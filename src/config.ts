@@ -66,6 +66,8 @@ export interface NodeOptions {
 
 export const defaultCacheSize = '20G';
 export const defaultFreeSpace = '1G';
+/** Of the disk's bytes files never take these: the cache's index and containers' own files need room. */
+const freeSpaceMin = 2 * 1024 * 1024;
 export const defaultReadDeadline = '5m';
 export const defaultCompletion = 'idle';
 export const defaultPrefetch = 'auto';
@@ -81,8 +83,9 @@ export function nodeConfig(
   return {
     ...nodeFolders(options.root, environment, uid),
     cacheSize: parseSize(options.cacheSize ?? environment.THINFS_CACHE_SIZE ?? defaultCacheSize),
-    freeSpaceFloor: parseSize(
-      options.freeSpace ?? environment.THINFS_FREE_SPACE ?? defaultFreeSpace,
+    freeSpaceFloor: Math.max(
+      freeSpaceMin,
+      parseSize(options.freeSpace ?? environment.THINFS_FREE_SPACE ?? defaultFreeSpace),
     ),
     tiers: (options.tier ?? environment.THINFS_TIERS?.split(';') ?? []).map(parseTier),
     readDeadlineMs: parseDuration(

@@ -158,6 +158,11 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
     return this.#local.makeRoom(bytes);
   }
 
+  /** Files leave until `bytes` of the local disk are free, or nothing more may go. Never fails. */
+  giveBack(bytes: number): Promise<void> {
+    return this.#local.giveBack(bytes);
+  }
+
   /** The index knows what happened before this call, if it works. */
   flush(): Promise<void> {
     return this.#feed.flush();

@@ -227,6 +227,11 @@ export class FileCache implements AsyncDisposable {
     return new ImageCompletion(this.#parts, this.#index, options).run();
   }
 
+  /** Leaves `bytes` of its disk to others, as far as what may go takes as much. Never fails. */
+  giveBack(bytes: number): Promise<void> {
+    return this.#parts.ledger.giveBack(bytes);
+  }
+
   /** Brings what will be read soon, ahead of those who will read it. */
   prefetch(options: PrefetchOptions): RangePrefetch {
     return new RangePrefetch(this.#parts, options);

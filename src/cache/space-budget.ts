@@ -95,6 +95,11 @@ export class SpaceBudget {
     if (this.#fullBytes === 0) this.#fullUntil = Number.NEGATIVE_INFINITY;
   }
 
+  /** Bytes of the disk that nobody has taken yet, as far as is known. */
+  get freeBytes(): number {
+    return this.#free;
+  }
+
   /** What the file system says is free. */
   measured(freeBytes: number): void {
     this.#free = freeBytes;

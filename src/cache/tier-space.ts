@@ -73,6 +73,18 @@ export class TierSpace implements AsyncDisposable {
     return this.budget.fits(bytes);
   }
 
+  /** Gives back what may go until `bytes` of the disk are free for others. Never fails. */
+  async giveBack(bytes: number): Promise<void> {
+    await this.measure().catch(() => {});
+    if (this.budget.freeBytes >= bytes) return;
+    this.budget.ask(bytes);
+    try {
+      await this.evictor.run();
+    } finally {
+      this.budget.ask(-bytes);
+    }
+  }
+
   written(bytes: number): void {
     this.budget.written(bytes);
   }

@@ -45,7 +45,7 @@ export class NodeMounts implements AsyncDisposable {
     this.#trees = new Trees(runFolder, cache, log, options.onMiss);
     this.composer = new Composer(options, options.partialEnds);
     const portable = new PortableRoots(this.#trees);
-    this.roots = new Roots({ composer: this.composer, portable, live, log });
+    this.roots = new Roots({ composer: this.composer, portable, live, cache, log });
     this.mounts = new Mounts(root, this.roots);
     this.containers = new Containers(root, runFolder, this.roots, hot);
   }

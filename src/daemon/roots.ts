@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { FileCache } from '../cache/file-cache.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { describeError, isThinError } from '../errors.js';
 import type { ComposedRoots } from './composed-roots.js';
@@ -7,6 +8,9 @@ import type { LiveImage } from './live-image.js';
 import type { LiveImages } from './live-images.js';
 import type { PortableRoots } from './portable-roots.js';
 import type { MountChoice, Root, RootRecord, RootRequest } from './root.js';
+
+/** Bytes that a container needs before it writes anything: its bundle, its log, mount points. */
+const ownBytes = 1024 * 1024;
 
 /** A root that an earlier daemon wrote down. */
 export interface KeptRoot {
@@ -19,22 +23,26 @@ export class Roots {
   readonly #composer: Composer;
   readonly #portable: PortableRoots;
   readonly #live: LiveImages;
+  readonly #cache: FileCache;
   readonly #log: Logger;
 
   constructor(parts: {
     composer: Composer;
     portable: PortableRoots;
     live: LiveImages;
+    cache: FileCache;
     log: Logger;
   }) {
     this.#composer = parts.composer;
     this.#portable = parts.portable;
     this.#live = parts.live;
+    this.#cache = parts.cache;
     this.#log = parts.log;
   }
 
   /** @throws ThinError `unavailable` if it cannot be had in the form that was asked for */
   async mount(image: LiveImage, request: RootRequest, choice: MountChoice): Promise<Root> {
+    await this.#cache.giveBack(ownBytes);
     if (choice === 'portable') return this.#portable.mount(image, request);
     if (choice === 'auto' && this.#composer.unavailable !== undefined) {
       return this.#portable.mount(image, request);

@@ -103,14 +103,14 @@ t.test('start, stop, restart', async (t) => {
   const first = await holderOf(node);
   t.equal((await node.thin(['daemon', 'start'])).code, 0, 'it runs');
   t.match(await holderOf(node), { pid: first.pid, serverPid: first.serverPid });
-  t.equal((await node.thin(['daemon', 'restart', '--free-space', '1M'])).code, 0);
+  t.equal((await node.thin(['daemon', 'restart', '--free-space', '3M'])).code, 0);
   const second = await holderOf(node);
   t.match(second, { pid: first.pid, phase: 'serving', crashes: 0 });
   t.not(second.serverPid, first.serverPid);
   const { cache } = await node.status();
-  t.match(cache, { quota: 2 ** 30, freeSpaceFloor: 2 ** 20 }, 'old flags and new');
+  t.match(cache, { quota: 2 ** 30, freeSpaceFloor: 3 * 2 ** 20 }, 'old flags and new');
   t.match((await killServer(node)).flags, { 'cache-size': ['--cache-size', '1G'] });
-  t.equal((await node.status()).cache.freeSpaceFloor, 2 ** 20, 'after a death too');
+  t.equal((await node.status()).cache.freeSpaceFloor, 3 * 2 ** 20, 'after a death too');
   const { pid, serverPid } = await holderOf(node);
   t.equal((await node.thin(['daemon', 'stop'])).code, 0);
   t.notOk(isAlive(Number(serverPid)));
