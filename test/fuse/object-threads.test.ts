@@ -28,7 +28,8 @@ t.test('a second thread comes with reads, and goes when there are none', async (
     tiers: [tier],
     images: () => [list],
     hear: () => {},
-    idleMs: 300,
+    // Longer than a thread takes to start here.
+    idleMs: 1500,
   });
   t.teardown(() => threads.stop());
   t.equal(await threads.initialized, true);
@@ -44,8 +45,8 @@ t.test('a second thread comes with reads, and goes when there are none', async (
   const filesBefore = await filesOpen();
   for (const half of [files.slice(0, 10), files.slice(10)]) {
     await readSome(half);
-    await until('the second came', async () => (await threadsHere()) - before === 2 * one);
-    await until('it went', async () => (await threadsHere()) - before === one);
+    await until('the second came', async () => (await threadsHere()) - before >= 2 * one);
+    await until('it went', async () => (await threadsHere()) - before <= one);
     await until('files are closed', async () => (await filesOpen()) <= filesBefore);
   }
   t.equal((await statfs(held.mountPoint)).type, 0x65735546, 'and the first goes on');
