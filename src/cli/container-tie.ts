@@ -4,6 +4,8 @@ import { describeError, isThinError } from '../errors.js';
 
 /** Milliseconds between two looks for a daemon that went away. */
 const lookPollMs = 500;
+/** Times that the end of a container is told to a daemon that dies meanwhile. */
+const reportsMax = 5;
 
 /**
  * Holds a connection for a container as long as its command runs, over restarts of the daemon: by
@@ -27,21 +29,26 @@ export class ContainerTie {
    * @param connect starts one
    */
   async end(exitCode: number, connect: () => Promise<unknown>): Promise<void> {
-    const report = (): Promise<null> => {
-      const { signal } = new AbortController();
-      return this.#client.call('container.end', { id: this.#id, exitCode }, { signal });
-    };
     try {
-      await report().catch(async (error) => {
-        if (!isThinError(error, 'unavailable')) throw error;
-        await connect();
-        await report();
-      });
+      await this.#report(exitCode, connect);
     } catch (error) {
       process.stderr.write(`warning: ${describeError(error)}\n`);
     }
     this.#ended.abort();
     await this.#held;
+  }
+
+  async #report(exitCode: number, connect: () => Promise<unknown>): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        const { signal } = new AbortController();
+        await this.#client.call('container.end', { id: this.#id, exitCode }, { signal });
+        return;
+      } catch (error) {
+        if (!isThinError(error, 'unavailable') || tries === reportsMax) throw error;
+      }
+      await connect();
+    }
   }
 
   async #hold(first: Held<unknown>): Promise<void> {

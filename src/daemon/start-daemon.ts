@@ -29,13 +29,17 @@ export async function ensureDaemon(
     const report =
       (await startByHolder(config, settings, signal)) ??
       (await spawnDaemon(config, settings, signal));
-    if (report.ready) return;
+    if (!report.ready && report.code !== 'busy') throw cannotStart(report.message);
+    // A holder may not know yet that its server has just died.
+    if (report.ready && (await isListening(config.socket))) return;
     // Another one has the root's lock: it will listen soon, or it is ending and the next try wins.
-    if (report.code !== 'busy' || Date.now() > deadline) {
-      throw new ThinError('unavailable', `Cannot start the daemon: ${report.message}`);
-    }
+    if (Date.now() > deadline) throw cannotStart(report.ready ? 'it keeps dying' : report.message);
     await delay(busyPauseMs, undefined, { signal }).catch(() => {});
   }
+}
+
+function cannotStart(why: string): ThinError {
+  return new ThinError('unavailable', `Cannot start the daemon: ${why}`);
 }
 
 /** Undefined if no holder listens, or it has just gone. */

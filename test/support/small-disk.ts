@@ -1,8 +1,13 @@
 import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { runCommand } from './run-command.js';
+
+/** Milliseconds for the disk's last user to go, and between two looks. */
+const unmountMs = 20_000;
+const pollMs = 50;
 
 export interface SmallDisk {
   /** Where it is mounted. */
@@ -23,7 +28,7 @@ export async function makeSmallDisk(t: Test, mib: number): Promise<SmallDisk> {
   await runCommand('truncate', ['-s', `${mib}M`, image]);
   await runCommand('mkfs.ext4', ['-q', '-F', '-m', '0', '-O', '^has_journal', image]);
   await runCommand('mount', ['-o', 'loop', image, path]);
-  t.teardown(() => runCommand('umount', [path]));
+  t.teardown(() => unmount(path));
   const free = (): number => {
     const { bavail, bsize } = statfsSync(path);
     return bavail * bsize;
@@ -37,6 +42,15 @@ export async function makeSmallDisk(t: Test, mib: number): Promise<SmallDisk> {
     return () => rmSync(ballast, { recursive: true });
   };
   return { path, free, fill };
+}
+
+/** A daemon that was told to end has files open until it has. */
+async function unmount(path: string): Promise<void> {
+  for (const deadline = Date.now() + unmountMs; ; ) {
+    const mayFail = Date.now() < deadline;
+    if ((await runCommand('umount', [path], { mayFail })).code === 0) return;
+    await delay(pollMs);
+  }
 }
 
 /** False where the disk was full before the end. */
