@@ -1,0 +1,76 @@
+import { ThinError } from './errors.js';
+
+/** How the Redis of a site is reached. */
+export interface RedisAddress {
+  /** One server, the sentinels that know it, or some nodes of a cluster. */
+  readonly kind: 'server' | 'sentinel' | 'cluster';
+  readonly tls: boolean;
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  readonly username?: string;
+  readonly password?: string;
+  /** What the sentinels call it. */
+  readonly primary?: string;
+  /** Number of the database; a cluster has only 0. */
+  readonly database: number;
+}
+
+export const popSyntax =
+  'redis[s]://[user:password@]host[:port][/database], redis[s]+sentinel://host,host/name[/database] or redis[s]+cluster://host,host';
+
+const defaultPorts = { server: 6379, cluster: 6379, sentinel: 26_379 } as const;
+
+/**
+ * Reads the address of a site's Redis.
+ * @throws ThinError `invalid`, without the password in it
+ */
+export function parseRedisAddress(text: string): RedisAddress {
+  const match =
+    /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:([^@/]*)@)?([^/@?#]+)((?:\/[^/?#]*)*)$/.exec(text);
+  if (!match) throw malformed();
+  const [, scheme, kindText, login, hostText = '', path = ''] = match;
+  const kind = kindText === 'sentinel' || kindText === 'cluster' ? kindText : 'server';
+  const hosts = hostText.split(',').map((each) => parseHost(each, defaultPorts[kind]));
+  const parts = path.split('/').filter((part) => part !== '');
+  const primary = kind === 'sentinel' ? parts.shift() : undefined;
+  const database = Number(parts.shift() ?? '0');
+  const misplaced = kind === 'server' ? hosts.length !== 1 : kind === 'cluster' && database !== 0;
+  const named = kind !== 'sentinel' || primary !== undefined;
+  if (misplaced || !named || parts.length > 0 || !Number.isInteger(database)) throw malformed();
+  return {
+    ...{ kind, hosts, database, tls: scheme === 'rediss' },
+    ...(primary !== undefined && { primary }),
+    ...(login !== undefined && parseLogin(login)),
+  };
+}
+
+function parseHost(text: string, defaultPort: number): { host: string; port: number } {
+  const match = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?$/i.exec(text);
+  const port = Number(match?.[2] ?? defaultPort);
+  if (!match || port < 1 || port > 65_535) throw malformed();
+  return { host: (match[1] ?? '').replace(/[[\]]/g, ''), port };
+}
+
+function parseLogin(login: string): { username?: string; password?: string } {
+  const at = login.indexOf(':');
+  try {
+    const username = decodeURIComponent(at < 0 ? login : login.slice(0, at));
+    const password = at < 0 ? '' : decodeURIComponent(login.slice(at + 1));
+    return { ...(username !== '' && { username }), ...(password !== '' && { password }) };
+  } catch {
+    throw malformed();
+  }
+}
+
+function malformed(): ThinError {
+  return new ThinError(
+    'invalid',
+    `Cannot read the address of the PoP's Redis: wanted ${popSyntax}`,
+  );
+}
+
+/** For people: where it is, without user and password. */
+export function showRedisAddress({ kind, hosts, primary }: RedisAddress): string {
+  const places = hosts.map(({ host, port }) => `${host}:${port}`).join(',');
+  if (kind === 'server') return places;
+  return kind === 'sentinel' ? `${primary} of sentinels ${places}` : `cluster ${places}`;
+}

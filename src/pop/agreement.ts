@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto';
+import type { ThinError } from '../errors.js';
+import type { RedisAddress } from '../pop-option.js';
+import { Leases } from './leases.js';
+import { type MemberInfo, Members } from './members.js';
+import { channelOf } from './pop-keys.js';
+import { RedisLink } from './redis-link.js';
+
+export interface AgreementOptions {
+  readonly redis: RedisAddress;
+  /** Of this node's folder: stays over restarts. Lower-case letters and digits. */
+  readonly nodeName: string;
+  readonly info: MemberInfo;
+  /** Redis is not asked any more, with why; or is again. */
+  readonly onTurn: (why: ThinError | undefined) => void;
+}
+
+/** What this node and the others of its site agree upon through Redis, as long as that answers. */
+export class Agreement implements AsyncDisposable {
+  /** This process among the nodes of the site: a node that starts again is another one. */
+  readonly node: string;
+  readonly link: RedisLink;
+  readonly members: Members;
+  readonly leases: Leases;
+
+  /** Begins to connect; never fails, and does not wait for Redis for longer than a moment. */
+  static async open(options: AgreementOptions): Promise<Agreement> {
+    const agreement = new Agreement(options);
+    await agreement.members.start();
+    return agreement;
+  }
+
+  private constructor({ redis, nodeName, info, onTurn }: AgreementOptions) {
+    this.node = `${nodeName}.${randomBytes(4).toString('hex')}`;
+    this.link = new RedisLink(redis, channelOf(this.node), {
+      onMessage: (text) => this.leases.heard(text),
+      onTurn: (why) => {
+        if (why) this.leases.lost();
+        onTurn(why);
+      },
+    });
+    this.members = new Members(this.link, this.node, info, (node) => this.leases.died(node));
+    this.leases = new Leases(this.link, this.node, (node) => this.members.isDead(node));
+  }
+
+  /** Whether leases can be had now. */
+  get ready(): boolean {
+    return this.link.up && this.members.joined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leases[Symbol.asyncDispose]();
+    await this.members[Symbol.asyncDispose]();
+    await this.link[Symbol.asyncDispose]();
+  }
+}

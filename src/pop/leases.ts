@@ -1,0 +1,279 @@
+import { isThinError, ThinError } from '../errors.js';
+import {
+  type ClaimAnswer,
+  type LeaseNews,
+  type LeaseText,
+  markOf,
+  nodeOf,
+  parseLease,
+  type Quest,
+  type QuestEvent,
+  questStep,
+} from './lease-protocol.js';
+import { channelPrefix, type FetchName, leaseKeys } from './pop-keys.js';
+import type { RedisLink } from './redis-link.js';
+
+/** Milliseconds of a lease; between renewals; and in all, however often it is renewed. */
+const leaseMs = 3000;
+const renewMs = 1000;
+const leaseMaxMs = 20_000;
+/** Milliseconds for which it is remembered who has fetched something. */
+const markMs = 60_000;
+/** Milliseconds for which a node is told of the end of what it waits for. */
+const waiterMs = 30_000;
+/** Milliseconds between looks, as news may be lost: at least, and drawn on top of it. */
+const lookMs = 300;
+const lookJitterMs = 200;
+
+/** What a node finds when it wants something: it fetches it, knows who has it, or is on its own. */
+export type Claim =
+  | { readonly kind: 'own'; readonly lease: HeldLease }
+  | { readonly kind: 'have'; readonly node: string; readonly mark: LeaseText }
+  | { readonly kind: 'alone' };
+
+export interface ClaimOptions {
+  /** Looked at again and again: whoever fetches it is told when somebody begins to wait. */
+  readonly background: () => boolean;
+  /** Milliseconds for which another node's fetch is waited for. */
+  readonly patienceMs: number;
+}
+
+/** The right to fetch something for the site. */
+export interface HeldLease {
+  /** Another node has somebody who waits for it. */
+  onHurry: (() => void) | undefined;
+  /** It is renewed only while the fetch makes progress. */
+  stalled: boolean;
+  /** We have it now: all that wait are told, here and elsewhere. Never fails. */
+  done(): Promise<void>;
+  /** It was not fetched, and is for others to fetch. Never fails. */
+  release(): Promise<void>;
+}
+
+interface Held extends HeldLease {
+  readonly name: FetchName;
+  readonly text: LeaseText;
+  readonly since: number;
+}
+
+interface Waiting {
+  readonly name: FetchName;
+  tell(event: QuestEvent): void;
+  readonly quest: Quest;
+}
+
+/**
+ * Who fetches what, agreed through Redis (lease-protocol.ts, redis-scripts.ts). It saves traffic and
+ * nothing else depends on it: where Redis does not answer, each node is on its own.
+ */
+export class Leases implements AsyncDisposable {
+  readonly #link: RedisLink;
+  readonly #node: string;
+  readonly #held = new Map<LeaseText, Held>();
+  readonly #waiting = new Map<FetchName, Set<Waiting>>();
+  readonly #timer: NodeJS.Timeout;
+  readonly #isDead: (node: string) => boolean;
+
+  constructor(link: RedisLink, node: string, isDead: (node: string) => boolean) {
+    this.#link = link;
+    this.#node = node;
+    this.#isDead = isDead;
+    this.#timer = setInterval(() => this.#renewAll(), renewMs).unref();
+  }
+
+  /** Leases that this node holds, and fetches of others that it waits for. */
+  get counts(): { readonly held: number; readonly waiting: number } {
+    let waiting = 0;
+    for (const each of this.#waiting.values()) waiting += each.size;
+    return { held: this.#held.size, waiting };
+  }
+
+  /**
+   * Claims something, and waits while another node fetches it.
+   * @throws ThinError `canceled` on `signal`
+   */
+  claim(name: FetchName, options: ClaimOptions, signal: AbortSignal): Promise<Claim> {
+    if (signal.aborted) return Promise.reject(canceled(signal));
+    return new Promise((resolve, reject) => {
+      const end = (settle: () => void) => {
+        clearTimeout(patience);
+        clearTimeout(look);
+        signal.removeEventListener('abort', cancel);
+        this.#forget(waiting);
+        settle();
+      };
+      const cancel = () => {
+        quest = { at: 'alone' };
+        end(() => reject(canceled(signal)));
+      };
+      let quest: Quest = { at: 'asking' };
+      let look: NodeJS.Timeout | undefined;
+      const tell = (event: QuestEvent): void => {
+        if (isEnd(quest)) return;
+        const step = questStep(quest, event);
+        quest = step.quest;
+        clearTimeout(look);
+        const claim = claimed(quest, (lease) => this.#hold(name, lease));
+        if (claim) return end(() => resolve(claim));
+        const owner = quest.at === 'waiting' ? nodeOf(quest.lease) : undefined;
+        if (step.claim) void ask(step.claim.insteadOf);
+        else if (owner !== undefined && this.#isDead(owner)) tell({ on: 'death', node: owner });
+        else look = setTimeout(() => tell({ on: 'look' }), lookMs + Math.random() * lookJitterMs);
+      };
+      /** An answer that nobody waits for any more must not leave a lease behind. */
+      const answered = (answer: ClaimAnswer): void => {
+        if (quest.at === 'asking') tell({ on: 'answer', answer });
+        else if (answer.ours) void this.#release(name, answer.lease);
+      };
+      const ask = async (insteadOf?: LeaseText): Promise<void> => {
+        try {
+          answered(await this.#ask(name, insteadOf, options.background()));
+        } catch (error) {
+          if (!isThinError(error)) throw error;
+          tell({ on: 'give-up' });
+        }
+      };
+      const waiting: Waiting = {
+        name,
+        tell,
+        get quest() {
+          return quest;
+        },
+      };
+      const patience = setTimeout(() => tell({ on: 'give-up' }), options.patienceMs);
+      signal.addEventListener('abort', cancel, { once: true });
+      this.#remember(waiting);
+      void ask();
+    });
+  }
+
+  /** A node was said to have something and has not. Never fails. */
+  async disown(name: FetchName, mark: LeaseText): Promise<void> {
+    await this.#release(name, mark);
+  }
+
+  /** What came on this node's channel. */
+  heard(text: string): void {
+    const [, verb = '', name = '', rest = ''] = /^(\w+) ([0-9a-f]{32})(?: (.*))?$/.exec(text) ?? [];
+    if (verb === 'hurry') {
+      for (const held of this.#held.values()) if (held.name === name) held.onHurry?.();
+      return;
+    }
+    const news: LeaseNews | undefined = verb === 'free' ? 'free' : parseLease(rest);
+    if (news === undefined) return;
+    for (const each of [...(this.#waiting.get(name as FetchName) ?? [])]) {
+      each.tell({ on: 'news', news });
+    }
+  }
+
+  /** A node fell silent: what it was fetching is taken over. */
+  died(node: string): void {
+    this.#tellAll({ on: 'death', node });
+  }
+
+  /** Redis does not answer: nobody waits for what cannot be told. */
+  lost(): void {
+    this.#tellAll({ on: 'give-up' });
+  }
+
+  #tellAll(event: QuestEvent): void {
+    for (const each of [...this.#waiting.values()].flatMap((set) => [...set])) each.tell(event);
+  }
+
+  #remember(waiting: Waiting): void {
+    const all = this.#waiting.get(waiting.name) ?? new Set();
+    this.#waiting.set(waiting.name, all.add(waiting));
+  }
+
+  #forget(waiting: Waiting): void {
+    const all = this.#waiting.get(waiting.name);
+    all?.delete(waiting);
+    if (all?.size === 0) this.#waiting.delete(waiting.name);
+  }
+
+  async #ask(name: FetchName, insteadOf: LeaseText | undefined, background: boolean) {
+    const hurry = background ? '' : `hurry ${name}`;
+    const args = [this.#node, leaseMs, waiterMs, insteadOf ?? '', hurry, channelPrefix];
+    const onLate = (answer: unknown) => {
+      const { ours, lease } = parseAnswer(answer);
+      if (ours) void this.#release(name, lease);
+    };
+    return parseAnswer(await this.#link.call('claim', leaseKeys(name), args, { onLate }));
+  }
+
+  #hold(name: FetchName, text: LeaseText): HeldLease {
+    const held: Held = {
+      name,
+      text,
+      since: performance.now(),
+      onHurry: undefined,
+      stalled: false,
+      done: async () => {
+        this.#held.delete(text);
+        await this.#publish(name, markOf(text));
+      },
+      release: async () => {
+        this.#held.delete(text);
+        await this.#release(name, text);
+      },
+    };
+    this.#held.set(text, held);
+    return held;
+  }
+
+  async #publish(name: FetchName, mark: LeaseText): Promise<void> {
+    const [lease, waiters] = leaseKeys(name);
+    const args = [mark, markMs, `done ${name} ${mark}`, channelPrefix];
+    await this.#link.call('publish', [lease, waiters], args).catch(ignoreOutage);
+  }
+
+  async #release(name: FetchName, text: LeaseText): Promise<void> {
+    const [lease, waiters] = leaseKeys(name);
+    const args = [text, `free ${name}`, channelPrefix];
+    await this.#link.call('release', [lease, waiters], args).catch(ignoreOutage);
+  }
+
+  #renewAll(): void {
+    const now = performance.now();
+    for (const { name, text, since, stalled } of this.#held.values()) {
+      if (stalled || now - since > leaseMaxMs) continue;
+      const [lease] = leaseKeys(name);
+      void this.#link.call('renew', [lease], [text, leaseMs]).catch(ignoreOutage);
+    }
+  }
+
+  /** Gives back what is held: others need not wait for its end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer);
+    this.lost();
+    await Promise.all([...this.#held.values()].map((held) => held.release()));
+  }
+}
+
+function isEnd({ at }: Quest): boolean {
+  return at !== 'asking' && at !== 'waiting';
+}
+
+/** Undefined while the quest goes on. */
+function claimed(quest: Quest, hold: (lease: LeaseText) => HeldLease): Claim | undefined {
+  if (quest.at === 'own') return { kind: 'own', lease: hold(quest.lease) };
+  if (quest.at === 'have') return { kind: 'have', node: nodeOf(quest.mark), mark: quest.mark };
+  return quest.at === 'alone' ? { kind: 'alone' } : undefined;
+}
+
+/** @throws ThinError `unavailable` for what is no answer of our script */
+function parseAnswer(answer: unknown): ClaimAnswer {
+  const [ours, text]: unknown[] = Array.isArray(answer) ? answer : [];
+  const lease = parseLease(text);
+  if (lease !== undefined) return { ours: ours === 1, lease };
+  throw new ThinError('unavailable', 'Cannot claim a fetch: Redis answers something else');
+}
+
+/** What could not be told expires. */
+function ignoreOutage(error: unknown): void {
+  if (!isThinError(error)) throw error;
+}
+
+function canceled(signal: AbortSignal): ThinError {
+  return new ThinError('canceled', 'Cannot fetch: the reader gave up', { cause: signal.reason });
+}

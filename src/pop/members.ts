@@ -1,0 +1,184 @@
+import { z } from 'zod';
+import type { ThinError } from '../errors.js';
+import { isThinError } from '../errors.js';
+import { memberKeys } from './pop-keys.js';
+import type { RedisLink } from './redis-link.js';
+
+/** Milliseconds between two heartbeats, and for one to be answered. */
+const beatMs = 200;
+const beatTimeoutMs = 1000;
+/** Milliseconds without a heartbeat after which a node is taken for dead. */
+const deadAfterMs = 600;
+/** Milliseconds after which it is forgotten. */
+const forgottenAfterMs = 30_000;
+/** Nodes of one site. */
+const membersMax = 1000;
+/** Milliseconds after which what a node says of itself is asked for again. */
+const infoLifeMs = 10_000;
+const infoTimeoutMs = 500;
+
+/** What a node says of itself. */
+const memberInfo = z.object({
+  /** Where it serves the others; undefined if it does not. */
+  url: z.string().max(300).optional(),
+  /** Name for people. */
+  host: z.string().max(300),
+  /** Milliseconds since 1970. */
+  startedAt: z.number(),
+});
+export type MemberInfo = z.infer<typeof memberInfo>;
+
+/** A node, this one too. */
+export interface Member {
+  readonly node: string;
+  readonly info: MemberInfo;
+  /** Milliseconds since it was heard of. */
+  readonly silentMs: number;
+  readonly alive: boolean;
+}
+
+interface Heard {
+  /** On our clock. */
+  readonly lastAt: number;
+  info: MemberInfo | undefined;
+  infoAt: number;
+}
+
+/**
+ * The nodes of the site, as their heartbeats in Redis tell. While Redis does not answer, who was here
+ * last is believed to be here: peers are asked directly, and one that is gone does not answer.
+ */
+export class Members implements AsyncDisposable {
+  readonly #link: RedisLink;
+  readonly #node: string;
+  readonly #info: MemberInfo;
+  readonly #onDeath: (node: string) => void;
+  readonly #heard = new Map<string, Heard>();
+  readonly #dead = new Set<string>();
+  #beatAt = Number.NEGATIVE_INFINITY;
+  /** Since when heartbeats go through without a gap. */
+  #steadySince = Number.POSITIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  #beating: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  /** @param onDeath told once of each node that has fallen silent */
+  constructor(link: RedisLink, node: string, info: MemberInfo, onDeath: (node: string) => void) {
+    this.#link = link;
+    this.#node = node;
+    this.#info = info;
+    this.#onDeath = onDeath;
+  }
+
+  /** Begins to beat; ends when the first beat has been tried. */
+  async start(): Promise<void> {
+    await this.#beat();
+    this.#timer = setInterval(() => void this.#beat(), beatMs).unref();
+  }
+
+  /** Whether Redis knows us: nobody takes a lease of ours for that of a dead node. */
+  get joined(): boolean {
+    return performance.now() - this.#beatAt < deadAfterMs;
+  }
+
+  isDead(node: string): boolean {
+    return this.#dead.has(node);
+  }
+
+  list(): Member[] {
+    const now = performance.now();
+    return [...this.#heard].flatMap(([node, { lastAt, info }]) => {
+      if (info === undefined) return [];
+      return [{ node, info, silentMs: now - lastAt, alive: !this.#dead.has(node) }];
+    });
+  }
+
+  /** One at a time: of beats that overtake each other the older would have the last word. */
+  #beat(): Promise<void> {
+    if (!this.#closed) this.#beating = this.#beating.then(() => this.#beatNow());
+    return this.#beating;
+  }
+
+  async #beatNow(): Promise<void> {
+    if (this.#closed || performance.now() - this.#beatAt < beatMs / 2) return;
+    try {
+      const args = [this.#node, JSON.stringify(this.#info), forgottenAfterMs, membersMax];
+      const answer = await this.#link.call('beat', memberKeys, args, {
+        timeoutMs: beatTimeoutMs,
+        probe: true,
+      });
+      this.#took(parseAges(answer));
+      await this.#learnInfos();
+    } catch (error) {
+      if (!isThinError(error)) throw error;
+    }
+  }
+
+  #took(ages: ReadonlyMap<string, number>): void {
+    const now = performance.now();
+    // After a gap all others look silent: they could not be heard either.
+    if (now - this.#beatAt > deadAfterMs) this.#steadySince = now;
+    this.#beatAt = now;
+    for (const [node, age] of ages) {
+      const { info, infoAt = Number.NEGATIVE_INFINITY } = this.#heard.get(node) ?? {};
+      this.#heard.set(node, { lastAt: now - age, info, infoAt });
+      if (age <= deadAfterMs) this.#dead.delete(node);
+    }
+    if (now - this.#steadySince < deadAfterMs) return;
+    for (const [node, { lastAt }] of this.#heard) {
+      if (!this.#dead.has(node) && now - lastAt > deadAfterMs) {
+        this.#dead.add(node);
+        this.#onDeath(node);
+      }
+      if (ages.has(node) || now - lastAt < forgottenAfterMs) continue;
+      this.#heard.delete(node);
+      this.#dead.delete(node);
+    }
+  }
+
+  async #learnInfos(): Promise<void> {
+    const now = performance.now();
+    const stale = [...this.#heard].filter(([, { infoAt }]) => now - infoAt > infoLifeMs);
+    if (stale.length === 0) return;
+    const nodes = stale.map(([node]) => node);
+    const [, info] = memberKeys;
+    const answer = await this.#link.call('infos', [info], nodes, {
+      timeoutMs: infoTimeoutMs,
+      probe: true,
+    });
+    for (const [at, text] of (Array.isArray(answer) ? answer : []).entries()) {
+      const heard = this.#heard.get(nodes[at] ?? '');
+      if (!heard) continue;
+      heard.info = parseInfo(text) ?? heard.info;
+      heard.infoAt = now;
+    }
+  }
+
+  /** Tells the others that this node is gone, if that can be done quickly. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#timer);
+    await this.#beating;
+    await this.#link.call('leave', memberKeys, [this.#node]).catch((error: ThinError) => error);
+  }
+}
+
+function parseAges(answer: unknown): Map<string, number> {
+  const items: unknown[] = Array.isArray(answer) ? answer : [];
+  const ages = new Map<string, number>();
+  for (let at = 0; at + 1 < items.length; at += 2) {
+    const [node, age] = [items[at], items[at + 1]];
+    if (typeof node === 'string' && typeof age === 'number') ages.set(node, Math.max(0, age));
+  }
+  return ages;
+}
+
+function parseInfo(text: unknown): MemberInfo | undefined {
+  if (typeof text !== 'string') return undefined;
+  try {
+    return memberInfo.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}

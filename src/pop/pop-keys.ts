@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto';
+import type { Frame } from '../chunk/frame.js';
+import { frameKey } from '../store/frame-source.js';
+
+/** Of everything that we have in Redis; KEYS.md lists it. A change of meaning is a new number. */
+const prefix = 'thinfs:1';
+
+/**
+ * Name of what is fetched once for the site: 32 hex digits. A hash, as nothing that an image says
+ * becomes part of a key.
+ */
+export type FetchName = string & { readonly fetchName: unique symbol };
+
+/** @param kind keeps frames and layers apart, whose names could otherwise be the same */
+export function fetchName(kind: 'frame' | 'layer', text: string): FetchName {
+  const hex = createHash('sha256').update(`${kind} ${text}`).digest('hex');
+  return hex.slice(0, 32) as FetchName;
+}
+
+export function frameName(frame: Frame): FetchName {
+  return fetchName('frame', frameKey(frame));
+}
+
+/**
+ * The keys of one lease. In a cluster a script may use keys of one slot only: what is in braces, the
+ * name's first digit, makes the slot, so that leases are spread over 16 of them.
+ */
+export function leaseKeys(name: FetchName): [lease: string, waiters: string, fence: string] {
+  const bucket = `${prefix}:{${name.charAt(0)}}`;
+  return [`${bucket}:lease:${name}`, `${bucket}:wait:${name}`, `${bucket}:fence`];
+}
+
+/** When each node was heard of last, and what it says of itself. */
+export const memberKeys: [seen: string, info: string] = [
+  `${prefix}:{members}:seen`,
+  `${prefix}:{members}:info`,
+];
+
+/** Prefix of the channels of nodes: each listens to its own. */
+export const channelPrefix = `${prefix}:to:`;
+
+export function channelOf(node: string): string {
+  return channelPrefix + node;
+}

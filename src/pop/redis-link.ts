@@ -1,0 +1,182 @@
+import { Cluster, Redis } from 'ioredis';
+import { fromSystemError, ThinError } from '../errors.js';
+import type { RedisAddress } from '../pop-option.js';
+import { showRedisAddress } from '../pop-option.js';
+import { redisScripts, type ScriptName } from './redis-scripts.js';
+
+/** Milliseconds that a read may lose to a Redis that does not answer. */
+export const callTimeoutMs = 50;
+/** Calls in a row without an answer after which nobody but the heartbeat asks. */
+const silentMax = 2;
+/** Milliseconds to connect; between attempts to connect; and without an answer until it is done anew. */
+const connectTimeoutMs = 1000;
+const reconnectMaxMs = 500;
+const deadAfterMs = 2000;
+
+export interface CallOptions {
+  /** Milliseconds; {@link callTimeoutMs} if not given. */
+  readonly timeoutMs?: number;
+  /** It is asked although Redis does not answer: to find out when it does again. */
+  readonly probe?: boolean;
+  /** Given an answer that came after the time was up. */
+  readonly onLate?: (answer: unknown) => void;
+}
+
+export interface RedisLinkEvents {
+  /** A message on our channel. */
+  readonly onMessage: (text: string) => void;
+  /** Redis is not asked any more, with why; or is again. */
+  readonly onTurn: (why: ThinError | undefined) => void;
+}
+
+/**
+ * One site's Redis, which may be absent, slow or empty at any time: nothing here waits longer than
+ * it says, and while Redis does not answer nobody is kept waiting at all.
+ */
+export class RedisLink implements AsyncDisposable {
+  readonly #name: string;
+  readonly #client: Redis | Cluster;
+  /** A connection that listens can do nothing else; a cluster's client has one inside. */
+  readonly #listener: Redis | Cluster;
+  readonly #events: RedisLinkEvents;
+  #silent = 0;
+  #answeredAt = performance.now();
+  #up = false;
+  #closed = false;
+
+  /** Connects in the background, now and whenever the connection is lost. */
+  constructor(address: RedisAddress, channel: string, events: RedisLinkEvents) {
+    this.#name = showRedisAddress(address);
+    this.#events = events;
+    this.#client = connect(address);
+    this.#listener = this.#client instanceof Redis ? this.#client.duplicate() : this.#client;
+    for (const each of new Set([this.#client, this.#listener])) {
+      each.on('error', (error: unknown) => this.#turn(this.#failure(error)));
+    }
+    this.#client.on('close', () => this.#turn(this.#failure(new Error('the connection is lost'))));
+    // Does its work, again after each connection, or fails with it: the next beat tells.
+    this.#listener.on('ready', () => void this.#listener.subscribe(channel).catch(() => undefined));
+    this.#listener.on('message', (_, text: string) => events.onMessage(text));
+  }
+
+  /** Whether a call has a prospect of being answered in time. */
+  get up(): boolean {
+    return this.#up;
+  }
+
+  /**
+   * Runs a script.
+   * @throws ThinError `unavailable` when the time is up, at once while Redis is known not to answer
+   */
+  async call(
+    script: ScriptName,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    { timeoutMs = callTimeoutMs, probe = false, onLate }: CallOptions = {},
+  ): Promise<unknown> {
+    if (!this.#up && !probe) throw this.#failure(new Error('it does not answer now'));
+    const answer = this.#run(script, [...keys, ...args]);
+    const late = { is: false };
+    answer.then(
+      (value) => {
+        this.#answered();
+        if (late.is) onLate?.(value);
+      },
+      () => undefined, // told to the caller, if it still waits
+    );
+    try {
+      return await inTime(answer, timeoutMs);
+    } catch (error) {
+      late.is = true;
+      throw this.#missed(error);
+    }
+  }
+
+  /** By its hash, and in full where Redis has not heard it since it was started. */
+  async #run(script: ScriptName, args: readonly (string | number)[]): Promise<unknown> {
+    const { lua, sha1, keys } = redisScripts[script];
+    try {
+      return await this.#client.evalsha(sha1, keys, ...args);
+    } catch (error) {
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+      return await this.#client.eval(lua, keys, ...args);
+    }
+  }
+
+  #answered(): void {
+    this.#silent = 0;
+    this.#answeredAt = performance.now();
+    this.#turn(undefined);
+  }
+
+  #missed(error: unknown): ThinError {
+    const failure = this.#failure(error);
+    this.#silent += 1;
+    if (this.#silent >= silentMax) this.#turn(failure);
+    // A connection that was cut without a word would be waited for until TCP gives up.
+    if (performance.now() - this.#answeredAt > deadAfterMs && this.#client.status === 'ready') {
+      this.#answeredAt = performance.now();
+      for (const each of new Set([this.#client, this.#listener])) each.disconnect(true);
+    }
+    return failure;
+  }
+
+  #turn(why: ThinError | undefined): void {
+    const up = why === undefined;
+    if (up === this.#up || this.#closed) return;
+    this.#up = up;
+    this.#events.onTurn(why);
+  }
+
+  #failure(error: unknown): ThinError {
+    return fromSystemError(`Cannot ask Redis at ${this.#name}`, error);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    this.#up = false;
+    this.#client.disconnect();
+    this.#listener.disconnect();
+    return Promise.resolve();
+  }
+}
+
+function connect({ kind, hosts, tls, primary, database, ...login }: RedisAddress): Redis | Cluster {
+  const retry = (attempt: number) => Math.min(25 * 2 ** Math.min(attempt, 6), reconnectMaxMs);
+  const options = {
+    ...login,
+    ...(tls && { tls: {} }),
+    connectTimeout: connectTimeoutMs,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    // After a failover the old primary refuses what changes something.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  };
+  if (kind === 'cluster') {
+    return new Cluster([...hosts], {
+      redisOptions: options,
+      enableOfflineQueue: false,
+      clusterRetryStrategy: retry,
+    });
+  }
+  const single = { ...options, db: database, retryStrategy: retry };
+  if (kind === 'server') return new Redis({ ...single, ...hosts[0] });
+  return new Redis({
+    ...single,
+    sentinels: [...hosts],
+    name: primary ?? '',
+    sentinelRetryStrategy: retry,
+    ...(tls && { enableTLSForSentinelMode: true }),
+  });
+}
+
+/** What has arrived when the time is up is taken first: it may be us who were late. */
+function inTime<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new ThinError('unavailable', `no answer within ${timeoutMs} ms`));
+    const timer = setTimeout(() => setImmediate(() => setImmediate(late)), timeoutMs);
+    answer.finally(() => clearTimeout(timer)).then(resolve, reject);
+  });
+}

@@ -1,0 +1,220 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import t from 'tap';
+import type { Agreement } from '../../src/pop/agreement.js';
+import { type LeaseText, markOf, parseLease } from '../../src/pop/lease-protocol.js';
+import type { Claim } from '../../src/pop/leases.js';
+import { channelPrefix, type FetchName, fetchName, leaseKeys } from '../../src/pop/pop-keys.js';
+import { redisScripts, type ScriptName } from '../../src/pop/redis-scripts.js';
+import { emptyLease, modelClaim, modelPublish, modelRelease, type Told } from './lease-model.js';
+import { RedisServer } from './redis-server.js';
+import { joinSite, until } from './site.js';
+
+const never = new AbortController().signal;
+const redis = await RedisServer.start(t);
+
+function claim(node: Agreement, name: FetchName, patienceMs = 30_000): Promise<Claim> {
+  return node.leases.claim(name, { background: () => false, patienceMs }, never);
+}
+
+function owned(claimed: Claim) {
+  if (claimed.kind === 'own') return claimed.lease;
+  throw new Error(`wanted to own it: ${claimed.kind}`);
+}
+
+/** Resolves when `node` waits for somebody. */
+function waits(node: Agreement): Promise<void> {
+  return until(async () => {
+    const listed = await redis.ask((client) => client.keys('thinfs:1:{*}:wait:*'));
+    const sets = await redis.ask((client) =>
+      Promise.all(listed.map((key) => client.smembers(key))),
+    );
+    return sets.flat().includes(node.node);
+  });
+}
+
+t.test('the scripts do what the model of the protocol test says', async (t) => {
+  const node = fc.constantFrom('a', 'b', 'c');
+  const operation = fc.oneof(
+    fc.record({ kind: fc.constant('claim'), node, of: fc.nat(3) }),
+    fc.record({ kind: fc.constant('publish'), node, of: fc.nat(3) }),
+    fc.record({ kind: fc.constant('release'), node, of: fc.nat(3) }),
+  );
+  let run = 0;
+  await redis.ask(async (client) => {
+    const listener = client.duplicate();
+    const heard: Told[] = [];
+    await listener.psubscribe(`${channelPrefix}*`);
+    listener.on('pmessage', (_, channel: string, text: string) => {
+      const news = text.startsWith('free')
+        ? 'free'
+        : parseLease(text.split(' ').slice(2).join(' '));
+      if (news) heard.push({ node: channel.slice(channelPrefix.length), news });
+    });
+    const ask = (script: ScriptName, keys: string[], args: (string | number)[]) =>
+      client.eval(redisScripts[script].lua, keys.length, ...keys, ...args);
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation, { maxLength: 12 }), async (operations) => {
+        const name = fetchName('frame', `model ${run++}`);
+        const [lease, waiters, fence] = leaseKeys(name);
+        const base = Number(await client.incr(fence)); // also makes it exist
+        let model = { ...emptyLease, token: base };
+        const leases: LeaseText[] = [];
+        for (const { kind, node: by, of } of operations) {
+          const known = leases[of % Math.max(leases.length, 1)];
+          let told: Told[] = [];
+          heard.length = 0;
+          if (kind === 'claim') {
+            const args = [by, 60_000, 60_000, of === 3 ? (known ?? '') : '', '', channelPrefix];
+            const given = await ask('claim', [lease, waiters, fence], args);
+            const wanted = modelClaim(model, by, of === 3 ? known : undefined);
+            t.same(given, [wanted.answer.ours ? 1 : 0, wanted.answer.lease]);
+            model = wanted.model;
+            leases.push(wanted.answer.lease);
+          } else if (known) {
+            const step = kind === 'publish' ? modelPublish : modelRelease;
+            const text = kind === 'publish' ? markOf(known) : known;
+            const next = step(model, text);
+            const rest = [`${kind === 'publish' ? `done ${name} ${text}` : `free ${name}`}`];
+            const args = kind === 'publish' ? [text, 60_000, ...rest] : [text, ...rest];
+            await ask(
+              kind === 'publish' ? 'publish' : 'release',
+              [lease, waiters],
+              [...args, channelPrefix],
+            );
+            ({ model, told } = next);
+          }
+          if (told.length > 0) await until(() => heard.length >= told.length);
+          t.same(byNode(heard), byNode(told));
+        }
+      }),
+      { numRuns: 60 },
+    );
+    listener.disconnect();
+  });
+});
+
+function byNode(told: readonly Told[]): Told[] {
+  return [...told].sort((a, b) => (a.node < b.node ? -1 : 1));
+}
+
+t.test('one of ten fetches, and the others are told who has it', async (t) => {
+  const nodes = await Promise.all(
+    Array.from({ length: 10 }, (_, at) => joinSite(t, redis.address, `ten${at}`)),
+  );
+  const name = fetchName('frame', 'of ten');
+  const claims = nodes.map((node) => claim(node, name));
+  const { at, lease } = await Promise.race(
+    claims.map(async (claimed, at) => {
+      const found = await claimed;
+      return found.kind === 'own' ? { at, lease: found.lease } : new Promise<never>(() => {});
+    }),
+  );
+  const others = nodes.filter((_, each) => each !== at);
+  await Promise.all(others.map(waits));
+  await lease.done();
+  const kinds = (await Promise.all(claims)).map((found) =>
+    found.kind === 'have' ? found.node : found.kind,
+  );
+  t.same(
+    kinds,
+    nodes.map((_, each) => (each === at ? 'own' : nodes[at]?.node)),
+  );
+  const [first, second] = others;
+  if (!first || !second) throw new Error('ten nodes');
+  const late = await claim(first, name);
+  t.match(late, { kind: 'have', node: nodes[at]?.node }, 'and who comes later finds it');
+  if (late.kind !== 'have') return;
+  await first.leases.disown(name, late.mark);
+  t.equal((await claim(second, name)).kind, 'own', 'a wrong mark goes');
+});
+
+t.test('a failed fetch is handed on, an owner is told of who waits', async (t) => {
+  const [a, b] = [await joinSite(t, redis.address, 'a'), await joinSite(t, redis.address, 'b')];
+  const name = fetchName('frame', 'handed on');
+  const lease = owned(await claim(a, name));
+  const hurried = new Promise<void>((resolve) => {
+    lease.onHurry = resolve;
+  });
+  const second = claim(b, name);
+  await hurried;
+  await lease.release();
+  const next = owned(await second);
+  t.equal((await claim(a, name, 1)).kind, 'alone', 'patience has an end');
+  const gone = new AbortController();
+  const third = a.leases.claim(name, { background: () => true, patienceMs: 30_000 }, gone.signal);
+  gone.abort();
+  await t.rejects(third, { code: 'canceled' });
+  await next.done();
+});
+
+t.test('a killed owner is taken over from within a second, of a stopped one too', async (t) => {
+  const node = await joinSite(t, redis.address, 'heir');
+  for (const how of ['SIGKILL', 'SIGSTOP'] as const) {
+    const program = fileURLToPath(new URL('lease-owner.ts', import.meta.url));
+    const args = ['--import', 'tsx', program, redis.url, how];
+    const owner = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.teardown(() => owner.kill('SIGKILL'));
+    await once(owner.stdout, 'data');
+    const taken = claim(node, fetchName('frame', how));
+    await waits(node);
+    // Renewed leases last; those of nodes that fall silent do not: 3 s would be their expiry.
+    const killedAt = performance.now();
+    owner.kill(how);
+    const lease = owned(await taken);
+    const tookMs = performance.now() - killedAt;
+    t.ok(tookMs < 2000, `${how}: taken over after ${Math.round(tookMs)} ms`);
+    await lease.release();
+    owner.kill('SIGKILL');
+  }
+});
+
+t.test('without Redis everybody is on his own at once, and joins again', async (t) => {
+  const [a, b] = [await joinSite(t, redis.address, 'c'), await joinSite(t, redis.address, 'd')];
+  const held = owned(await claim(a, fetchName('frame', 'before')));
+  const first = held;
+  const waiting = claim(b, fetchName('frame', 'before'));
+  await waits(b);
+  await redis.kill();
+  t.equal((await waiting).kind, 'alone', 'who waits goes on');
+  t.equal((await claim(b, fetchName('frame', 'down'))).kind, 'alone');
+  await held.done();
+  await redis.restart();
+  await until(() => a.ready && b.ready);
+  const again = owned(await claim(a, fetchName('frame', 'before')));
+  t.ok(first !== again, 'an empty Redis knows nothing of it');
+  redis.pause();
+  const asked = await Promise.all(
+    ['one', 'two', 'three'].map((each) => claim(b, fetchName('frame', each))),
+  );
+  t.same(
+    asked.map(({ kind }) => kind),
+    ['alone', 'alone', 'alone'],
+  );
+  t.notOk(b.ready, 'nobody asks a Redis that hangs');
+  redis.resume();
+  await until(() => a.ready && b.ready);
+  // What was answered too late was given back.
+  await until(async () => (await claim(b, fetchName('frame', 'one'), 10)).kind === 'own');
+  await again.done();
+});
+
+t.test('tokens grow, also where Redis has lost its memory', async (t) => {
+  const node = await joinSite(t, redis.address, 'e');
+  const name = fetchName('frame', 'fence');
+  const [key, , fence] = leaseKeys(name);
+  const token = async () => {
+    const lease = owned(await claim(node, name));
+    const text = await redis.ask((client) => client.get(key));
+    await lease.release();
+    return BigInt(text?.split(' ')[1] ?? 0);
+  };
+  const first = await token();
+  const second = await token();
+  t.ok(second > first);
+  await redis.ask((client) => client.flushall());
+  t.ok((await token()) > second, 'after FLUSHALL');
+  t.equal(await redis.ask((client) => client.ttl(fence)), -1);
+});

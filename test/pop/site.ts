@@ -1,0 +1,27 @@
+import type { Test } from 'tap';
+import { Agreement } from '../../src/pop/agreement.js';
+import type { RedisAddress } from '../../src/pop-option.js';
+
+const pollMs = 10;
+const pollTimeoutMs = 30_000;
+
+/** A node of a site, without anything that it could serve. */
+export async function joinSite(t: Test, redis: RedisAddress, nodeName: string): Promise<Agreement> {
+  const agreement = await openAgreement(redis, nodeName);
+  t.teardown(() => agreement[Symbol.asyncDispose]());
+  await until(() => agreement.ready);
+  return agreement;
+}
+
+export function openAgreement(redis: RedisAddress, nodeName: string): Promise<Agreement> {
+  const info = { host: nodeName, startedAt: Date.now() };
+  return Agreement.open({ redis, nodeName, info, onTurn: () => undefined });
+}
+
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + pollTimeoutMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error('waited in vain');
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
