@@ -6,10 +6,9 @@ import {
   markOf,
   nodeOf,
   parseLease,
-  type Quest,
   type QuestEvent,
-  questStep,
 } from './lease-protocol.js';
+import { LeaseQuest } from './lease-quest.js';
 import { channelPrefix, type FetchName, leaseKeys } from './pop-keys.js';
 import type { RedisLink } from './redis-link.js';
 
@@ -21,10 +20,6 @@ const leaseMaxMs = 20_000;
 const markMs = 60_000;
 /** Milliseconds for which a node is told of the end of what it waits for. */
 const waiterMs = 30_000;
-/** Milliseconds between looks, as news may be lost: at least, and drawn on top of it. */
-const lookMs = 300;
-const lookJitterMs = 200;
-
 /** What a node finds when it wants something: it fetches it, knows who has it, or is on its own. */
 export type Claim =
   | { readonly kind: 'own'; readonly lease: HeldLease }
@@ -56,12 +51,6 @@ interface Held extends HeldLease {
   readonly since: number;
 }
 
-interface Waiting {
-  readonly name: FetchName;
-  tell(event: QuestEvent): void;
-  readonly quest: Quest;
-}
-
 /**
  * Who fetches what, agreed through Redis (lease-protocol.ts, redis-scripts.ts). It saves traffic and
  * nothing else depends on it: where Redis does not answer, each node is on its own.
@@ -70,7 +59,7 @@ export class Leases implements AsyncDisposable {
   readonly #link: RedisLink;
   readonly #node: string;
   readonly #held = new Map<LeaseText, Held>();
-  readonly #waiting = new Map<FetchName, Set<Waiting>>();
+  readonly #quests = new Map<FetchName, Set<LeaseQuest>>();
   readonly #timer: NodeJS.Timeout;
   readonly #isDead: (node: string) => boolean;
 
@@ -81,10 +70,10 @@ export class Leases implements AsyncDisposable {
     this.#timer = setInterval(() => this.#renewAll(), renewMs).unref();
   }
 
-  /** Leases that this node holds, and fetches of others that it waits for. */
+  /** Leases that this node holds, and what it waits for or asks about. */
   get counts(): { readonly held: number; readonly waiting: number } {
     let waiting = 0;
-    for (const each of this.#waiting.values()) waiting += each.size;
+    for (const each of this.#quests.values()) waiting += each.size;
     return { held: this.#held.size, waiting };
   }
 
@@ -92,59 +81,30 @@ export class Leases implements AsyncDisposable {
    * Claims something, and waits while another node fetches it.
    * @throws ThinError `canceled` on `signal`
    */
-  claim(name: FetchName, options: ClaimOptions, signal: AbortSignal): Promise<Claim> {
-    if (signal.aborted) return Promise.reject(canceled(signal));
-    return new Promise((resolve, reject) => {
-      const end = (settle: () => void) => {
-        clearTimeout(patience);
-        clearTimeout(look);
-        signal.removeEventListener('abort', cancel);
-        this.#forget(waiting);
-        settle();
-      };
-      const cancel = () => {
-        quest = { at: 'alone' };
-        end(() => reject(canceled(signal)));
-      };
-      let quest: Quest = { at: 'asking' };
-      let look: NodeJS.Timeout | undefined;
-      const tell = (event: QuestEvent): void => {
-        if (isEnd(quest)) return;
-        const step = questStep(quest, event);
-        quest = step.quest;
-        clearTimeout(look);
-        const claim = claimed(quest, (lease) => this.#hold(name, lease));
-        if (claim) return end(() => resolve(claim));
-        const owner = quest.at === 'waiting' ? nodeOf(quest.lease) : undefined;
-        if (step.claim) void ask(step.claim.insteadOf);
-        else if (owner !== undefined && this.#isDead(owner)) tell({ on: 'death', node: owner });
-        else look = setTimeout(() => tell({ on: 'look' }), lookMs + Math.random() * lookJitterMs);
-      };
-      /** An answer that nobody waits for any more must not leave a lease behind. */
-      const answered = (answer: ClaimAnswer): void => {
-        if (quest.at === 'asking') tell({ on: 'answer', answer });
-        else if (answer.ours) void this.#release(name, answer.lease);
-      };
-      const ask = async (insteadOf?: LeaseText): Promise<void> => {
-        try {
-          answered(await this.#ask(name, insteadOf, options.background()));
-        } catch (error) {
-          if (!isThinError(error)) throw error;
-          tell({ on: 'give-up' });
-        }
-      };
-      const waiting: Waiting = {
-        name,
-        tell,
-        get quest() {
-          return quest;
-        },
-      };
-      const patience = setTimeout(() => tell({ on: 'give-up' }), options.patienceMs);
-      signal.addEventListener('abort', cancel, { once: true });
-      this.#remember(waiting);
-      void ask();
-    });
+  async claim(name: FetchName, options: ClaimOptions, signal: AbortSignal): Promise<Claim> {
+    if (signal.aborted) throw canceled(signal);
+    const calls = {
+      claim: (insteadOf: LeaseText | undefined) => this.#ask(name, insteadOf, options.background()),
+      giveBack: (lease: LeaseText) => void this.#release(name, lease),
+      isDead: this.#isDead,
+    };
+    using quest = new LeaseQuest(calls, options.patienceMs);
+    const cancel = () => quest.tell({ on: 'give-up' });
+    signal.addEventListener('abort', cancel, { once: true });
+    this.#remember(name, quest);
+    try {
+      const end = await quest.end;
+      if (signal.aborted) {
+        if (end.at === 'own') await this.#release(name, end.lease);
+        throw canceled(signal);
+      }
+      if (end.at === 'own') return { kind: 'own', lease: this.#hold(name, end.lease) };
+      if (end.at === 'have') return { kind: 'have', node: nodeOf(end.mark), mark: end.mark };
+      return { kind: 'alone' };
+    } finally {
+      signal.removeEventListener('abort', cancel);
+      this.#forget(name, quest);
+    }
   }
 
   /** A node was said to have something and has not. Never fails. */
@@ -161,7 +121,7 @@ export class Leases implements AsyncDisposable {
     }
     const news: LeaseNews | undefined = verb === 'free' ? 'free' : parseLease(rest);
     if (news === undefined) return;
-    for (const each of [...(this.#waiting.get(name as FetchName) ?? [])]) {
+    for (const each of [...(this.#quests.get(name as FetchName) ?? [])]) {
       each.tell({ on: 'news', news });
     }
   }
@@ -177,18 +137,18 @@ export class Leases implements AsyncDisposable {
   }
 
   #tellAll(event: QuestEvent): void {
-    for (const each of [...this.#waiting.values()].flatMap((set) => [...set])) each.tell(event);
+    for (const each of [...this.#quests.values()].flatMap((set) => [...set])) each.tell(event);
   }
 
-  #remember(waiting: Waiting): void {
-    const all = this.#waiting.get(waiting.name) ?? new Set();
-    this.#waiting.set(waiting.name, all.add(waiting));
+  #remember(name: FetchName, quest: LeaseQuest): void {
+    const all = this.#quests.get(name) ?? new Set();
+    this.#quests.set(name, all.add(quest));
   }
 
-  #forget(waiting: Waiting): void {
-    const all = this.#waiting.get(waiting.name);
-    all?.delete(waiting);
-    if (all?.size === 0) this.#waiting.delete(waiting.name);
+  #forget(name: FetchName, quest: LeaseQuest): void {
+    const all = this.#quests.get(name);
+    all?.delete(quest);
+    if (all?.size === 0) this.#quests.delete(name);
   }
 
   async #ask(name: FetchName, insteadOf: LeaseText | undefined, background: boolean) {
@@ -248,17 +208,6 @@ export class Leases implements AsyncDisposable {
     this.lost();
     await Promise.all([...this.#held.values()].map((held) => held.release()));
   }
-}
-
-function isEnd({ at }: Quest): boolean {
-  return at !== 'asking' && at !== 'waiting';
-}
-
-/** Undefined while the quest goes on. */
-function claimed(quest: Quest, hold: (lease: LeaseText) => HeldLease): Claim | undefined {
-  if (quest.at === 'own') return { kind: 'own', lease: hold(quest.lease) };
-  if (quest.at === 'have') return { kind: 'have', node: nodeOf(quest.mark), mark: quest.mark };
-  return quest.at === 'alone' ? { kind: 'alone' } : undefined;
 }
 
 /** @throws ThinError `unavailable` for what is no answer of our script */

@@ -60,7 +60,7 @@ export class Members implements AsyncDisposable {
   #steadySince = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #beating: Promise<void> = Promise.resolve();
-  #closed = false;
+  #closed: boolean;
 
   /** @param onDeath told once of each node that has fallen silent */
   constructor(link: RedisLink, node: string, info: MemberInfo, onDeath: (node: string) => void) {
@@ -68,6 +68,7 @@ export class Members implements AsyncDisposable {
     this.#node = node;
     this.#info = info;
     this.#onDeath = onDeath;
+    this.#closed = false;
   }
 
   /** Begins to beat; ends when the first beat has been tried. */

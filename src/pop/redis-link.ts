@@ -41,13 +41,15 @@ export class RedisLink implements AsyncDisposable {
   readonly #events: RedisLinkEvents;
   #silent = 0;
   #answeredAt = performance.now();
-  #up = false;
-  #closed = false;
+  #up: boolean;
+  #closed: boolean;
 
   /** Connects in the background, now and whenever the connection is lost. */
   constructor(address: RedisAddress, channel: string, events: RedisLinkEvents) {
     this.#name = showRedisAddress(address);
     this.#events = events;
+    this.#up = false;
+    this.#closed = false;
     this.#client = connect(address);
     this.#listener = this.#client instanceof Redis ? this.#client.duplicate() : this.#client;
     for (const each of new Set([this.#client, this.#listener])) {
@@ -76,7 +78,7 @@ export class RedisLink implements AsyncDisposable {
   ): Promise<unknown> {
     if (!this.#up && !probe) throw this.#failure(new Error('it does not answer now'));
     const answer = this.#run(script, [...keys, ...args]);
-    const late = { is: false };
+    const late: { is: boolean } = { is: false };
     answer.then(
       (value) => {
         this.#answered();

@@ -1,0 +1,73 @@
+import type { ThinError } from '../errors.js';
+import {
+  type ClaimAnswer,
+  type LeaseText,
+  nodeOf,
+  type Quest,
+  type QuestEvent,
+  questStep,
+} from './lease-protocol.js';
+
+/** Milliseconds between looks, as news may be lost: at least, and drawn on top of it. */
+const lookMs = 300;
+const lookJitterMs = 200;
+
+/** The ends of a quest. */
+export type QuestEnd = Extract<Quest, { readonly at: 'own' | 'have' | 'alone' }>;
+
+export interface QuestCalls {
+  /** Asks Redis. @throws ThinError where it does not answer in time */
+  claim(insteadOf: LeaseText | undefined): Promise<ClaimAnswer>;
+  /** An answer that nobody waits for any more must not leave a lease behind. */
+  giveBack(lease: LeaseText): void;
+  isDead(node: string): boolean;
+}
+
+/** One node's way to one frame: lease-protocol.ts with time and Redis. */
+export class LeaseQuest implements Disposable {
+  readonly end: Promise<QuestEnd>;
+  readonly #calls: QuestCalls;
+  readonly #patience: NodeJS.Timeout;
+  #quest: Quest = { at: 'asking' };
+  #look: NodeJS.Timeout | undefined;
+  #resolve: (end: QuestEnd) => void = () => {};
+
+  /** Claims at once. @param patienceMs milliseconds after which it ends in any case */
+  constructor(calls: QuestCalls, patienceMs: number) {
+    this.#calls = calls;
+    this.end = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.#patience = setTimeout(() => this.tell({ on: 'give-up' }), patienceMs);
+    void this.#claim(undefined);
+  }
+
+  tell(event: QuestEvent): void {
+    const { quest, claim } = questStep(this.#quest, event);
+    this.#quest = quest;
+    clearTimeout(this.#look);
+    if (claim) void this.#claim(claim.insteadOf);
+    if (quest.at === 'waiting') this.#wait(nodeOf(quest.lease));
+    else if (quest.at !== 'asking') this.#resolve(quest);
+  }
+
+  #wait(owner: string): void {
+    const dead = this.#calls.isDead(owner);
+    const later = lookMs + Math.random() * lookJitterMs;
+    if (dead) this.tell({ on: 'death', node: owner });
+    else this.#look = setTimeout(() => this.tell({ on: 'look' }), later);
+  }
+
+  async #claim(insteadOf: LeaseText | undefined): Promise<void> {
+    const answer = await this.#calls.claim(insteadOf).catch((error: ThinError) => error);
+    if (answer instanceof Error) this.tell({ on: 'give-up' });
+    else if (this.#quest.at === 'asking') this.tell({ on: 'answer', answer });
+    else if (answer.ours) this.#calls.giveBack(answer.lease);
+  }
+
+  /** Ends it: what is answered later is given back. */
+  [Symbol.dispose](): void {
+    clearTimeout(this.#patience);
+    this.tell({ on: 'give-up' });
+  }
+}
