@@ -6,7 +6,7 @@ import { LayerIndex } from './layer-index.js';
 import { PackIndex } from './pack-index.js';
 
 /** Rows of another version are of no use: a new one begins with an empty file. */
-const schemaVersion = 2;
+const schemaVersion = 3;
 
 const schema = `
   CREATE TABLE packs (

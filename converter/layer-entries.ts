@@ -50,6 +50,12 @@ export class LayerEntries implements Iterable<LayerEntry> {
     if (rest.length > 0) throw malformed();
   }
 
+  /** Reads them once. @throws ThinError `corrupt` if they are malformed */
+  check(): void {
+    const entries = this[Symbol.iterator]();
+    while (entries.next().done !== true);
+  }
+
   #open(): number {
     try {
       return openSync(this.#path, 'r');

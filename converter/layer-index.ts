@@ -33,7 +33,10 @@ export interface RememberedLayer {
   readonly diffId: Digest;
   /** What its chunks are in. */
   readonly packs: readonly Pack[];
-  /** @param path of a file to make, for the entries */
+  /**
+   * @param path of a file to make, for the entries
+   * @throws ThinError `corrupt` if the index was damaged
+   */
   restore(path: string): Promise<ConvertedLayer>;
 }
 
@@ -45,7 +48,10 @@ export class LayerIndex {
     this.#database = database;
   }
 
-  /** As it was converted for this repository, then for others of the store. */
+  /**
+   * As it was converted for this repository, then for others of the store.
+   * @throws ThinError `corrupt` if the index was damaged
+   */
   async find({ store, repository }: StorePlace, key: LayerKey): Promise<RememberedLayer[]> {
     const rows = this.#database
       .prepare<[string, string, string, string, number], LayerRow>(
@@ -105,7 +111,9 @@ export class LayerIndex {
       .all(id);
     using writer = EntriesWriter.create(path);
     for (const { bytes, size } of parts) writer.addBytes(await zstdDecompress(bytes, size));
-    return writer.finish();
+    const entries = writer.finish();
+    entries.check();
+    return entries;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ContentTable } from '../src/chunk/content-table.js';
 import type { Pack } from '../src/chunk/frame.js';
+import { isThinError } from '../src/errors.js';
 import type { LayerChanges } from '../src/image/layer-entry.js';
 import { onceMore } from '../src/once-more.js';
 import { packsMax } from '../src/thin/chunk-map-layout.js';
@@ -68,7 +69,7 @@ class LayerTaker {
     const layers: LayerChanges[] = [];
     for (const [index, layer] of this.#image.layers.entries()) {
       const job = `layer ${index + 1} of ${this.#image.layers.length}`;
-      layers.push((await this.#convertedBefore(layer, job)) ?? (await this.#convert(layer, job)));
+      layers.push((await this.#remembered(layer, job)) ?? (await this.#convert(layer, job)));
     }
     const { contents, packs } = this.#known;
     return { layers, contents, packs };
@@ -84,6 +85,17 @@ class LayerTaker {
     } else if (tag !== undefined && !index.packs.hasAny(place)) {
       const former = await taggedImage(store, repository, tag, platform, signal);
       if (former) this.#known.addOlder(former);
+    }
+  }
+
+  /** What is damaged in the index is converted again. */
+  async #remembered(layer: SourceLayer, job: string): Promise<LayerChanges | undefined> {
+    try {
+      return await this.#convertedBefore(layer, job);
+    } catch (error) {
+      if (!isThinError(error, 'corrupt')) throw error;
+      this.#options.note(`${job}: ${error.message}; converting it again`);
+      return undefined;
     }
   }
 

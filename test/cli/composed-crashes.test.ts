@@ -176,6 +176,7 @@ t.test('server and holder killed: nothing hangs, and what is lost is told', asyn
   const [warm, cold] = [join(target, 'data/1'), join(target, 'data/2')];
   const bytes = readFileSync(warm);
   const { pid, serverPid } = await serving(node);
+  reader.command.kill('SIGSTOP'); // so that it does not start a daemon to tell how it ended
   process.kill(pid, 'SIGSTOP'); // so that it starts no server
   process.kill(serverPid, 'SIGKILL');
   process.kill(pid, 'SIGKILL');
@@ -186,6 +187,7 @@ t.test('server and holder killed: nothing hangs, and what is lost is told', asyn
   t.match(read.stderr, /Transport endpoint is not connected|Software caused connection abort/);
   const listed = await runCommand('timeout', ['20', 'ls', '-lR', target]);
   t.match(listed.stdout, /data/, 'names do not depend on it');
+  reader.command.kill('SIGCONT');
 
   const status = await node.thin(['status', '--json']);
   t.strictSame(JSON.parse(status.stdout).mounts, [], status.stderr);

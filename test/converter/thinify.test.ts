@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, readFileSync, writeFileSync } from 'node:fs';
+import { createReadStream, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import t, { type Test } from 'tap';
 import { decodeFrame } from '../../src/chunk/codec.js';
 import { digestOf } from '../../src/digest.js';
@@ -122,6 +123,23 @@ t.test('the same image gives the same bytes; converting again uploads nothing', 
   }
   const [one, two] = stores.map((store) => blobsOf(store));
   t.same([...(one?.keys() ?? [])], [...(two?.keys() ?? [])], 'the same digests');
+});
+
+t.test('what is damaged in the conversion index is converted again', async (t) => {
+  const { layout } = await testImage('busybox');
+  const folder = testFolder(t);
+  const words = { image: `oci:${layout}`, name, to: `dir:${join(folder, 'store')}`, force: true };
+  const first = await convert(folder, words);
+  const [path] = readdirSync(folder).filter((file) => /^conversions-.*[.]db$/.test(file));
+  const database = new Database(join(folder, path ?? ''));
+  for (const damage of [
+    'UPDATE entries SET bytes = zeroblob(length(bytes))',
+    'UPDATE layers SET chunk_map = zeroblob(length(chunk_map))',
+  ]) {
+    t.ok(database.prepare(damage).run().changes > 0);
+    t.match(await convert(folder, words), { thinManifests: first.thinManifests }, damage);
+  }
+  database.close();
 });
 
 t.test('registry: beside the original, and an update uploads what changed', async (t) => {
