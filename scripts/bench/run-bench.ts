@@ -1,22 +1,30 @@
 /**
- * Measures, as RESULTS.md tells: `npm run bench [-- <part of a name>…]`. Prints a table, writes
+ * Measures, as RESULTS.md tells: `npm run bench [-- [--rounds <number>] <part of a name>…]`. Prints a table, writes
  * dist/bench.json, and exits with 1 if a limit is exceeded.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism, loadavg, release } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { formatTable } from './format-table.js';
 import { isMet, type MeasurementResult, measure } from './measurement.js';
 import { measurements } from './measurements.js';
 import { withScratchDisk } from './scratch-disk.js';
 
-const rounds = 5;
+const roundsDefault = 5;
 /** Of the file system that a measurement gets; the largest image takes 1 GiB extracted. */
 const scratchSize = 8 * 2 ** 30;
 const output = fileURLToPath(new URL('../../dist/bench.json', import.meta.url));
 
-const wanted = process.argv.slice(2);
+const { values, positionals: wanted } = parseArgs({
+  options: { rounds: { type: 'string', default: `${roundsDefault}` } },
+  allowPositionals: true,
+});
+const rounds = Number(values.rounds);
+if (!Number.isInteger(rounds) || rounds < 1) {
+  throw new Error(`Cannot measure in ${values.rounds} rounds: wanted a number from 1 on`);
+}
 const chosen = measurements.filter(
   ({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
 );

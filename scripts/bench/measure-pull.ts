@@ -1,0 +1,111 @@
+import { Ownership } from '../../src/daemon/ownership.js';
+import { pullModes } from '../../src/pull/pull-mode.js';
+import { pushToRegistry } from '../../test/support/images.js';
+import { ensureImage } from '../images/image-cache.js';
+import { readImage } from '../images/image-manifest.js';
+import type { ImageName } from '../images/recipes.js';
+import { LoopbackRegistry } from './loopback-registry.js';
+import { type Contender, type Figure, type Measurement, median } from './measurement.js';
+import {
+  containerdClient,
+  onlyTheBytes,
+  type PullClient,
+  type PullCost,
+  thinClient,
+  umociClient,
+} from './pull-clients.js';
+import { RateLink } from './rate-link.js';
+
+/** Of the process that pulls, in megabytes (10^6). */
+const memoryMost = 150;
+/** Times the time to move the bytes, where the link is the slowest. */
+const linkRatioMost = 1.05;
+
+export interface PullComparison {
+  readonly image: ImageName;
+  /** Megabits a second; the loopback if undefined. */
+  readonly link?: number;
+  /** Time of `auto`, as a part of containerd's, at most. */
+  readonly ratioMost?: number;
+}
+
+/** How a pull is called, and what it is compared with; `pull-plot.ts` reads names back. */
+export function pullName({ image, link }: Pick<PullComparison, 'image' | 'link'>): string {
+  return `pull ${image}, ${link === undefined ? 'no limit' : `${link} Mbit/s`}`;
+}
+
+/** A pull of one image by containerd, skopeo with umoci, and each of our modes. */
+export function pullAgainstClients({ image, link, ratioMost }: PullComparison): Measurement {
+  return {
+    name: pullName({ image, ...(link !== undefined && { link }) }),
+    open: async (scratch) => {
+      const owned = new Ownership();
+      try {
+        const rate = link === undefined ? undefined : owned.use(await RateLink.open(link));
+        const listen = rate === undefined ? '127.0.0.1' : '0.0.0.0';
+        const registry = owned.use(await LoopbackRegistry.open(scratch, 0, listen));
+        const source = await readImage(await ensureImage(image));
+        await pushToRegistry(source, `127.0.0.1:${registry.port}/${image}:1`);
+        const reference = `${rate?.address ?? '127.0.0.1'}:${registry.port}/${image}:1`;
+        const behind = (words: readonly string[]) => rate?.behind(words) ?? [...words];
+        const place = { folder: scratch, behind };
+        const clients = [
+          containerdClient(place),
+          umociClient(place),
+          ...pullModes.map((mode) => thinClient(mode, place)),
+          onlyTheBytes(place),
+        ];
+        const costs = new Map<string, PullCost[]>();
+        return {
+          unit: 'ms',
+          contenders: clients.map((client) => contender(client, reference, costs)),
+          figures: async () => figuresOf(costs, link !== undefined, ratioMost),
+          [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+        };
+      } catch (error) {
+        await owned[Symbol.asyncDispose]();
+        throw error;
+      }
+    },
+  };
+}
+
+function contender(
+  client: PullClient,
+  reference: string,
+  costs: Map<string, PullCost[]>,
+): Contender {
+  return {
+    name: client.name,
+    run: async () => {
+      const cost = await client.pull(reference);
+      costs.set(client.name, [...(costs.get(client.name) ?? []), cost]);
+      return cost.milliseconds;
+    },
+  };
+}
+
+function figuresOf(
+  costs: ReadonlyMap<string, readonly PullCost[]>,
+  limited: boolean,
+  ratioMost: number | undefined,
+): Figure[] {
+  const time = (client: string) => {
+    const [_unmeasured, ...measured] = costs.get(client) ?? [];
+    return median(measured.map(({ milliseconds }) => milliseconds));
+  };
+  const toContainerd = time('thin, auto') / time('containerd');
+  const toBytes = time('thin, auto') / time('only the bytes');
+  const most = ratioMost === undefined ? {} : { most: ratioMost };
+  const linkMost = limited ? { most: linkRatioMost } : {};
+  const peaks = [...costs].flatMap(([name, all]) => {
+    const peak = Math.max(...all.map(({ peakMemory }) => peakMemory ?? 0));
+    const value = Math.round(peak / 1e6);
+    return peak > 0 ? [{ name: `${name}: peak memory`, unit: 'MB', value, most: memoryMost }] : [];
+  });
+  return [
+    { name: 'auto / containerd', unit: '', value: toContainerd, ...most },
+    { name: 'auto / only the bytes', unit: '', value: toBytes, ...linkMost },
+    ...peaks,
+  ];
+}
