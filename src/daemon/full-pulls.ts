@@ -50,7 +50,8 @@ export class FullPulls implements AsyncDisposable {
       layers: layers.map(({ descriptor, diffId }) => ({
         descriptor,
         diffId,
-        open: (layerSignal, range) => client.blob(descriptor, { signal: layerSignal, ...range }),
+        open: (layerSignal, range) =>
+          client.blob(descriptor, { ...range, hashedByCaller: true, signal: layerSignal }),
       })),
       mode,
       signal,

@@ -3,6 +3,8 @@ import type { RingPart } from './byte-ring.js';
 
 /** Pieces shorter than this may be kept by their reader, which gathers enough to begin with. */
 const copiedBytesMax = 4096;
+/** Bytes of one piece: where more has come than was used up, few large pieces cost less than many. */
+const pieceBytesMax = 256 * 1024;
 
 /**
  * Bytes that another thread writes into shared memory, as a source. A piece is valid until the next one
@@ -19,7 +21,13 @@ export class SentBytes {
   }
 
   push(part: RingPart): void {
-    this.#queue.push(part);
+    const last = this.#queue.at(-1);
+    const joined = (last?.length ?? 0) + part.length;
+    if (last && last.at + last.length === part.at && joined <= pieceBytesMax) {
+      this.#queue[this.#queue.length - 1] = { at: last.at, length: joined };
+    } else {
+      this.#queue.push(part);
+    }
     this.#wake();
   }
 

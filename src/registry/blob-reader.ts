@@ -14,6 +14,8 @@ export interface BlobRange {
   readonly length?: number | undefined;
   /** The caller tries again by itself: no retries here. */
   readonly once?: boolean | undefined;
+  /** The caller compares the digest: the whole is not hashed here as well. */
+  readonly hashedByCaller?: boolean | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -24,15 +26,15 @@ const noRangesMs = 10 * 60_000;
 
 /**
  * A blob, or a part of it, as it comes. A download that breaks goes on where it was. A whole blob is
- * verified: the stream throws instead of ending if the digest is wrong. A part is not; its reader
- * must know digests of its own.
+ * verified, unless its reader does: the stream throws instead of ending if the digest is wrong. A part
+ * is not; its reader must know digests of its own.
  * @throws ThinError `invalid` for a range outside the blob; `corrupt` for wrong bytes, lengths or
  *   ranges; `not-found`, `denied`, `unavailable` as the registry says, after retries.
  */
 export async function* readBlob(
   repository: Repository,
   { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
-  { offset = 0, length = size - offset, once = false, signal }: BlobRange,
+  { offset = 0, length = size - offset, once = false, hashedByCaller, signal }: BlobRange,
 ): AsyncGenerator<Buffer, void> {
   const action = `Cannot read blob ${digest} of ${displayRepository(repository)}`;
   const end = offset + length;
@@ -47,7 +49,7 @@ export async function* readBlob(
       `${action}: bytes ${offset} to ${end} are outside of its ${size}`,
     );
   }
-  const hasher = length === size ? hasherFor(digest) : undefined;
+  const hasher = length === size && !hashedByCaller ? hasherFor(digest) : undefined;
   const backoff = new Backoff(repository.session.patience);
   let position = offset;
   let resumedAt = offset;
