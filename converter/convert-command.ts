@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Run } from '../src/cli/program.js';
 import { openProgress, progressStyle } from '../src/cli/progress.js';
+import { nodeConfig } from '../src/config.js';
 import { ThinError } from '../src/errors.js';
 import { baseOf } from './destination.js';
+import type { NodePlace } from './node-layers.js';
 import { describeResult, jsonResult } from './result-text.js';
 import { addStoreFlags, type StoreFlags, storeOptions } from './store-flags.js';
 import { thinify } from './thinify-image.js';
@@ -13,6 +15,9 @@ interface ConvertFlags extends StoreFlags {
   name?: string;
   platform?: string;
   base?: string;
+  fromNode?: boolean;
+  root?: string;
+  tier?: string[];
   force?: boolean;
   level?: string;
   json?: boolean;
@@ -26,6 +31,7 @@ Examples:
   thinify localhost:5000/python:1                        # beside the original
   thinify localhost:5000/python:1 --to dir:/srv/images
   thinify oci:./layout:latest --name example/app:1 --to s3://bucket/images
+  thinify --from-node localhost:5000/python:1            # after thin pull: downloads no layer
   thinify docker-archive:app.tar --name localhost:5000/app:1   # pushes the original too
   thinify verify localhost:5000/python:1`;
 
@@ -41,6 +47,13 @@ export function addConvertCommand(program: Command, run: Run): void {
     .option('--name <reference>', 'name of the image in the store (default: its own)')
     .option('--platform <os/arch>', 'one platform of an index (default: all)')
     .option('--base <reference>', 'refer to chunks of this thin image of the same store')
+    .option('--from-node', 'read the layers from what thin pull has left on this machine')
+    .option('--root <folder>', "with --from-node: the node's folder (default: as thin)")
+    .option(
+      '--tier <tier>',
+      'with --from-node: a tier of that node, as thin daemon was given it (may be repeated)',
+      (value: string, others: string[] = []) => [...others, value],
+    )
     .option('--force', 'convert and publish again what is published')
     .option('--level <number>', 'zstd level, 1 to 19 (default: 3)')
     .option('--json', 'events and the result as lines of JSON on standard output')
@@ -55,6 +68,15 @@ export function addConvertCommand(program: Command, run: Run): void {
 function cacheFolder(environment: NodeJS.ProcessEnv): string {
   const { THINFS_CACHE_HOME: own, XDG_CACHE_HOME: user } = environment;
   return own || join(user || join(homedir(), '.cache'), 'thinfs');
+}
+
+function nodePlace({ fromNode, root, tier }: ConvertFlags): NodePlace | undefined {
+  if (fromNode) {
+    const node = nodeConfig({ root, tier }, process.env, process.getuid?.() ?? 0);
+    return { root: node.root, tiers: node.tiers.map(({ directory }) => directory) };
+  }
+  if (root === undefined && tier === undefined) return undefined;
+  throw new ThinError('invalid', 'Cannot use --root or --tier: wanted --from-node with them');
 }
 
 async function convert(image: string, flags: ConvertFlags, signal: AbortSignal): Promise<void> {
@@ -74,6 +96,7 @@ async function convert(image: string, flags: ConvertFlags, signal: AbortSignal):
       force,
       level,
       base,
+      node: nodePlace(flags),
       stores,
       cacheFolder: cacheFolder(process.env),
       signal,

@@ -40,12 +40,14 @@ export async function convertLayer(
   const writer = await PackWriter.create({ path, known, signal, ...(level && { level }) });
   try {
     const content = new LayerContent(writer, entriesWriter);
-    const events = readLayer(source.open(signal), {
-      ...{ mediaType, digest, size, diffId: source.diffId },
-      reuseBuffers: true, // the writer has copied what it was given when it asks for more
-      signal,
-      onProgress,
-    });
+    const events =
+      source.events?.(signal, onProgress) ??
+      readLayer(source.open(signal), {
+        ...{ mediaType, digest, size, diffId: source.diffId },
+        reuseBuffers: true, // the writer has copied what it was given when it asks for more
+        signal,
+        onProgress,
+      });
     const { diffId } = await takeAll(events, content);
     const { result, entries } = await content.finish();
     return { layer: { diffId, entries, files: result.files }, pack: result.pack };

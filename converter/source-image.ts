@@ -6,6 +6,8 @@ import { imageLayers, parseImageConfig } from '../src/image/image-config.js';
 import { listManifests } from '../src/image/image-list.js';
 import { type Manifest, parseManifest } from '../src/image/manifest.js';
 import { formatPlatform, parsePlatform, selectPlatform } from '../src/image/platform.js';
+import type { LayerProgress, LayerSummary } from '../src/layer/read-layer.js';
+import type { TarEvent } from '../src/layer/tar-event.js';
 import { limits } from '../src/limits.js';
 import { onceMore } from '../src/once-more.js';
 import { collect } from '../src/store/byte-stream.js';
@@ -16,6 +18,14 @@ export interface SourceLayer {
   readonly diffId: ContentDigest;
   /** The layer's bytes as they are stored, from the start. */
   open(signal: AbortSignal): AsyncIterable<Buffer>;
+  /**
+   * What is in it, where that is known without its bytes; verified as `readLayer` does. The bytes of an
+   * event are valid until the next events are asked for.
+   */
+  readonly events?: (
+    signal: AbortSignal,
+    onProgress: (progress: LayerProgress) => void,
+  ) => AsyncGenerator<TarEvent[], LayerSummary>;
 }
 
 /** One platform's image, to be converted. */

@@ -1,5 +1,6 @@
 import type { Progress } from '../src/cli/progress.js';
 import { isThinError } from '../src/errors.js';
+import { formatPlatform, hostPlatform } from '../src/image/platform.js';
 import { openWritableStore, type StoreOptions } from '../src/store/open-store.js';
 import type { ListedManifest } from '../src/thin/image-store.js';
 import { publishThinTag } from '../src/thin/publish-thin-image.js';
@@ -7,6 +8,7 @@ import { ConversionIndex } from './conversion-index.js';
 import { type ConvertedImage, type ConvertOptions, convertImage } from './convert-image.js';
 import { type Destination, destinationOf } from './destination.js';
 import type { ImageContent } from './image-content.js';
+import { layersOnNode, type NodePlace } from './node-layers.js';
 import { openImage } from './open-image.js';
 import { type SourceImage, sourceImages } from './source-image.js';
 import { Spool } from './spool.js';
@@ -22,6 +24,8 @@ export interface ThinifyOptions {
   readonly force?: boolean | undefined;
   readonly level?: number | undefined;
   readonly base?: ConvertOptions['base'];
+  /** Layers are taken from there instead of from the image. */
+  readonly node?: NodePlace | undefined;
   readonly stores: StoreOptions;
   /** For the conversion index and packs that wait. */
   readonly cacheFolder: string;
@@ -75,10 +79,12 @@ function placeOf(store: Target['store'], { reference }: Destination): StorePlace
 
 async function chosenImages(
   content: ImageContent,
-  { platform, progress, signal }: ThinifyOptions,
+  { platform: wanted, node, progress, signal }: ThinifyOptions,
 ): Promise<SourceImage[]> {
   const note = (message: string) => progress.note(message);
-  return await sourceImages(content, { platform, note, signal });
+  const platform = wanted ?? (node && formatPlatform(hostPlatform()));
+  const images = await sourceImages(content, { platform, note, signal });
+  return node ? await Promise.all(images.map((image) => layersOnNode(image, node))) : images;
 }
 
 async function bringOriginal(

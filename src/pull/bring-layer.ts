@@ -1,9 +1,9 @@
 import type { FileCache } from '../cache/file-cache.js';
 import type { FileHold } from '../cache/file-use.js';
+import type { LayerRecords } from '../cache/layer-records.js';
 import { isThinError } from '../errors.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import type { Gate } from './gate.js';
-import type { LayerRecords } from './layer-records.js';
 import { downloadWhole, layerBytes, type PullLayer, type SourceOptions } from './layer-source.js';
 import type { LayerEvents } from './layer-thread.js';
 import type { LayerThreads } from './layer-threads.js';

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { FileStore } from '../../native-bindings/file-store.js';
+import { LayerRecordFile } from '../cache/layer-record.js';
 import { packFiles } from '../cache/packed-files.js';
 import type { Digest } from '../digest.js';
 import { fromSystemError } from '../errors.js';
 import type { DirectoryNode } from '../image/tree.js';
 import { writeErofs } from '../metadata/erofs-writer.js';
 import { mergeLayers } from '../metadata/merge.js';
-import { LayerRecordFile } from './layer-record.js';
 import type { MergeReply, MergeRequest } from './merge-records.js';
 
 /**

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { FileStore } from '../../native-bindings/file-store.js';
+import { filesOf, LayerRecordFile } from '../cache/layer-record.js';
+import { LayerRecordWriter } from '../cache/layer-record-writer.js';
 import type { PackedFile } from '../cache/packed-files.js';
 import { fromSystemError, ThinError } from '../errors.js';
 import { type LayerSummary, readLayer } from '../layer/read-layer.js';
 import { LayerFiles, type Room } from './layer-files.js';
 import type { FilePlace, LayerJob } from './layer-messages.js';
-import { filesOf, LayerRecordFile } from './layer-record.js';
-import { LayerRecordWriter } from './layer-record-writer.js';
 import { PiecePool } from './piece-pool.js';
 
 /** Files told of at once. */

@@ -1,11 +1,11 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { startRegistry } from '../support/docker-registry.js';
 import { startDownloadProxy } from '../support/download-proxy.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
-import { startNode, startThin, until } from './test-node.js';
+import { startNode, startThin, thinifyProgram, until } from './test-node.js';
 
 t.setTimeout(240_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
@@ -97,4 +97,48 @@ t.test('a daemon that is killed in the middle goes on where it was', async (t) =
   t.ok(Number(tree.stdout) > size, 'all of it can be read');
   t.equal((await node.thin(['check'])).code, 0);
   t.same(readdirSync(join(node.root, 'partial-layers')), []);
+});
+
+t.test('the thin form is published from what a pull has left', async (t) => {
+  const torture = await testImage('torture');
+  await pushToRegistry(torture, `${registry.host}/torture:1`);
+  const proxy = await startDownloadProxy(t, registry.host);
+  const node = startNode(t);
+  const image = `${proxy.host}/torture:1`;
+  const thinify = (cache: string, ...words: string[]) =>
+    runCommand(process.execPath, [thinifyProgram, '-q', ...words], {
+      env: { ...node.env, THINFS_CACHE_HOME: join(node.folder, cache) },
+      mayFail: true,
+    });
+  const early = await thinify('early', '--from-node', image);
+  t.match(early, { code: 3, stderr: /was not pulled to .*wanted thin pull first/ });
+  const fast = join(node.folder, 'fast');
+  t.equal((await node.thin(['daemon', 'start', '--tier', `fast=${fast}`])).code, 0);
+  t.equal((await node.thin(['pull', '-q', image])).code, 0);
+  const before = proxy.bytesDown();
+  const [left, again] = ['left', 'again'].map((name) => join(node.folder, name));
+  const made = await thinify(
+    'left',
+    '--from-node',
+    '--tier',
+    `fast=${fast}`,
+    image,
+    '--to',
+    `dir:${left}`,
+  );
+  t.equal(made.code, 0, made.stderr);
+  t.ok(proxy.bytesDown() - before < 20_000, 'manifest and config came, and no layer');
+  t.equal((await thinify('again', image, '--to', `dir:${again}`)).code, 0);
+  const blobsIn = (folder = '') => readdirSync(folder, { recursive: true }).sort();
+  t.same(blobsIn(left), blobsIn(again), 'it is what the layers themselves give');
+
+  const tiers = join(node.root, 'tiers/local');
+  const [name = ''] = readdirSync(tiers, { recursive: true, encoding: 'utf8' }).filter((path) =>
+    /[0-9a-f]{64}$/.test(path),
+  );
+  const bytes = readFileSync(join(tiers, name));
+  bytes.writeUInt8(bytes.readUInt8(0) ^ 1, 0);
+  writeFileSync(join(tiers, name), bytes);
+  const wrong = await thinify('wrong', '--from-node', image, '--to', `dir:${left}-wrong`);
+  t.match(wrong, { code: 6, stderr: /is wrong on its disk/ });
 });

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { ByteString } from '../../src/byte-string.js';
+import { LayerRecordFile } from '../../src/cache/layer-record.js';
+import { LayerRecordWriter } from '../../src/cache/layer-record-writer.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import type { LayerEntry } from '../../src/image/layer-entry.js';
 import type { LayerSummary } from '../../src/layer/read-layer.js';
-import { LayerRecordFile } from '../../src/pull/layer-record.js';
-import { LayerRecordWriter } from '../../src/pull/layer-record-writer.js';
 import { scratchDirectory } from '../cache/cache-rig.js';
 
 const summary: LayerSummary = {

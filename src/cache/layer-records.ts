@@ -39,11 +39,9 @@ export class LayerRecords {
     return new LayerRecords(folder);
   }
 
-  /** Where the record of a layer is or would be. @param diffId as the image's config has it */
+  /** @see layerRecordPath */
   path(diffId: string): string {
-    // Another algorithm's digest becomes a name of the same form.
-    const name = isDigest(diffId) ? diffId : digestOf(Buffer.from(diffId));
-    return join(this.#folder, digestHex(name));
+    return layerRecordPath(this.#folder, diffId);
   }
 
   /** For a record that is being written. */
@@ -64,4 +62,11 @@ export class LayerRecords {
   async remove(diffId: string): Promise<void> {
     await rm(this.path(diffId), { force: true });
   }
+}
+
+/** Where the record of a layer is or would be. @param diffId as the image's config has it */
+export function layerRecordPath(folder: string, diffId: string): string {
+  // Another algorithm's digest becomes a name of the same form.
+  const name = isDigest(diffId) ? diffId : digestOf(Buffer.from(diffId));
+  return join(folder, digestHex(name));
 }
