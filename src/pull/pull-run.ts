@@ -114,7 +114,11 @@ export class PullRun {
       const meter = new LayerMeter(layer.descriptor.size);
       return { meter, result: bringLayer({ layer, meter, parts: this.#parts, way, signal }) };
     };
-    return this.#flights.join(layer.diffId, bring, this.#stop.signal);
+    const coming = this.#flights.join(layer.diffId, bring, this.#stop.signal);
+    if (coming.meter.phase !== 'done') return coming;
+    const meter = new LayerMeter(layer.descriptor.size); // what another pull has brought is here
+    meter.phase = 'here';
+    return { ...coming, meter };
   }
 
   /** Streams for which there are no more layers go to the one that has most to come. */

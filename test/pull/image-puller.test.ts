@@ -183,6 +183,19 @@ t.test('pulls at the same time that share layers bring each once', async (t) => 
   t.equal((await cache.usage()).images.filter(({ pinned }) => pinned).length, 3);
 });
 
+t.test('a layer that another pull has brought and still holds is here', async (t) => {
+  const { puller } = await openNode(t);
+  const shared = layerOf(archive(file('a', randomBytes(300_000))));
+  await using _first = await puller.pull({ image: 'first', layers: [shared], signal });
+  let last: PullProgress | undefined;
+  const onProgress = (progress: PullProgress) => {
+    last = progress;
+  };
+  await using _second = await puller.pull({ image: 'i', layers: [shared], signal, onProgress });
+  t.match(last?.layers, [{ phase: 'here', downloaded: 0, writtenBytes: 0 }]);
+  t.equal(shared.requests, 1);
+});
+
 t.test('a pull that is given up does not end one that wants the same layer', async (t) => {
   const { puller } = await openNode(t);
   let release = (): void => undefined;
