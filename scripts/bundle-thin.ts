@@ -3,12 +3,12 @@
  * (RESULTS.md). The daemon's server stays as it is, since it starts threads by the names of modules.
  */
 import { rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const compiled = fileURLToPath(new URL('../dist/src', import.meta.url));
-/** Parts are as deep as what they are made of: paths relative to a module stay what they are. */
+/** Parts are as deep as what they are made of: paths relative to a module of src/ stay what they are. */
 const parts = 'thin-parts';
 
 rmSync(`${compiled}/${parts}`, { recursive: true, force: true });
@@ -40,6 +40,11 @@ await build({
         onResolve({ filter: /^\.\.\/locales\/index\.js$/ }, ({ resolveDir }) =>
           resolveDir.includes('/zod/') ? { path: join(resolveDir, '../locales/en.js') } : undefined,
         );
+        // The addon is found from where the module is that loads it.
+        onResolve({ filter: /\/native-bindings\/[^/]+\.js$/ }, ({ path }) => ({
+          path: `../../native-bindings/${basename(path)}`,
+          external: true,
+        }));
         onResolve({ filter: /^\.\/serve\.js$/ }, ({ importer }) =>
           importer.endsWith('/cli/daemon.js')
             ? { path: '../cli/serve.js', external: true }
