@@ -106,10 +106,10 @@ export class Daemon implements AsyncDisposable {
       });
       await dropUnpinned({ cache, images });
       const stores = owned.use(new Stores(outageLog(log)));
-      owned.use(new IdleMemory());
+      const { released: onRelease } = owned.use(new IdleMemory());
       const bandwidth =
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
-      const live = new LiveImages({ images, cache, stores, bandwidth });
+      const live = new LiveImages({ images, cache, stores, bandwidth, onRelease });
       const hot = owned.use(new HotStarts(root, config.prefetch, log));
       const mounted = owned.use(
         await NodeMounts.open({

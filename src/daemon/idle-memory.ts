@@ -18,16 +18,23 @@ export class IdleMemory implements AsyncDisposable {
   #collect: (() => void) | undefined;
   #cpuAtLook = cpuMs();
   #cpuAtCollection = 0;
+  #owed = false;
 
   constructor() {
     this.#timer = setInterval(() => this.#look(), lookMs).unref();
   }
 
+  /** Something large was let go of: there is a collection to make, however little was done since. */
+  readonly released = (): void => {
+    this.#owed = true;
+  };
+
   #look(): void {
     const cpu = cpuMs();
     const quiet = cpu - this.#cpuAtLook < quietCpuMs;
     this.#cpuAtLook = cpu;
-    if (!quiet || cpu - this.#cpuAtCollection < workCpuMs) return;
+    if (!quiet || !(this.#owed || cpu - this.#cpuAtCollection >= workCpuMs)) return;
+    this.#owed = false;
     this.#collect ??= garbageCollector();
     this.#collect();
     this.#cpuAtCollection = cpuMs();

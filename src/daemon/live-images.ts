@@ -28,6 +28,8 @@ export interface LiveImagesOptions {
   readonly stores: Stores;
   /** Of background work; unlimited if not given. */
   readonly bandwidth?: Bandwidth | undefined;
+  /** An image has left memory. */
+  readonly onRelease: () => void;
 }
 
 /**
@@ -94,6 +96,7 @@ export class LiveImages {
   #release(manifest: Digest, opening: Opening): void {
     clearTimeout(opening.idle);
     if (this.#live.get(manifest) === opening) this.#live.delete(manifest);
+    this.#options.onRelease();
   }
 
   #openFrames(manifest: Digest, packSize: PackSize): CountedFrameSource {
