@@ -18,7 +18,7 @@ export class IdleMemory implements AsyncDisposable {
   #collect: (() => void) | undefined;
   #cpuAtLook = cpuMs();
   #cpuAtCollection = 0;
-  #owed = false;
+  #owed: boolean = false;
 
   constructor() {
     this.#timer = setInterval(() => this.#look(), lookMs).unref();
