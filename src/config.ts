@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ThinError } from './errors.js';
+import { type PopConfig, type PopOptions, popConfig } from './pop-option.js';
 import { parseTier, type TierConfig } from './tier-option.js';
 import { parseDuration, parseSize } from './units.js';
 
@@ -34,6 +35,8 @@ export interface NodeConfig {
   readonly bandwidth: number | undefined;
   /** Where metrics are served beside the control socket. */
   readonly metrics: TcpAddress | undefined;
+  /** The site whose nodes share what they fetch; undefined: none. */
+  readonly pop: PopConfig | undefined;
   readonly logLevel: LogLevel;
 }
 
@@ -51,7 +54,7 @@ export type PrefetchMode = (typeof prefetchModes)[number];
 export const logLevels = ['silent', 'error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-export interface NodeOptions {
+export interface NodeOptions extends PopOptions {
   readonly root?: string | undefined;
   readonly cacheSize?: string | undefined;
   readonly freeSpace?: string | undefined;
@@ -95,6 +98,13 @@ export function nodeConfig(
     prefetch: prefetchMode(options.prefetch ?? environment.THINFS_PREFETCH ?? defaultPrefetch),
     bandwidth: bandwidth(options.bandwidth ?? environment.THINFS_BANDWIDTH),
     metrics: tcpAddress(options.metrics ?? environment.THINFS_METRICS),
+    pop: popConfig({
+      pop: options.pop ?? environment.THINFS_POP,
+      popSecret: options.popSecret ?? environment.THINFS_POP_SECRET,
+      popListen: options.popListen ?? environment.THINFS_POP_LISTEN,
+      popSize: options.popSize ?? environment.THINFS_POP_SIZE,
+      popUpload: options.popUpload ?? environment.THINFS_POP_UPLOAD,
+    }),
     logLevel: logLevel(options.logLevel ?? environment.THINFS_LOG_LEVEL ?? 'info'),
   };
 }

@@ -1,4 +1,6 @@
+import { resolve } from 'node:path';
 import { ThinError } from './errors.js';
+import { parseSize } from './units.js';
 
 /** How the Redis of a site is reached. */
 export interface RedisAddress {
@@ -73,4 +75,59 @@ export function showRedisAddress({ kind, hosts, primary }: RedisAddress): string
   const places = hosts.map(({ host, port }) => `${host}:${port}`).join(',');
   if (kind === 'server') return places;
   return kind === 'sentinel' ? `${primary} of sentinels ${places}` : `cluster ${places}`;
+}
+
+/** How this node takes part in the cache of its site. */
+export interface PopConfig {
+  readonly redis: RedisAddress;
+  /** File with the secret that the nodes of the site know each other by. */
+  readonly secretFile: string;
+  /** Where the other nodes are served; port 0: any. Without a host: all addresses. */
+  readonly listen: { readonly host: string | undefined; readonly port: number };
+  /** Bytes of the node's disk for frames that the site keeps here. */
+  readonly sizeBytes: number;
+  /** Bytes a second that the other nodes are given. */
+  readonly uploadBytesPerSecond: number;
+}
+
+/** As given on the command line or in the environment. */
+export interface PopOptions {
+  readonly pop?: string | undefined;
+  readonly popSecret?: string | undefined;
+  readonly popListen?: string | undefined;
+  readonly popSize?: string | undefined;
+  readonly popUpload?: string | undefined;
+}
+
+export const defaultPopSize = '5G';
+export const defaultPopUpload = '200M';
+/** Of the secret's file: what is shorter is guessed. */
+export const secretBytesMin = 16;
+
+/** @throws ThinError `invalid`. @returns undefined for a node that is on its own */
+export function popConfig(options: PopOptions): PopConfig | undefined {
+  const { pop = '', popSecret = '' } = options;
+  if (pop === '') return undefined;
+  if (popSecret === '') {
+    throw new ThinError(
+      'invalid',
+      'Cannot take part in a PoP without its secret (--pop-secret <file>, the same on all nodes)',
+    );
+  }
+  return {
+    redis: parseRedisAddress(pop),
+    secretFile: resolve(popSecret),
+    listen: parseListen(options.popListen ?? '0'),
+    sizeBytes: parseSize(options.popSize ?? defaultPopSize),
+    uploadBytesPerSecond: parseSize((options.popUpload ?? defaultPopUpload).replace(/\/s$/, '')),
+  };
+}
+
+function parseListen(text: string): PopConfig['listen'] {
+  const match = /^(?:(\[[0-9a-f:.]+\]|[a-z0-9.-]*):)?(\d{1,5})$/i.exec(text);
+  const port = Number(match?.[2]);
+  if (match && port <= 65_535) {
+    return { host: match[1]?.replace(/[[\]]/g, '') || undefined, port };
+  }
+  throw new ThinError('invalid', `Cannot serve peers at "${text}": wanted [host:]port`);
 }

@@ -17,6 +17,7 @@ import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
 import type { ServerSettings } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
 import { ThinError } from '../errors.js';
+import { defaultPopSize, defaultPopUpload } from '../pop-option.js';
 import { tierSyntax } from '../tier-option.js';
 import type { Progress } from './progress.js';
 
@@ -58,6 +59,14 @@ const daemonOptions = [
     '--metrics <[host:]port>',
     'serve GET /metrics there too (default: control socket only)',
   ),
+  new Option(
+    '--pop <redis address>',
+    'share what is fetched with the nodes of a site (see README)',
+  ),
+  new Option('--pop-secret <file>', 'what the nodes of the site know each other by'),
+  new Option('--pop-listen <[host:]port>', 'where they are served (default: any free port)'),
+  new Option('--pop-size <size>', `most bytes kept for them (default: ${defaultPopSize})`),
+  new Option('--pop-upload <size>', `most bytes a second given (default: ${defaultPopUpload})`),
   new Option('--log-level <level>', `${logLevels.join(', ')} (default: info)`),
 ];
 

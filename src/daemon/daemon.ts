@@ -30,6 +30,8 @@ import { NodeMounts } from './node-mounts.js';
 import { Observability } from './observability.js';
 import { Ownership } from './ownership.js';
 import { RefreshOnWrong } from './refresh-on-wrong.js';
+import { openSite } from './site.js';
+import { StopSwitch } from './stop-switch.js';
 import { Stores } from './stores.js';
 
 /** Owns everything of one node; opens it in order, closes it in reverse. */
@@ -109,7 +111,8 @@ export class Daemon implements AsyncDisposable {
       const { released: onRelease } = owned.use(new IdleMemory());
       const bandwidth =
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
-      const live = new LiveImages({ images, cache, stores, bandwidth, onRelease });
+      const site = await openSite(config, owned, log);
+      const live = new LiveImages({ images, cache, stores, bandwidth, onRelease, site });
       const hot = owned.use(new HotStarts(root, config.prefetch, log));
       const mounted = owned.use(
         await NodeMounts.open({
@@ -300,26 +303,6 @@ export class Daemon implements AsyncDisposable {
       mounts: this.#mounted.list(),
       waiting: await this.#observability.view.waiting(),
     };
-  }
-}
-
-/** Ends the daemon once, for whatever came first. */
-class StopSwitch {
-  readonly thrown: Promise<{ restart: boolean; renew: boolean }>;
-  #throw: (why: { restart: boolean; renew: boolean }) => void = () => {};
-
-  constructor() {
-    this.thrown = new Promise((resolve) => {
-      this.#throw = resolve;
-    });
-  }
-
-  stop(): void {
-    this.#throw({ restart: false, renew: false });
-  }
-
-  restart(renew: boolean): void {
-    this.#throw({ restart: true, renew });
   }
 }
 

@@ -4,6 +4,8 @@ import type { FileOrigin, FileRef } from '../cache/file-origin.js';
 import type { CompletionOptions, CompletionProgress } from '../cache/image-completion.js';
 import type { PartialView } from '../cache/partial-view.js';
 import type { RangePrefetch } from '../cache/range-prefetch.js';
+import { VerifiedFrame } from '../cache/verified-frame.js';
+import type { Frame } from '../chunk/frame.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
@@ -191,12 +193,29 @@ function thinOrigin(
   openFrames: OpenFrames,
 ): FileOrigin {
   const frames = openFrames(packSizes(map));
+  const placementsIn = (frame: Frame) =>
+    hot.current?.placementsIn(frame) ?? map.placementsIn(frame);
+  const isSound = (frame: Frame, plain: Buffer) =>
+    new VerifiedFrame(plain, placementsIn(frame)).sound;
   return {
     id: record.digests.chunkMap ?? record.manifest,
     chunksOf: (content) => map.chunksOf(content),
-    placementsIn: (frame) => hot.current?.placementsIn(frame) ?? map.placementsIn(frame),
-    fetchFrame: (frame, signal, options) => frames.fetchFrame(frame, signal, options),
-    fetchRun: (run, signal, options) => frames.fetchRun(run, signal, options),
+    placementsIn,
+    fetchFrame: (frame, signal, options) =>
+      frames.fetchFrame(frame, signal, {
+        fresh: options?.fresh,
+        isSound: (plain) => isSound(frame, plain),
+        get background() {
+          return options?.background;
+        },
+      }),
+    fetchRun: (run, signal, options) =>
+      frames.fetchRun(run, signal, {
+        ...{ onFrame: options.onFrame, isSound },
+        get background() {
+          return options.background;
+        },
+      }),
     link: () => frames.link(),
     nearer: (chunk) => hot.current?.nearer(chunk),
     forsake: (frame) => hot.current?.forsake(frame),

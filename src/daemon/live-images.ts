@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { FileCache } from '../cache/file-cache.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
+import type { PointOfPresence } from '../pop/point-of-presence.js';
 import { type CountedFrameSource, frameSource } from '../store/frame-source.js';
 import type { Bandwidth } from '../store/paced-frames.js';
 import type { FetchCounters } from './control-api.js';
@@ -30,6 +31,8 @@ export interface LiveImagesOptions {
   readonly bandwidth?: Bandwidth | undefined;
   /** An image has left memory. */
   readonly onRelease: () => void;
+  /** The nodes near this one, which are asked before an image's origin. */
+  readonly site?: PointOfPresence | undefined;
 }
 
 /**
@@ -102,18 +105,19 @@ export class LiveImages {
   #openFrames(manifest: Digest, packSize: PackSize): CountedFrameSource {
     const known = this.#frames.get(manifest);
     if (known) return known;
-    const { images, stores, bandwidth } = this.#options;
+    const { images, stores, bandwidth, site } = this.#options;
     const sources = images.get(manifest)?.sources ?? [];
     if (sources.length === 0) {
       throw new ThinError('not-found', `Cannot fetch files of ${manifest}: it has no source`);
     }
-    const frames = frameSource({
+    const origin = frameSource({
       stores: sources.map((source) => stores.open(source)),
       packSize: (pack) => packSize(pack) ?? this.#hotPacks.get(pack),
       // The reader's own deadline counts (reads-in-flight.ts): a fetch may have begun long before.
       deadlineMs: Number.POSITIVE_INFINITY,
       bandwidth,
     });
+    const frames = site ? site.frames(origin) : origin;
     this.#frames.set(manifest, frames);
     return frames;
   }

@@ -10,9 +10,12 @@ export interface AgreementOptions {
   readonly redis: RedisAddress;
   /** Of this node's folder: stays over restarts. Lower-case letters and digits. */
   readonly nodeName: string;
-  readonly info: MemberInfo;
+  /** What the node says of itself. @param localAddress by which it reaches Redis, once it does */
+  readonly info: (localAddress: string | undefined) => MemberInfo;
   /** Redis is not asked any more, with why; or is again. */
   readonly onTurn: (why: ThinError | undefined) => void;
+  /** A node fell silent. */
+  readonly onDeath?: (node: string) => void;
 }
 
 /** What this node and the others of its site agree upon through Redis, as long as that answers. */
@@ -30,7 +33,7 @@ export class Agreement implements AsyncDisposable {
     return agreement;
   }
 
-  private constructor({ redis, nodeName, info, onTurn }: AgreementOptions) {
+  private constructor({ redis, nodeName, info, onTurn, onDeath }: AgreementOptions) {
     this.node = `${nodeName}.${randomBytes(4).toString('hex')}`;
     this.link = new RedisLink(redis, channelOf(this.node), {
       onMessage: (text) => this.leases.heard(text),
@@ -39,7 +42,13 @@ export class Agreement implements AsyncDisposable {
         onTurn(why);
       },
     });
-    this.members = new Members(this.link, this.node, info, (node) => this.leases.died(node));
+    this.members = new Members(this.link, this.node, {
+      info: () => info(this.link.localAddress),
+      onDeath: (node) => {
+        this.leases.died(node);
+        onDeath?.(node);
+      },
+    });
     this.leases = new Leases(this.link, this.node, (node) => this.members.isDead(node));
   }
 

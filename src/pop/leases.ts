@@ -37,8 +37,8 @@ export interface ClaimOptions {
 export interface HeldLease {
   /** Another node has somebody who waits for it. */
   onHurry: (() => void) | undefined;
-  /** It is renewed only while the fetch makes progress. */
-  stalled: boolean;
+  /** Whether the fetch makes no progress: it is not renewed then, and others try. */
+  isStuck: () => boolean;
   /** We have it now: all that wait are told, here and elsewhere. Never fails. */
   done(): Promise<void>;
   /** It was not fetched, and is for others to fetch. Never fails. */
@@ -167,7 +167,7 @@ export class Leases implements AsyncDisposable {
       text,
       since: performance.now(),
       onHurry: undefined,
-      stalled: false,
+      isStuck: () => false,
       done: async () => {
         this.#held.delete(text);
         await this.#publish(name, markOf(text));
@@ -195,8 +195,8 @@ export class Leases implements AsyncDisposable {
 
   #renewAll(): void {
     const now = performance.now();
-    for (const { name, text, since, stalled } of this.#held.values()) {
-      if (stalled || now - since > leaseMaxMs) continue;
+    for (const { name, text, since, isStuck } of this.#held.values()) {
+      if (isStuck() || now - since > leaseMaxMs) continue;
       const [lease] = leaseKeys(name);
       void this.#link.call('renew', [lease], [text, leaseMs]).catch(ignoreOutage);
     }

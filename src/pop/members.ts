@@ -9,6 +9,8 @@ const beatMs = 200;
 const beatTimeoutMs = 1000;
 /** Milliseconds without a heartbeat after which a node is taken for dead. */
 const deadAfterMs = 600;
+/** Milliseconds without a heartbeat after which this node itself asks for no more leases. */
+const joinedMs = 3000;
 /** Milliseconds after which it is forgotten. */
 const forgottenAfterMs = 30_000;
 /** Nodes of one site. */
@@ -37,6 +39,13 @@ export interface Member {
   readonly alive: boolean;
 }
 
+export interface MemberEvents {
+  /** What this node says of itself now. */
+  readonly info: () => MemberInfo;
+  /** Told once of each node that has fallen silent. */
+  readonly onDeath: (node: string) => void;
+}
+
 interface Heard {
   /** On our clock. */
   readonly lastAt: number;
@@ -51,8 +60,7 @@ interface Heard {
 export class Members implements AsyncDisposable {
   readonly #link: RedisLink;
   readonly #node: string;
-  readonly #info: MemberInfo;
-  readonly #onDeath: (node: string) => void;
+  readonly #events: MemberEvents;
   readonly #heard = new Map<string, Heard>();
   readonly #dead = new Set<string>();
   #beatAt = Number.NEGATIVE_INFINITY;
@@ -62,12 +70,10 @@ export class Members implements AsyncDisposable {
   #beating: Promise<void> = Promise.resolve();
   #closed: boolean;
 
-  /** @param onDeath told once of each node that has fallen silent */
-  constructor(link: RedisLink, node: string, info: MemberInfo, onDeath: (node: string) => void) {
+  constructor(link: RedisLink, node: string, events: MemberEvents) {
     this.#link = link;
     this.#node = node;
-    this.#info = info;
-    this.#onDeath = onDeath;
+    this.#events = events;
     this.#closed = false;
   }
 
@@ -77,9 +83,9 @@ export class Members implements AsyncDisposable {
     this.#timer = setInterval(() => void this.#beat(), beatMs).unref();
   }
 
-  /** Whether Redis knows us: nobody takes a lease of ours for that of a dead node. */
+  /** Whether Redis has heard of us, as far as we had time to tell it. */
   get joined(): boolean {
-    return performance.now() - this.#beatAt < deadAfterMs;
+    return performance.now() - this.#beatAt < joinedMs;
   }
 
   isDead(node: string): boolean {
@@ -103,7 +109,7 @@ export class Members implements AsyncDisposable {
   async #beatNow(): Promise<void> {
     if (this.#closed || performance.now() - this.#beatAt < beatMs / 2) return;
     try {
-      const args = [this.#node, JSON.stringify(this.#info), forgottenAfterMs, membersMax];
+      const args = [this.#node, JSON.stringify(this.#events.info()), forgottenAfterMs, membersMax];
       const answer = await this.#link.call('beat', memberKeys, args, {
         timeoutMs: beatTimeoutMs,
         probe: true,
@@ -129,7 +135,7 @@ export class Members implements AsyncDisposable {
     for (const [node, { lastAt }] of this.#heard) {
       if (!this.#dead.has(node) && now - lastAt > deadAfterMs) {
         this.#dead.add(node);
-        this.#onDeath(node);
+        this.#events.onDeath(node);
       }
       if (ages.has(node) || now - lastAt < forgottenAfterMs) continue;
       this.#heard.delete(node);

@@ -2,6 +2,7 @@ import { Cluster, Redis } from 'ioredis';
 import { fromSystemError, ThinError } from '../errors.js';
 import type { RedisAddress } from '../pop-option.js';
 import { showRedisAddress } from '../pop-option.js';
+import { fairTimeout } from './fair-timeout.js';
 import { redisScripts, type ScriptName } from './redis-scripts.js';
 
 /** Milliseconds that a read may lose to a Redis that does not answer. */
@@ -64,6 +65,12 @@ export class RedisLink implements AsyncDisposable {
   /** Whether a call has a prospect of being answered in time. */
   get up(): boolean {
     return this.#up;
+  }
+
+  /** By which this machine reaches Redis, and is likely to be reached by the others. */
+  get localAddress(): string | undefined {
+    const node = this.#client instanceof Redis ? this.#client : this.#client.nodes('all')[0];
+    return node?.stream?.localAddress;
   }
 
   /**
@@ -174,11 +181,11 @@ function connect({ kind, hosts, tls, primary, database, ...login }: RedisAddress
   });
 }
 
-/** What has arrived when the time is up is taken first: it may be us who were late. */
 function inTime<T>(answer: Promise<T>, timeoutMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = () => reject(new ThinError('unavailable', `no answer within ${timeoutMs} ms`));
-    const timer = setTimeout(() => setImmediate(() => setImmediate(late)), timeoutMs);
-    answer.finally(() => clearTimeout(timer)).then(resolve, reject);
+    const cancel = fairTimeout(timeoutMs, () => {
+      reject(new ThinError('unavailable', `no answer within ${timeoutMs} ms`));
+    });
+    answer.finally(cancel).then(resolve, reject);
   });
 }

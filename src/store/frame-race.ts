@@ -118,7 +118,11 @@ export class FrameRace {
     const outer = this.#options;
     return {
       fresh,
-      onStall: (where) => this.#stalled(entry, where),
+      onStall: (where) => {
+        outer.onStall?.(where);
+        this.#stalled(entry, where);
+      },
+      onWire: outer.onWire,
       get background() {
         return outer.background;
       },

@@ -24,6 +24,10 @@ export interface FrameFetchOptions {
    * source was `asked`, as others are in the way, or while nothing comes. May be called repeatedly.
    */
   readonly onStall?: ((where: 'queued' | 'asked') => void) | undefined;
+  /** Given the frame as it came, compressed, when its plain bytes are at hand. */
+  readonly onWire?: ((bytes: Buffer) => void) | undefined;
+  /** Whether plain bytes are what the frame should be; for sources that others write to. */
+  readonly isSound?: ((plain: Buffer) => boolean) | undefined;
 }
 
 /** Where decoded frames come from. One policy each is added by a wrapper; {@link frameSource} stacks them. */

@@ -48,7 +48,9 @@ export class OriginFrames implements FrameSource {
         onDead: () => giveUp(new ThinError('unavailable', `${what}: next to nothing comes`)),
       }),
     );
-    return await decodeFrame(frame, bytes);
+    const plain = await decodeFrame(frame, bytes);
+    options.onWire?.(bytes);
+    return plain;
   }
 
   async #read(

@@ -7,7 +7,7 @@ interface Flight {
   readonly plain: Promise<Buffer>;
   readonly abort: AbortController;
   /** Shared with the stack below; `background` ends when somebody who waits joins. */
-  readonly options: { readonly fresh: boolean; background: boolean };
+  readonly options: FrameFetchOptions & { background: boolean };
   waiting: number;
 }
 
@@ -24,9 +24,10 @@ export class SingleFlightFrames implements FrameSource {
   }
 
   async fetchFrame(frame: Frame, signal: AbortSignal, options: FrameFetchOptions = {}) {
-    const { fresh = false, background = false } = options;
+    const { fresh = false, background = false, onStall, onWire } = options;
     const key = `${frameKey(frame)} ${fresh}`;
-    const flight = this.#flights.get(key) ?? this.#start(key, frame, { fresh, background });
+    const flight =
+      this.#flights.get(key) ?? this.#start(key, frame, { fresh, background, onStall, onWire });
     if (!background) flight.options.background = false;
     return await this.#join(key, flight, signal);
   }

@@ -14,7 +14,7 @@ export async function joinSite(t: Test, redis: RedisAddress, nodeName: string): 
 }
 
 export function openAgreement(redis: RedisAddress, nodeName: string): Promise<Agreement> {
-  const info = { host: nodeName, startedAt: Date.now() };
+  const info = () => ({ host: nodeName, startedAt: Date.now() });
   return Agreement.open({ redis, nodeName, info, onTurn: () => undefined });
 }
 

@@ -1,0 +1,26 @@
+/** Bounds of how long another node's fetch is waited for, in milliseconds, and without measurements. */
+const patienceMinMs = 1500;
+const patienceMaxMs = 15_000;
+const patienceUnknownMs = 5000;
+/** In times of our own late fetches, and the fetches that are remembered for it. */
+const patienceFetches = 4;
+const fetchTimesMax = 64;
+
+/** How long fetches from origins take here: what tells how long to wait for another's. */
+export class FetchTimes {
+  readonly #times: number[] = [];
+  #at = 0;
+
+  took(milliseconds: number): void {
+    this.#times[this.#at] = milliseconds;
+    this.#at = (this.#at + 1) % fetchTimesMax;
+  }
+
+  /** Milliseconds for which another node's fetch is waited for. */
+  get patienceMs(): number {
+    const sorted = [...this.#times].sort((a, b) => a - b);
+    const late = sorted[Math.floor(sorted.length * 0.95)];
+    if (late === undefined) return patienceUnknownMs;
+    return Math.min(Math.max(patienceFetches * late, patienceMinMs), patienceMaxMs);
+  }
+}

@@ -1,0 +1,168 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LRUCache } from 'lru-cache';
+import { fromSystemError } from '../errors.js';
+import type { FetchName } from './pop-keys.js';
+
+/** Bytes of frames in memory: what was just fetched, and the others are about to ask for. */
+const recentBytesMax = 32 * 1024 * 1024;
+/** Bytes at the end of a file: the SHA-256 of what is before. */
+const trailerBytes = 32;
+/** Bytes being written; beyond it frames are not kept. */
+const writingBytesMax = 16 * 1024 * 1024;
+/** Milliseconds for which what is known of the free space is believed. */
+const spaceLifeMs = 1000;
+const fileForm = /^[0-9a-f]{32}$/;
+
+export interface ShelfOptions {
+  /** Of our own; made if it is missing. */
+  readonly folder: string;
+  /** Bytes that its files may have. */
+  readonly quotaBytes: number;
+  /** Bytes that stay free on its file system. */
+  readonly freeSpaceFloorBytes: number;
+}
+
+/**
+ * Frames, compressed as they came, that this node has for the others of its site: the latest in
+ * memory, those that it is home to on disk, the least recently used leaving first. Files are not
+ * synced: what a power cut tears is found by its trailer, and removed.
+ */
+export class FrameShelf {
+  readonly #options: ShelfOptions;
+  readonly #recent = new LRUCache<FetchName, Buffer>({
+    maxSize: recentBytesMax,
+    sizeCalculation: (bytes) => bytes.length + 1,
+  });
+  /** Bytes of the files. */
+  readonly #kept: LRUCache<FetchName, number>;
+  #writingBytes = 0;
+  #failures = 0;
+  #space = { at: Number.NEGATIVE_INFINITY, freeBytes: 0 };
+
+  /** @throws ThinError `denied`, `no-space`, `unavailable` if the folder cannot be used */
+  static async open(options: ShelfOptions): Promise<FrameShelf> {
+    const shelf = new FrameShelf(options);
+    try {
+      await mkdir(options.folder, { recursive: true, mode: 0o700 });
+      await shelf.#find();
+    } catch (error) {
+      throw fromSystemError(`Cannot keep frames in ${options.folder}`, error);
+    }
+    return shelf;
+  }
+
+  private constructor(options: ShelfOptions) {
+    this.#options = options;
+    this.#kept = new LRUCache({
+      maxSize: Math.max(options.quotaBytes, 1),
+      sizeCalculation: (size) => size,
+      dispose: (_, name, reason) => {
+        if (reason === 'evict') void this.#remove(name);
+      },
+    });
+  }
+
+  /** What it takes, and what it could not do. */
+  get usage(): { readonly frames: number; readonly bytes: number; readonly failures: number } {
+    return {
+      frames: this.#kept.size,
+      bytes: this.#kept.calculatedSize,
+      failures: this.#failures,
+    };
+  }
+
+  /** The frame if it is here and whole. */
+  async get(name: FetchName): Promise<Buffer | undefined> {
+    const recent = this.#recent.get(name);
+    if (recent || this.#kept.get(name) === undefined) return recent;
+    try {
+      const file = await readFile(this.#path(name));
+      const bytes = file.subarray(0, Math.max(file.length - trailerBytes, 0));
+      if (file.subarray(bytes.length).equals(hashOf(bytes))) return bytes;
+    } catch {
+      this.#failures += 1; // it is not here, then
+    }
+    await this.remove(name);
+    return undefined;
+  }
+
+  /** Whether it is in memory now. */
+  recent(name: FetchName): boolean {
+    return this.#recent.has(name);
+  }
+
+  /** Keeps it in memory for a while. */
+  remember(name: FetchName, bytes: Buffer): void {
+    this.#recent.set(name, bytes);
+  }
+
+  /** Keeps it on disk where there is room. Never fails. */
+  async keep(name: FetchName, bytes: Buffer): Promise<void> {
+    const size = bytes.length + trailerBytes;
+    if (this.#kept.has(name) || this.#writingBytes + size > writingBytesMax) return;
+    this.#writingBytes += size;
+    const incoming = join(this.#options.folder, `.${randomBytes(8).toString('hex')}`);
+    try {
+      if (!(await this.#hasRoom(size))) return;
+      await writeFile(incoming, Buffer.concat([bytes, hashOf(bytes)]), { mode: 0o600, flag: 'wx' });
+      await rename(incoming, this.#path(name));
+      this.#kept.set(name, size);
+    } catch {
+      this.#failures += 1;
+      await rm(incoming, { force: true }).catch(() => undefined);
+    } finally {
+      this.#writingBytes -= size;
+    }
+  }
+
+  /** Somebody found it wrong. */
+  async remove(name: FetchName): Promise<void> {
+    this.#recent.delete(name);
+    if (this.#kept.delete(name)) await this.#remove(name);
+  }
+
+  async #remove(name: FetchName): Promise<void> {
+    await rm(this.#path(name), { force: true }).catch(() => {
+      this.#failures += 1;
+    });
+  }
+
+  async #hasRoom(bytes: number): Promise<boolean> {
+    const now = performance.now();
+    if (now - this.#space.at > spaceLifeMs) {
+      const { bavail, bsize } = await statfs(this.#options.folder);
+      this.#space = { at: now, freeBytes: bavail * bsize };
+    }
+    this.#space.freeBytes -= bytes;
+    return this.#space.freeBytes >= this.#options.freeSpaceFloorBytes;
+  }
+
+  /** What earlier processes have left, the oldest first. */
+  async #find(): Promise<void> {
+    const { folder } = this.#options;
+    const found: { name: FetchName; size: number; at: number }[] = [];
+    for (const file of await readdir(folder)) {
+      if (fileForm.test(file)) {
+        const { size, mtimeMs } = await stat(join(folder, file));
+        found.push({ name: file as FetchName, size, at: mtimeMs });
+      } else {
+        await rm(join(folder, file), { recursive: true, force: true });
+      }
+    }
+    found.sort((a, b) => a.at - b.at);
+    for (const { name, size } of found) {
+      if (size > trailerBytes && size <= this.#options.quotaBytes) this.#kept.set(name, size);
+      else await this.#remove(name);
+    }
+  }
+
+  #path(name: FetchName): string {
+    return join(this.#options.folder, name);
+  }
+}
+
+function hashOf(bytes: Buffer): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}

@@ -1,0 +1,47 @@
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+
+/**
+ * Both sides show that they know the site's secret, for each request anew: the asker signs what it
+ * asks, the answerer signs its answer together with the asker's nonce. What is sent can be read by who
+ * listens on the network, but neither changed nor asked for by others. Nothing depends on clocks: a
+ * request that is sent again gives its sender what it has seen already.
+ */
+export class SiteSecret {
+  readonly #key: Buffer;
+
+  /** @param secret of any length; only a key derived from it is used */
+  constructor(secret: Buffer) {
+    this.#key = createHmac('sha256', secret).update('thinfs peers 1').digest();
+  }
+
+  newNonce(): string {
+    return randomBytes(12).toString('hex');
+  }
+
+  signRequest(nonce: string, method: string, path: string, body: Buffer): string {
+    return this.#sign('request', nonce, method, path, hashOf(body));
+  }
+
+  signAnswer(nonce: string, status: number, body: Buffer): string {
+    return this.#sign('answer', nonce, String(status), hashOf(body));
+  }
+
+  /** Whether `signature`, which came from outside, is `wanted`. */
+  matches(signature: unknown, wanted: string): boolean {
+    if (typeof signature !== 'string' || signature.length !== wanted.length) return false;
+    return timingSafeEqual(Buffer.from(signature), Buffer.from(wanted));
+  }
+
+  /** The parts hold no line ends: each is a word of ours, a number or hex, or a checked path. */
+  #sign(...parts: string[]): string {
+    return createHmac('sha256', this.#key).update(parts.join('\n')).digest('hex');
+  }
+}
+
+function hashOf(body: Buffer): string {
+  return createHash('sha256').update(body).digest('hex');
+}
+
+export const nonceHeader = 'x-thinfs-nonce';
+export const proofHeader = 'x-thinfs-proof';
+export const nonceForm = /^[0-9a-f]{24}$/;

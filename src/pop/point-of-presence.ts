@@ -1,0 +1,164 @@
+/*
+ * src/pop: the nodes of one site as one cache. Redis for agreement (agreement.ts, KEYS.md), frames
+ * from node to node (peers.ts, peer-server.ts), and PopFrames, which puts both in front of an origin.
+ * Nothing here is needed to read a file: whatever fails, the origin is asked instead.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { fromSystemError, ThinError } from '../errors.js';
+import { type PopConfig, secretBytesMin } from '../pop-option.js';
+import { systemClock } from '../store/clock.js';
+import type { CountedFrameSource } from '../store/frame-source.js';
+import { Agreement } from './agreement.js';
+import { FetchTimes } from './fetch-times.js';
+import { FrameShelf } from './frame-shelf.js';
+import type { Member } from './members.js';
+import { SiteSecret } from './peer-auth.js';
+import { PeerServer, type Served } from './peer-server.js';
+import { type PeerCounts, Peers } from './peers.js';
+import { type PopCounts, PopFrames } from './pop-frames.js';
+
+/** Milliseconds between looks for peers that are gone. */
+const tidyMs = 60_000;
+
+export interface PopPlaces {
+  /** The node's state; what is ours lies in `pop` below it. */
+  readonly root: string;
+  readonly freeSpaceFloorBytes: number;
+  /** Redis does not answer any more, with why; or does again. */
+  readonly onTurn: (why: ThinError | undefined) => void;
+}
+
+export interface PopReport {
+  readonly node: string;
+  /** Whether Redis answers. */
+  readonly agreed: boolean;
+  readonly members: readonly Member[];
+  readonly counts: PopCounts;
+  readonly peers: PeerCounts;
+  readonly served: Served;
+  readonly shelf: FrameShelf['usage'];
+  readonly leases: { readonly held: number; readonly waiting: number };
+}
+
+/** This node as one of its site. */
+export class PointOfPresence implements AsyncDisposable {
+  readonly #shelf: FrameShelf;
+  readonly #server: PeerServer;
+  readonly #agreement: Agreement;
+  readonly #peers: Peers;
+  readonly #fetchTimes = new FetchTimes();
+  readonly #counts: PopCounts = {
+    shelf: { frames: 0, bytes: 0 },
+    peers: { frames: 0, bytes: 0 },
+    origin: { frames: 0, bytes: 0 },
+    alone: { frames: 0, bytes: 0 },
+  };
+  readonly #tidy: NodeJS.Timeout;
+
+  /**
+   * Does not wait for Redis. @throws ThinError if the secret cannot be read, the address cannot be
+   * had, or the folder cannot be used
+   */
+  static async open(config: PopConfig, places: PopPlaces): Promise<PointOfPresence> {
+    const folder = join(places.root, 'pop');
+    const secret = new SiteSecret(await readSecret(config.secretFile));
+    const nodeName = await readNodeName(folder);
+    const shelf = await FrameShelf.open({
+      folder: join(folder, 'frames'),
+      quotaBytes: config.sizeBytes,
+      freeSpaceFloorBytes: places.freeSpaceFloorBytes,
+    });
+    const { uploadBytesPerSecond, listen } = config;
+    const server = await PeerServer.open({ ...listen, secret, shelf, uploadBytesPerSecond });
+    const peers = new Peers(secret, systemClock);
+    const startedAt = Date.now();
+    const agreement = await Agreement.open({
+      ...{ redis: config.redis, nodeName, onTurn: places.onTurn },
+      onDeath: (node) => peers.died(node),
+      info: (localAddress) => {
+        const host = listen.host ?? localAddress;
+        const url = host === undefined ? undefined : urlOf(host, server.port);
+        return { host: hostname(), startedAt, ...(url !== undefined && { url }) };
+      },
+    });
+    return new PointOfPresence(shelf, server, agreement, peers);
+  }
+
+  private constructor(shelf: FrameShelf, server: PeerServer, agreement: Agreement, peers: Peers) {
+    this.#shelf = shelf;
+    this.#server = server;
+    this.#agreement = agreement;
+    this.#peers = peers;
+    this.#tidy = setInterval(() => {
+      const members = new Set(agreement.members.list().map(({ node }) => node));
+      peers.forget((node) => members.has(node));
+    }, tidyMs).unref();
+  }
+
+  /** Puts the site in front of an image's origin. */
+  frames(origin: CountedFrameSource): CountedFrameSource {
+    return new PopFrames(origin, {
+      agreement: this.#agreement,
+      peers: this.#peers,
+      shelf: this.#shelf,
+      counts: this.#counts,
+      fetchTimes: this.#fetchTimes,
+    });
+  }
+
+  report(): PopReport {
+    return {
+      node: this.#agreement.node,
+      agreed: this.#agreement.ready,
+      members: this.#agreement.members.list(),
+      counts: this.#counts,
+      peers: this.#peers.counts,
+      served: this.#server.served,
+      shelf: this.#shelf.usage,
+      leases: this.#agreement.leases.counts,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#tidy);
+    await this.#agreement[Symbol.asyncDispose]();
+    await this.#server[Symbol.asyncDispose]();
+    await this.#peers[Symbol.asyncDispose]();
+  }
+}
+
+async function readSecret(file: string): Promise<Buffer> {
+  try {
+    const secret = await readFile(file);
+    if (secret.length >= secretBytesMin) return secret;
+  } catch (error) {
+    throw fromSystemError(`Cannot read the PoP's secret ${file}`, error);
+  }
+  const wanted = `wanted ${secretBytesMin} bytes or more`;
+  throw new ThinError(
+    'invalid',
+    `Cannot use the PoP's secret ${file}: it is too short (${wanted})`,
+  );
+}
+
+/** What this node is called among the others, whenever it is started. */
+async function readNodeName(folder: string): Promise<string> {
+  const file = join(folder, 'node');
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const known = await readFile(file, 'utf8').catch(() => '');
+    if (/^[0-9a-f]{12}$/.test(known)) return known;
+    const name = randomBytes(6).toString('hex');
+    await writeFile(file, name, { mode: 0o600 });
+    return name;
+  } catch (error) {
+    throw fromSystemError(`Cannot use ${folder} for the PoP`, error);
+  }
+}
+
+function urlOf(host: string, port: number): string {
+  return host.includes(':') ? `http://[${host}]:${port}` : `http://${host}:${port}`;
+}

@@ -1,0 +1,205 @@
+import { setMaxListeners } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { mapBounded } from '../../src/cache/bounded.js';
+import type { Frame } from '../../src/chunk/frame.js';
+import { Agreement } from '../../src/pop/agreement.js';
+import { FrameShelf } from '../../src/pop/frame-shelf.js';
+import { SiteSecret } from '../../src/pop/peer-auth.js';
+import { PeerServer } from '../../src/pop/peer-server.js';
+import { PointOfPresence } from '../../src/pop/point-of-presence.js';
+import { frameName } from '../../src/pop/pop-keys.js';
+import { RedisServer } from './redis-server.js';
+import { until } from './site.js';
+import { bytesOf, frameAt, TestOrigin } from './test-frames.js';
+
+/** Of one node. */
+const readsInFlight = 16;
+const never = new AbortController().signal;
+setMaxListeners(0, never);
+const redis = await RedisServer.start(t);
+const folder = mkdtempSync(join(tmpdir(), 'thinfs-pop-'));
+t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+const secretFile = join(folder, 'secret');
+writeFileSync(secretFile, 'a secret of the site of this test');
+
+interface JoinOptions {
+  readonly secret?: string;
+  /** Waits until it sees so many live nodes. */
+  readonly members?: number;
+}
+
+async function join1(
+  t: Test,
+  name: string,
+  { secret = secretFile, members = 1 }: JoinOptions = {},
+) {
+  const root = join(folder, name);
+  const config = {
+    redis: redis.address,
+    secretFile: secret,
+    listen: { host: '127.0.0.1', port: 0 },
+    sizeBytes: 2 ** 30,
+    uploadBytesPerSecond: 2 ** 30,
+  };
+  const places = { root, freeSpaceFloorBytes: 0, onTurn: () => undefined };
+  const site = await PointOfPresence.open(config, places);
+  t.teardown(() => site[Symbol.asyncDispose]());
+  await until(() => alive(site) >= members);
+  return site;
+}
+
+function alive(site: PointOfPresence): number {
+  const { members, agreed } = site.report();
+  return agreed ? members.filter((member) => member.alive && member.info.url).length : 0;
+}
+
+async function joinMany(t: Test, count: number, prefix: string): Promise<PointOfPresence[]> {
+  const names = Array.from({ length: count }, (_, at) => `${prefix}${at}`);
+  const sites = await Promise.all(names.map((name) => join1(t, name)));
+  await until(() => sites.every((site) => alive(site) === count));
+  return sites;
+}
+
+/** Reads frames as the cache does, several at a time. @returns how many were wrong */
+async function readAll(site: PointOfPresence, origin: TestOrigin, frames: readonly Frame[]) {
+  const source = site.frames(origin);
+  const wrong = await mapBounded(frames, readsInFlight, async (frame) => {
+    const isSound = (bytes: Buffer) => bytes.equals(bytesOf(frame));
+    const plain = await source.fetchFrame(frame, never, { isSound });
+    return isSound(plain) ? 0 : 1;
+  });
+  return wrong.reduce<number>((sum, each) => sum + each, 0);
+}
+
+function range(from: number, count: number): Frame[] {
+  return Array.from({ length: count }, (_, at) => frameAt(from + at));
+}
+
+t.test('ten nodes that start at once fetch everything once', async (t) => {
+  const sites = await joinMany(t, 10, 'ten');
+  const origin = new TestOrigin(30);
+  const frames = range(0, 60);
+  const wrong = await Promise.all(sites.map((site) => readAll(site, origin, frames)));
+  t.same(
+    wrong,
+    sites.map(() => 0),
+  );
+  // All ten in one process: where the machine is busy, some wait in vain.
+  t.ok(origin.fetched.length < 75, `${origin.fetched.length} fetches of 60 frames`);
+  t.comment(`${origin.fetched.length} fetches of 60 frames by ten nodes`);
+  const shared = sites.map((site) => site.report().counts.peers.frames);
+  t.ok(shared.reduce((sum, each) => sum + each) > 450, 'the rest came from the nodes themselves');
+
+  await until(() => sites.reduce((sum, site) => sum + site.report().shelf.frames, 0) >= 60);
+  const late = await join1(t, 'late', { members: 11 });
+  const fetched = origin.fetched.length;
+  await readAll(late, origin, frames);
+  t.equal(origin.fetched.length, fetched, 'a node that comes later needs nothing from the origin');
+
+  const redisDown = await join1(t, 'without-redis', { members: 12 });
+  await redis.kill();
+  await until(() => !redisDown.report().agreed);
+  t.equal(await readAll(redisDown, origin, frames), 0);
+  t.equal(
+    origin.fetched.length,
+    fetched,
+    'nor one that has no Redis any more, as it knows the others',
+  );
+  await redis.restart();
+});
+
+t.test('homes keep frames over restarts, and find what was changed', async (t) => {
+  const origin = new TestOrigin(1);
+  const frames = range(1000, 30);
+  const first = await join1(t, 'keeper');
+  await readAll(first, origin, frames);
+  await until(() => first.report().shelf.frames === 30);
+  await first[Symbol.asyncDispose]();
+  const kept = join(folder, 'keeper', 'pop', 'frames');
+  const [name = ''] = readdirSync(kept);
+  const bytes = readFileSync(join(kept, name));
+  bytes[7] = 255 - (bytes[7] ?? 0);
+  writeFileSync(join(kept, name), bytes);
+  const again = await join1(t, 'keeper');
+  const reader = await join1(t, 'reader', { members: 2 });
+  await until(() => alive(again) === 2);
+  t.equal(await readAll(reader, origin, frames), 0);
+  t.equal(origin.fetched.length, 31, 'only the damaged one is fetched again');
+});
+
+t.test('who lies is found out, and not asked any more', async (t) => {
+  const frames = range(2000, 120);
+  const shelf = await FrameShelf.open({
+    folder: join(folder, 'liar'),
+    quotaBytes: 2 ** 20,
+    freeSpaceFloorBytes: 0,
+  });
+  for (const frame of frames) shelf.remember(frameName(frame), Buffer.alloc(frame.length, 'lie'));
+  const secret = new SiteSecret(readFileSync(secretFile));
+  const options = { host: '127.0.0.1', port: 0, secret, shelf, uploadBytesPerSecond: 2 ** 30 };
+  const server = await PeerServer.open(options);
+  t.teardown(() => server[Symbol.asyncDispose]());
+  const info = () => ({
+    ...{ url: `http://127.0.0.1:${server.port}`, host: 'liar', startedAt: 0 },
+  });
+  const liar = await Agreement.open({
+    ...{ redis: redis.address, nodeName: 'liar', info, onTurn: () => undefined },
+  });
+  t.teardown(() => liar[Symbol.asyncDispose]());
+  const site = await join1(t, 'honest', { members: 2 });
+  const origin = new TestOrigin(1);
+  let wrong = 0;
+  for (const frame of frames) wrong += await readAll(site, origin, [frame]);
+  t.equal(wrong, 0, 'nobody gets wrong bytes');
+  const { peers } = site.report();
+  t.equal(peers.wrong, 3, 'it is asked no more after the third lie');
+  t.equal(origin.fetched.length, 120);
+});
+
+t.test('who does not know the secret gets and gives nothing', async (t) => {
+  const other = join(folder, 'other-secret');
+  writeFileSync(other, 'another secret, of another site');
+  const member = await join1(t, 'member');
+  const stranger = await join1(t, 'stranger', { secret: other, members: 2 });
+  await until(() => alive(member) === 2);
+  const origin = new TestOrigin(1);
+  const frames = range(3000, 20);
+  t.equal(await readAll(member, origin, frames), 0);
+  t.equal(await readAll(stranger, origin, frames), 0);
+  t.equal(stranger.report().counts.peers.frames, 0);
+  t.equal(origin.fetched.length, 40);
+  t.ok(member.report().served.refused > 0);
+  await t.rejects(join1(t, 'short', { secret: '/dev/null' }), { code: 'invalid' });
+});
+
+t.test('a Redis that is killed, emptied, paused and resumed harms no read', async (t) => {
+  const sites = await joinMany(t, 3, 'storm');
+  const origin = new TestOrigin(20);
+  const faults = [
+    () => redis.kill(),
+    () => redis.restart(),
+    () => redis.pause(),
+    () => redis.resume(),
+    () => redis.ask((client) => client.flushall()),
+  ];
+  let wrong = 0;
+  for (const [round, fault] of faults.entries()) {
+    const reads = sites.map(async (site) => {
+      for (let at = 0; at < 6; at++) {
+        wrong += await readAll(site, origin, range(4000 + 100 * round + 10 * at, 10));
+      }
+    });
+    await fault();
+    await Promise.all(reads);
+  }
+  t.equal(wrong, 0);
+  t.comment(`${origin.fetched.length} fetches of 300 frames by three nodes`);
+  t.ok(origin.fetched.length <= 900, 'no node fetches anything twice');
+  await until(() => sites.every((site) => alive(site) === 3));
+  const before = origin.fetched.length;
+  await Promise.all(sites.map((site) => readAll(site, origin, range(5000, 20))));
+  t.ok(origin.fetched.length - before <= 22, 'and they are one site again');
+});
