@@ -1,4 +1,4 @@
-import { cp, mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { Ownership } from '../../src/daemon/ownership.js';
@@ -6,25 +6,23 @@ import { pushToRegistry } from '../../test/support/images.js';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
 import { ensureImage } from '../images/image-cache.js';
 import { readImage } from '../images/image-manifest.js';
+import type { ImageName } from '../images/recipes.js';
 import { convert } from './conversion.js';
 import { LoopbackRegistry } from './loopback-registry.js';
 import { type Contender, type Figure, type Measurement, median, timed } from './measurement.js';
-import { SlowLink } from './slow-link.js';
+import { type LinkOptions, SlowLink } from './slow-link.js';
+import { type StartName, startPrograms } from './start-programs.js';
 import { builtProgram } from './thin-node.js';
 
-const link = { megabitsPerSecond: 100, roundTripMs: 20 };
 /** What fetching everything touched may not be faster than, in round trips. */
 const roundTripsMin = 4;
-
-/** Each loads a large package. */
-const programs = {
-  python: ['python3', '-c', 'import numpy, sqlalchemy, lxml.etree'],
-  node: [],
-} as const;
+/** Times that limit that a trained start may take. */
+const trainedMost = 1.25;
 
 const statusSchema = z.object({
   images: z.array(z.object({ fetched: z.object({ requests: z.number(), bytes: z.number() }) })),
 });
+const publishedSchema = z.object({ packBytes: z.number() });
 
 interface ColdStart {
   readonly milliseconds: number;
@@ -34,28 +32,24 @@ interface ColdStart {
 }
 
 /** From `thin run` to its end, on a node that has nothing of the image, over a slow link. */
-export function startsOverLink(name: keyof typeof programs): Measurement {
+export function startsOverLink(name: StartName, link: LinkOptions): Measurement {
+  const { image: imageName, words } = startPrograms[name];
+  const line = `${link.megabitsPerSecond} Mbit/s and ${link.roundTripMs} ms`;
   return {
-    name: `first start over a link of 100 Mbit/s and 20 ms (${name})`,
+    name: `first start over a link of ${line} (${name})`,
     open: async (scratch) => {
       const owned = new Ownership();
       const slow = owned.use(await SlowLink.open(scratch, link));
       const registry = owned.use(await LoopbackRegistry.open(scratch, 0, '0.0.0.0'));
-      const image = await readImage(await ensureImage(name));
-      for (const form of ['plain', 'thin']) {
-        await pushToRegistry(image, `${registry.host}/${form}:1`);
-      }
-      await convert({ image: `${registry.host}/thin:1`, cache: join(scratch, 'converter') });
+      await publish(imageName, registry.host, scratch);
       const far = (form: string) => `${slow.address}:${registry.port}/${form}:1`;
-      const node = new FarNode(slow, join(scratch, 'node'), programs[name]);
-      const [learned, exact] = [join(scratch, 'learned'), join(scratch, 'exact')];
-      await node.run(far('thin'), { prefetch: 'auto', keepHot: learned });
-      await node.run(far('thin'), { prefetch: 'none', keepHot: exact });
+      const node = new FarNode(slow, join(scratch, 'node'), words);
+      const packBytes = await node.train(far('trained'));
       const starts = new Map<string, ColdStart[]>();
-      const contender = (title: string, form: string, start: NodeStart): Contender => ({
+      const contender = (title: string, form: string, prefetch: Prefetch): Contender => ({
         name: title,
         run: async () => {
-          const cold = await node.run(far(form), start);
+          const cold = await node.run(far(form), prefetch);
           starts.set(title, [...(starts.get(title) ?? []), cold]);
           return cold.milliseconds;
         },
@@ -63,18 +57,18 @@ export function startsOverLink(name: keyof typeof programs): Measurement {
       return {
         unit: 'ms',
         contenders: [
-          contender('pulled in full', 'plain', { prefetch: 'none' }),
-          contender('thin, nothing ahead', 'thin', { prefetch: 'none' }),
-          contender('thin, static guess', 'thin', { prefetch: 'auto' }),
-          contender('thin, after one start', 'thin', { prefetch: 'auto', hot: learned }),
-          contender('thin, after one start without guess', 'thin', {
-            prefetch: 'auto',
-            hot: exact,
-          }),
+          contender('pulled in full', 'plain', 'none'),
+          contender('thin, nothing ahead', 'guessed', 'none'),
+          contender('thin, static guess', 'guessed', 'auto'),
+          contender('thin, trained', 'trained', 'auto'),
         ],
         figures: async () => {
-          const warm = await node.warm(far('thin'));
-          return [...starts].flatMap(([title, cold]) => describe(title, cold, warm));
+          const warm = await node.warm(far('trained'));
+          const used = { name: 'hot pack', unit: 'bytes', value: packBytes };
+          const described = [...starts].flatMap(([title, cold]) =>
+            describe(title, cold, warm, packBytes, link),
+          );
+          return [{ name: 'warm start', unit: 'ms', value: warm }, used, ...described];
         },
         [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
       };
@@ -82,28 +76,42 @@ export function startsOverLink(name: keyof typeof programs): Measurement {
   };
 }
 
-function describe(title: string, starts: readonly ColdStart[], warmMs: number): Figure[] {
+/** As it is, thin, and thin for a node to train: what is published of one is found by its digest. */
+async function publish(name: ImageName, host: string, scratch: string): Promise<void> {
+  const image = await readImage(await ensureImage(name));
+  for (const form of ['plain', 'guessed', 'trained']) {
+    await pushToRegistry(image, `${host}/${form}:1`);
+    if (form === 'plain') continue;
+    await convert({ image: `${host}/${form}:1`, cache: join(scratch, `converter-${form}`) });
+  }
+}
+
+function describe(
+  title: string,
+  starts: readonly ColdStart[],
+  warmMs: number,
+  packBytes: number,
+  link: LinkOptions,
+): Figure[] {
   const middle = (of: (start: ColdStart) => number) => median(starts.map(of));
   const bytes = middle((start) => start.bytes);
   if (bytes === 0) return []; // pulled in full
-  const lineMs = (bytes * 8) / (link.megabitsPerSecond * 1000);
+  const figures = [
+    { name: `${title}: fetched`, unit: 'bytes', value: bytes },
+    { name: `${title}: requests`, unit: 'requests', value: middle(({ requests }) => requests) },
+  ];
+  if (title !== 'thin, trained') return figures;
+  const lineMs = (packBytes * 8) / (link.megabitsPerSecond * 1000);
   const bound = warmMs + lineMs + roundTripsMin * link.roundTripMs;
   const ratio = middle(({ milliseconds }) => milliseconds) / bound;
   return [
-    { name: `${title}: fetched`, unit: 'bytes', value: bytes },
-    { name: `${title}: requests`, unit: 'requests', value: middle(({ requests }) => requests) },
-    { name: `${title}: the bound for these bytes`, unit: 'ms', value: bound },
-    { name: `${title}: time / that bound`, unit: '', value: ratio },
+    ...figures,
+    { name: `${title}: the limit`, unit: 'ms', value: bound },
+    { name: `${title}: time / that limit`, unit: '', value: ratio, most: trainedMost },
   ];
 }
 
-interface NodeStart {
-  readonly prefetch: 'auto' | 'none';
-  /** Hot lists that it begins with. */
-  readonly hot?: string;
-  /** Where its hot lists are kept. */
-  readonly keepHot?: string;
-}
+type Prefetch = 'auto' | 'none';
 
 /** A node behind a link, made anew for each start. */
 class FarNode {
@@ -117,34 +125,40 @@ class FarNode {
     this.#program = program;
   }
 
-  async run(reference: string, { prefetch, hot, keepHot }: NodeStart): Promise<ColdStart> {
-    return this.#with(prefetch, hot, async () => {
+  async run(reference: string, prefetch: Prefetch): Promise<ColdStart> {
+    return this.#with(prefetch, async () => {
       const milliseconds = await timed(() => this.#start(reference));
       const { stdout } = await this.#thin('status', '--json');
       const [image] = statusSchema.parse(JSON.parse(stdout)).images;
       if (!image) throw new Error(`Cannot measure ${reference}: it is not on the node`);
-      if (keepHot) {
-        await this.#thin('daemon', 'stop', '--force'); // what was learned is written then
-        await cp(join(this.#root, 'hot'), keepHot, { recursive: true });
-      }
       return { milliseconds, ...image.fetched };
+    });
+  }
+
+  /** What one start reads is published. @returns bytes of the hot pack */
+  async train(reference: string): Promise<number> {
+    return this.#with('none', async () => {
+      await this.#start(reference);
+      await this.#thin('daemon', 'stop', '--force'); // what was learned is written then
+      const publish = ['hot', 'publish', '--json', '--plain-http', reference];
+      const { stdout } = await this.#thin(...publish);
+      return publishedSchema.parse(JSON.parse(stdout)).packBytes;
     });
   }
 
   /** Milliseconds of a start for which all is here. */
   async warm(reference: string): Promise<number> {
-    return this.#with('auto', undefined, async () => {
+    return this.#with('auto', async () => {
       await this.#start(reference);
       const times = [];
-      for (let run = 0; run < 5; run++) times.push(await timed(() => this.#start(reference)));
+      for (let run = 0; run < 3; run++) times.push(await timed(() => this.#start(reference)));
       return median(times);
     });
   }
 
-  async #with<T>(prefetch: string, hot: string | undefined, use: () => Promise<T>): Promise<T> {
+  async #with<T>(prefetch: Prefetch, use: () => Promise<T>): Promise<T> {
     await rm(this.#root, { recursive: true, force: true });
     await mkdir(this.#root, { mode: 0o700 });
-    if (hot) await cp(hot, join(this.#root, 'hot'), { recursive: true });
     await this.#thin('daemon', 'start', '--prefetch', prefetch, '--complete', 'never');
     try {
       return await use();

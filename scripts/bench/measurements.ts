@@ -9,6 +9,12 @@ import { guessedStart } from './measure-start-guess.js';
 import { startsOverLink } from './measure-start-link.js';
 import type { Measurement } from './measurement.js';
 
+const links = [
+  { megabitsPerSecond: 100, roundTripMs: 20 },
+  { megabitsPerSecond: 20, roundTripMs: 50 },
+];
+const startNames = ['python', 'node', 'nginx', 'postgres', 'r', 'gcc'] as const;
+
 /** What `npm run bench` measures. To measure more, add a contender or a measurement here. */
 export const measurements: readonly Measurement[] = [
   treeDifferences(),
@@ -22,8 +28,7 @@ export const measurements: readonly Measurement[] = [
   objectReads(),
   guessedStart('python'),
   guessedStart('node'),
-  startsOverLink('python'),
-  startsOverLink('node'),
+  ...links.flatMap((link) => startNames.map((name) => startsOverLink(name, link))),
   pullAgainstClients({ image: 'python', ratioMost: 0.5 }),
   pullAgainstClients({ image: 'many-files', ratioMost: 0.35 }),
   pullAgainstClients({ image: 'large-layers', ratioMost: 0.7 }),

@@ -65,12 +65,20 @@ export const imageNames = [
   'science',
   'many-files',
   'large-layers',
+  'postgres',
+  'r',
 ] as const;
 
 export type ImageName = (typeof imageNames)[number];
 
 /** For measurements only, and built when one asks for them. */
-const measuredImageNames: readonly ImageName[] = ['science', 'many-files', 'large-layers'];
+const measuredImageNames: readonly ImageName[] = [
+  'science',
+  'many-files',
+  'large-layers',
+  'postgres',
+  'r',
+];
 
 /** The images of the tests. */
 export const testedImageNames = imageNames.filter((name) => !measuredImageNames.includes(name));
@@ -170,6 +178,24 @@ const science: ImageRecipe = {
   archive: 'release',
   layers: [gzipLayer({ debian: ['python3-numpy'] }), gzipLayer({ debian: ['python3-scipy'] })],
   config: { Env: [path, 'LANG=C.UTF-8'], Cmd: ['python3'] },
+};
+
+/** A database whose cluster is made, for first starts: a server and a client of many files. */
+const postgres: ImageRecipe = {
+  foundation: { image: 'base' },
+  epoch: firstEpoch,
+  archive: 'release',
+  layers: [gzipLayer({ debian: ['postgresql'] })],
+  config: { User: 'postgres', Env: [path, 'LANG=C.UTF-8'], Cmd: ['postgres'] },
+};
+
+/** A language of many small files and a few large ones, without its compiler. */
+const r: ImageRecipe = {
+  foundation: { image: 'base' },
+  epoch: firstEpoch,
+  archive: 'release',
+  layers: [gzipLayer({ debian: ['r-base-core'] })],
+  config: { Env: [path, 'LANG=C.UTF-8'], Cmd: ['R'] },
 };
 
 const nodeStart = `#!/bin/sh
@@ -321,6 +347,8 @@ export const recipes: Readonly<Record<ImageName, ImageRecipe>> = {
   science,
   'many-files': manyFiles,
   'large-layers': largeLayers,
+  postgres,
+  r,
 };
 
 function gzipLayer(...steps: readonly Step[]): LayerRecipe {

@@ -11,6 +11,10 @@ import { type StoreFrame, VerifiedFrame } from './verified-frame.js';
 const attemptsMax = 2;
 /** Bytes of decoded frames remembered: what keeps reads going while the disk takes nothing. */
 const rememberedBytesMax = 32 * 1024 * 1024;
+/** Frames of which it is known that they have come lately. */
+const cameMax = 8192;
+/** Milliseconds for which that is good: what they brought may be removed for want of space. */
+const cameMs = 60_000;
 
 /** A fetch that several reads wait for; it is given up when the last of them gives up. */
 interface Flight {
@@ -46,6 +50,8 @@ export class FrameFlights {
     maxSize: rememberedBytesMax,
     sizeCalculation: (frame) => frame.bytes.length + 1,
   });
+  /** Names of frames that were stored lately. */
+  readonly #came = new LRUCache<string, true>({ max: cameMax, ttl: cameMs });
   readonly #store: StoreFrame;
   #wrong = 0;
 
@@ -127,6 +133,12 @@ export class FrameFlights {
     await Promise.all(landings);
   }
 
+  /** True if the frame is on its way, or has just come: there is no need to ask for it. */
+  isKnown(origin: FileOrigin, frame: Frame): boolean {
+    const key = keyOf(origin, frame);
+    return this.#flights.has(key) || this.#came.has(key);
+  }
+
   #urgent(origin: FileOrigin, frame: Frame): boolean {
     return this.#flights.get(keyOf(origin, frame))?.importance.background === false;
   }
@@ -197,6 +209,7 @@ export class FrameFlights {
       // A later read fetches a frame anew that had something wrong in it.
       if (!frame.sound) this.#forget(key, flight);
       const stored = await this.#store(origin, frame, [...flight.wanted.values()]);
+      if (stored) this.#came.set(key, true);
       if (stored) this.#remembered.delete(key);
       else if (frame.sound) this.#remembered.set(key, frame);
       return stored;

@@ -91,7 +91,7 @@ export class RangePrefetch {
       tail = this.#tail;
       await tail;
       await Promise.all(this.#flying);
-    } while (tail !== this.#tail);
+    } while (tail !== this.#tail || this.#flying.size > 0);
     return { ...this.#totals };
   }
 
@@ -172,7 +172,7 @@ export class RangePrefetch {
   #askForSome(): void {
     const plan = this.#fetchPlan();
     while (!this.#ended && this.#hasRoom(plan)) {
-      const { run, rest } = nextRun(this.#planned, plan);
+      const { run, rest } = this.#next(plan);
       // The last of those that are planned may be continued by what is told next.
       if (rest.length === 0) return;
       this.#planned = [...rest];
@@ -184,9 +184,17 @@ export class RangePrefetch {
   async #askForOne(): Promise<void> {
     while (!this.#ended && !this.#hasRoom(this.#fetchPlan())) await this.#less;
     if (this.#ended) return;
-    const { run, rest } = nextRun(this.#planned, this.#fetchPlan());
+    const { run, rest } = this.#next(this.#fetchPlan());
     this.#planned = [...rest];
-    this.#ask(run);
+    if (run.length > 0) this.#ask(run);
+  }
+
+  /** Somebody who read one of those that are planned may have been faster. */
+  #next(plan: FetchPlan): ReturnType<typeof nextRun> {
+    const { flights } = this.#parts;
+    const { origin } = this.#options;
+    const unknown = this.#planned.filter((frame) => !flights.isKnown(origin, frame));
+    return nextRun(unknown, plan);
   }
 
   #fetchPlan(): FetchPlan {
