@@ -232,6 +232,11 @@ export class FileCache implements AsyncDisposable {
     return this.#parts.ledger.giveBack(bytes);
   }
 
+  /** What came beside what was read goes to the disk now. */
+  keepLearned(origin: FileOrigin): Promise<void> {
+    return this.#parts.flights.keepLearned(origin);
+  }
+
   /** Brings what will be read soon, ahead of those who will read it. */
   prefetch(options: PrefetchOptions): RangePrefetch {
     return new RangePrefetch(this.#parts, options);

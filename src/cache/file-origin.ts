@@ -56,6 +56,11 @@ export interface FileOrigin {
   nearer?(chunk: Chunk): Chunk | undefined;
   /** That frame is not to be had, or not what it should be: its chunks have nothing nearer any more. */
   forsake?(frame: Frame): void;
+  /**
+   * True while somebody learns what is read: what comes beside it stays in memory, so that its first
+   * read is seen too.
+   */
+  isLearning?(): boolean;
   /** Why fetches wait now; undefined if none does. */
   trouble?(): Error | undefined;
 }

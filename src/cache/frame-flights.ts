@@ -11,10 +11,10 @@ import { type StoreFrame, VerifiedFrame } from './verified-frame.js';
 const attemptsMax = 2;
 /** Bytes of decoded frames remembered: what keeps reads going while the disk takes nothing. */
 const rememberedBytesMax = 32 * 1024 * 1024;
-/** Frames of which it is known that they have come lately. */
+/** The same while it is learned what is read: most of what a start brings. */
+const learnedBytesMax = 192 * 1024 * 1024;
+/** Frames of which it is known when they came: more than are waited for at a time. */
 const cameMax = 8192;
-/** Milliseconds for which that is good: what they brought may be removed for want of space. */
-const cameMs = 60_000;
 
 /** A fetch that several reads wait for; it is given up when the last of them gives up. */
 interface Flight {
@@ -50,8 +50,13 @@ export class FrameFlights {
     maxSize: rememberedBytesMax,
     sizeCalculation: (frame) => frame.bytes.length + 1,
   });
-  /** Names of frames that were stored lately. */
-  readonly #came = new LRUCache<string, true>({ max: cameMax, ttl: cameMs });
+  /** Of origins that are learned from: frames of which only what was read is on the disk. */
+  readonly #learned = new LRUCache<string, { frame: VerifiedFrame; origin: FileOrigin }>({
+    maxSize: learnedBytesMax,
+    sizeCalculation: ({ frame }) => frame.bytes.length + 1,
+  });
+  /** When frames were stored, by name, on the clock of `performance.now()`. */
+  readonly #came = new LRUCache<string, number>({ max: cameMax });
   readonly #store: StoreFrame;
   #wrong = 0;
 
@@ -133,10 +138,10 @@ export class FrameFlights {
     await Promise.all(landings);
   }
 
-  /** True if the frame is on its way, or has just come: there is no need to ask for it. */
-  isKnown(origin: FileOrigin, frame: Frame): boolean {
+  /** True if the frame is on its way, or has come since: there is no need to ask for it. */
+  isKnown(origin: FileOrigin, frame: Frame, since: number): boolean {
     const key = keyOf(origin, frame);
-    return this.#flights.has(key) || this.#came.has(key);
+    return this.#flights.has(key) || (this.#came.get(key) ?? 0) > since;
   }
 
   #urgent(origin: FileOrigin, frame: Frame): boolean {
@@ -183,7 +188,7 @@ export class FrameFlights {
   ): Flight {
     const abort = new AbortController();
     const importance = { background };
-    const remembered = this.#remembered.get(key);
+    const remembered = this.#remembered.get(key) ?? this.#learned.get(key)?.frame;
     const flight: Flight = {
       frame: remembered
         ? Promise.resolve(remembered)
@@ -209,8 +214,10 @@ export class FrameFlights {
       // A later read fetches a frame anew that had something wrong in it.
       if (!frame.sound) this.#forget(key, flight);
       const stored = await this.#store(origin, frame, [...flight.wanted.values()]);
-      if (stored) this.#came.set(key, true);
-      if (stored) this.#remembered.delete(key);
+      const learning = origin.isLearning?.() === true;
+      if (stored || learning) this.#came.set(key, performance.now());
+      if (learning) this.#learned.set(key, { frame, origin });
+      else if (stored) this.#remembered.delete(key);
       else if (frame.sound) this.#remembered.set(key, frame);
       return stored;
     } catch {
@@ -250,6 +257,15 @@ export class FrameFlights {
       if (verified.sound) return verified;
       this.#wrong++;
       if (attempt === attemptsMax) return verified;
+    }
+  }
+
+  /** Nobody learns from this origin any more: what came beside what was read goes to the disk. */
+  async keepLearned(origin: FileOrigin): Promise<void> {
+    for (const [key, learned] of [...this.#learned.entries()]) {
+      if (learned.origin !== origin) continue;
+      this.#learned.delete(key);
+      await this.#store(origin, learned.frame, []);
     }
   }
 

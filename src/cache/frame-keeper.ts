@@ -55,7 +55,8 @@ export class FrameKeeper {
   }
 
   readonly keepFrame: StoreFrame = async (origin, frame, wanted) => {
-    const { kept, all } = worthKeeping(frame, wanted);
+    const learning = origin.isLearning?.() === true;
+    const { kept, all } = worthKeeping(wanted, learning ? [] : frame.placements);
     const works: (() => Promise<void>)[] = [];
     const large = new Map<Digest, Placement[]>();
     for (const placement of kept) {
@@ -74,7 +75,7 @@ export class FrameKeeper {
     const done = await this.#guarded(bytes, () =>
       mapBounded(works, filesInFlight, (work) => work()),
     );
-    return done && all;
+    return done && all && !learning;
   };
 
   /** Keeps chunks that were copied from another file here. */
@@ -174,12 +175,12 @@ export class FrameKeeper {
 
 /** The placements to write, `wanted` first; `all` tells whether that is all of them. */
 function worthKeeping(
-  frame: VerifiedFrame,
   wanted: readonly Placement[],
+  others: readonly Placement[],
 ): { kept: Placement[]; all: boolean } {
   const kept: Placement[] = [];
   let bytes = 0;
-  for (const placement of [...wanted, ...frame.placements]) {
+  for (const placement of [...wanted, ...others]) {
     if (bytes + placement.chunk.length > bytesPerFrameMax) return { kept, all: false };
     bytes += placement.chunk.length;
     kept.push(placement);

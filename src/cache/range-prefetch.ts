@@ -53,8 +53,8 @@ export class RangePrefetch {
   /** Ends when all that was added has had its turn. */
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
-  /** Frames that were asked for, or will be, by name. */
-  readonly #asked = new Set<string>();
+  /** Frames that were asked for, or will be, by name; when they were found missing. */
+  readonly #asked = new Map<string, number>();
   /** Those that will be, in the order in which they are wanted. */
   #planned: Frame[] = [];
   readonly #flying = new Set<Promise<void>>();
@@ -130,6 +130,7 @@ export class RangePrefetch {
 
   async #planChunks(chunked: ChunkedFile, indexes: readonly number[]): Promise<void> {
     const { table } = chunked;
+    const foundAt = performance.now();
     const missing = await this.#missing(chunked, indexes);
     for (const index of indexes) {
       if (!missing.includes(index)) this.#totals.hereBytes += table.chunk(index).length;
@@ -145,7 +146,7 @@ export class RangePrefetch {
       if (copied.has(index) || this.#asked.has(nameOf(frame))) continue;
       while (this.#planned.length >= plannedMax) await this.#askForOne();
       if (this.#ended) return;
-      this.#asked.add(nameOf(frame));
+      this.#asked.set(nameOf(frame), foundAt);
       this.#planned.push(frame);
     }
   }
@@ -193,7 +194,9 @@ export class RangePrefetch {
   #next(plan: FetchPlan): ReturnType<typeof nextRun> {
     const { flights } = this.#parts;
     const { origin } = this.#options;
-    const unknown = this.#planned.filter((frame) => !flights.isKnown(origin, frame));
+    const unknown = this.#planned.filter(
+      (frame) => !flights.isKnown(origin, frame, this.#asked.get(nameOf(frame)) ?? 0),
+    );
     return nextRun(unknown, plan);
   }
 

@@ -5,6 +5,7 @@ import type { Held } from '../daemon/control-client.js';
 import type { MountChoice } from '../daemon/root.js';
 import { ThinError } from '../errors.js';
 import type { runContainer as RunContainer } from '../mount/runc.js';
+import { parseReadySign, type ReadySign, readySyntax } from '../ready-option.js';
 import { parseSize } from '../units.js';
 import {
   addImageFlags,
@@ -33,6 +34,7 @@ interface RunFlags extends ImageFlags {
   volume: string[];
   readOnly: boolean;
   memory?: string;
+  ready?: ReadySign;
   runtime?: string;
   quiet?: boolean;
   mount?: MountChoice;
@@ -77,6 +79,11 @@ export function addRunCommand(program: Command, run: Run): void {
     .option('-v, --volume <host:container[:ro]>', 'bind a folder or file of the host', collect, [])
     .option('--read-only', 'no writable layer', false)
     .option('--memory <size>', "limit of the container's memory")
+    .option(
+      `--ready ${readySyntax}`,
+      "when it counts as started, for what is learned of its start (default: the image's health check, else 30s)",
+      parseReadySign,
+    )
     .option('--runtime <program>', 'OCI runtime, by name or path (default: runc, else crun)')
     .addOption(mountOption())
     .option('-q, --quiet', 'no progress')
@@ -107,7 +114,10 @@ async function runInContainer(
   const tie = new ContainerTie(client, held.result.id, held);
   let exitCode = exitCodeOfSignal('SIGKILL');
   try {
-    exitCode = await runForeground((await runtime).runContainer, held.result, flags, run);
+    const ready = () =>
+      client.call('container.ready', { id: held.result.id }, { signal: run.signal });
+    const start = { ...held.result, onReady: () => void ready().catch(() => {}) };
+    exitCode = await runForeground((await runtime).runContainer, start, flags, run);
   } finally {
     run.interrupts.forwardTo(() => {});
     await tie.end(exitCode, () => connectDaemon(flags, new AbortController().signal));
@@ -127,7 +137,7 @@ const forwardedSignals = [
 
 async function runForeground(
   runContainer: typeof RunContainer,
-  start: ContainerStart,
+  start: ContainerStart & { readonly onReady: () => void },
   flags: RunFlags,
   run: Run,
 ): Promise<number> {
@@ -137,6 +147,9 @@ async function runForeground(
     runtime: start.runtime,
     root: start.runtimeRoot,
     stdin: flags.interactive === true || flags.tty === true,
+    ...(flags.ready?.kind === 'line' && {
+      line: { text: flags.ready.text, onLine: start.onReady },
+    }),
   });
   const forward = (name: NodeJS.Signals): void => container.signal(name);
   run.interrupts.forwardTo(forward);
@@ -152,6 +165,12 @@ async function containerRequest(image: string, command: string[], flags: RunFlag
   if (flags.net !== 'host' && flags.net !== 'none') {
     throw new ThinError('invalid', `Cannot use --net ${flags.net}: wanted host or none`);
   }
+  if (flags.ready?.kind === 'tcp' && flags.net !== 'host') {
+    throw new ThinError('invalid', 'Cannot use --ready tcp with --net none: no port can be seen');
+  }
+  if (flags.ready?.kind === 'line' && flags.tty) {
+    throw new ThinError('invalid', 'Cannot use --ready line with -t: the terminal has the output');
+  }
   if (flags.tty && !process.stdin.isTTY) {
     throw new ThinError('invalid', 'Cannot use -t: standard input is not a terminal');
   }
@@ -163,6 +182,7 @@ async function containerRequest(image: string, command: string[], flags: RunFlag
     ...(flags.workdir !== undefined && { workdir: flags.workdir }),
     ...(flags.hostname !== undefined && { hostname: flags.hostname }),
     ...(flags.memory !== undefined && { memory: parseSize(flags.memory) }),
+    ...(flags.ready !== undefined && { ready: flags.ready }),
     ...(flags.runtime !== undefined && { runtime: absoluteProgram(flags.runtime) }),
   };
   return {

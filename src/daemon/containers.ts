@@ -126,9 +126,10 @@ export class Containers {
     const id = request.name ?? randomBytes(6).toString('hex');
     this.#checkName(id);
     this.#coming.add(id);
-    this.#hot.begin(id, image, request);
     try {
       const runtime = findRuntime(request.runtime);
+      const key = { id, runtime, root: this.#runtimeRoot };
+      this.#hot.begin({ key, config: image.config }, image, request);
       const bundle = await this.#make(image, { ...request, id, runtime }, signal);
       return { id, ...bundle, runtime, runtimeRoot: this.#runtimeRoot };
     } catch (error) {
@@ -206,6 +207,12 @@ export class Containers {
       terminal: request.terminal,
     });
     return { bundle, stopSignal };
+  }
+
+  /** It has written the line by which it is known to have started. */
+  ready(id: string): null {
+    this.#hot.ready(id);
+    return null;
   }
 
   /** Its command has ended: unmounts it, and forgets it if it was run with `--rm`. */

@@ -51,6 +51,15 @@ const containerRequest = imageRequest.extend({
   memory: z.number().int().positive().optional(),
   terminal: z.boolean(),
   form: mountForm,
+  /** When its start is over; by the image's health check, or half a minute, if absent. */
+  ready: z
+    .discriminatedUnion('kind', [
+      z.object({ kind: z.literal('health') }),
+      z.object({ kind: z.literal('tcp'), port: z.number().int().min(1).max(65_535) }),
+      z.object({ kind: z.literal('line'), text: z.string().min(1) }),
+      z.object({ kind: z.literal('seconds'), seconds: z.number().nonnegative() }),
+    ])
+    .optional(),
   /** Name or absolute path of an OCI runtime; runc or else crun if absent. */
   runtime: z.string().min(1).optional(),
 });
@@ -65,6 +74,8 @@ export const controlSchemas = {
   unmount: z.object({ target: z.string().min(1), force: z.boolean() }),
   'container.create': containerRequest,
   'container.attach': z.object({ id: z.string() }),
+  /** It has written the line that was waited for. */
+  'container.ready': z.object({ id: z.string() }),
   'container.end': z.object({ id: z.string(), exitCode: z.number().int() }),
   'container.remove': z.object({ id: z.string() }),
   status: z.object({}),
@@ -177,6 +188,7 @@ export interface ControlResults {
   readonly 'container.create': ContainerStart;
   /** Held again, by the command that runs it: its first connection broke with the daemon. */
   readonly 'container.attach': null;
+  readonly 'container.ready': null;
   readonly 'container.end': null;
   readonly 'container.remove': null;
   readonly status: NodeStatus;

@@ -206,6 +206,7 @@ export class Daemon implements AsyncDisposable {
         context.hold(() => void this.#mounted.containers.lost(id));
         return null;
       },
+      'container.ready': async ({ id }) => this.#mounted.containers.ready(id),
       'container.end': async ({ id, exitCode }) => {
         await this.#mounted.containers.end(id, exitCode);
         return null;

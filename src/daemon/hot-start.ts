@@ -16,6 +16,8 @@ import type { LiveImage } from './live-image.js';
 
 /** Milliseconds after which a program counts as started. */
 const startMs = 30_000;
+/** Of the image, read to find out who the process is to be. */
+const accountFiles = ['/etc/passwd', '/etc/group'];
 
 export interface HotStartOptions {
   /** Of the container, for the log. */
@@ -24,6 +26,8 @@ export interface HotStartOptions {
   readonly start: CommandStart;
   readonly mode: PrefetchMode;
   readonly folder: HotFolder;
+  /** Resolves when the program has started, or with the signal. Never fails. */
+  readonly untilReady: (signal: AbortSignal) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -37,6 +41,8 @@ export class HotStart {
   readonly #options: HotStartOptions;
   readonly #recording = new HotRecording();
   readonly #ended = new AbortController();
+  /** Aborted when the program has started, or ended. */
+  readonly #started = new AbortController();
 
   constructor(options: HotStartOptions) {
     this.#options = options;
@@ -55,37 +61,76 @@ export class HotStart {
   /** The container has ended: nothing more is brought. */
   end(): void {
     this.#ended.abort();
+    this.#started.abort();
+  }
+
+  /** It has started: what it reads from now on is not learned. */
+  ready(): void {
+    this.#started.abort();
   }
 
   async #run(): Promise<boolean> {
     const { id, mode, image, log } = this.#options;
     const { signal } = this.#ended;
     const prefetch = mode === 'none' ? undefined : image.prefetch(signal);
-    const started = delay(startMs, undefined, { signal, ref: false }).catch(() => {});
+    const started = this.#untilStarted();
+    // Before anything is known: what is read meanwhile may be the first of it.
+    const learned = this.#learn();
     try {
-      const totals = prefetch ? await this.#bring(prefetch) : nothing;
+      const known = await this.#known();
+      if (known) await learned();
+      const totals = prefetch ? await this.#bring(prefetch, known) : nothing;
       log.debug({ id, ...totals }, 'brought ahead of a container');
       await started;
+      log.debug({ id, milliseconds: this.#recording.milliseconds }, 'a container is ready');
       await this.#keep(totals);
       return totals.frames === 0 && totals.failures === 0 && this.#recording.missed === 0;
     } catch (error) {
       log.warn({ id, reason: describeError(error) }, 'nothing is learned from this start');
       return false;
+    } finally {
+      await learned();
     }
   }
 
-  async #bring(prefetch: RangePrefetch): Promise<PrefetchTotals> {
-    const { id, folder, log } = this.#options;
-    const add = (range: HotRange): void => {
-      this.#recording.brought(range, range.offset, range.length);
-      prefetch.add(range);
-    };
+  /** What earlier starts read, here or elsewhere; undefined if nobody knows. */
+  async #known(): Promise<Iterable<HotRange> | undefined> {
+    const { folder } = this.#options;
+    const hotPack = await this.#hotPack();
+    const list = await folder.find(this.#key);
+    return list ? hotRanges(list) : hotPack?.places();
+  }
+
+  /** Every read is to be seen; before the first one, what is read to make the container. */
+  #learn(): () => Promise<void> {
+    const { image } = this.#options;
+    for (const path of accountFiles) {
+      const file = image.findFile(path);
+      if (file) this.#recording.brought(file, 0, file.size);
+    }
+    return image.learn();
+  }
+
+  async #untilStarted(): Promise<void> {
+    const { signal } = this.#started;
+    const late = delay(startMs, undefined, { signal, ref: false }).catch(() => {});
+    await Promise.race([late, this.#options.untilReady(signal)]);
+    this.#recording.close();
+    this.#started.abort();
+  }
+
+  async #bring(
+    prefetch: RangePrefetch,
+    known: Iterable<HotRange> | undefined,
+  ): Promise<PrefetchTotals> {
+    const { id, log } = this.#options;
     try {
-      const hotPack = await this.#hotPack();
-      const list = await folder.find(this.#key);
-      if (list) for (const range of hotRanges(list)) add(range);
-      else if (hotPack) for (const range of hotPack.places()) add(range);
-      else await this.#guess(add);
+      // Most of it will be here before it can be seen being read: it counts as read.
+      for (const range of known ?? []) {
+        this.#recording.brought(range, range.offset, range.length);
+        prefetch.add(range);
+      }
+      if (!known) await this.#guess((range) => prefetch.add(range));
     } catch (error) {
       if (!isThinError(error)) throw error;
       log.debug({ id, reason: describeError(error) }, 'what it will read is not known');
@@ -103,9 +148,11 @@ export class HotStart {
 
   async #guess(add: (range: HotRange) => void): Promise<void> {
     const { image, start } = this.#options;
-    const files = new ImageFiles(image.tree, ({ content, size }, offset, length) =>
-      image.readFile(content, size, offset, length, this.#ended.signal),
-    );
+    const files = new ImageFiles(image.tree, ({ content, size }, offset, length) => {
+      // Nobody sees it being read after that.
+      this.#recording.brought({ content, size }, offset, length);
+      return image.readFile(content, size, offset, length, this.#ended.signal);
+    });
     await guessHotRanges(files, start, add);
   }
 

@@ -9,13 +9,14 @@ import { commandLine } from '../mount/container-process.js';
 import type { CheckedRequest } from './control-api.js';
 import { HotStart } from './hot-start.js';
 import type { LiveImage } from './live-image.js';
+import { untilReady, type WatchedContainer } from './readiness.js';
 
 /** Of one image: starts for which all was here, and whose next ones need no look. */
 const warmStartsMax = 64;
 
 type StartRequest = Pick<
   CheckedRequest<'container.create'>,
-  'command' | 'entrypoint' | 'env' | 'workdir'
+  'command' | 'entrypoint' | 'env' | 'workdir' | 'ready'
 >;
 
 /** The containers that are starting. Nothing waits for what is done here. */
@@ -37,7 +38,8 @@ export class HotStarts implements AsyncDisposable {
   }
 
   /** Returns at once; goes on until the program has started, or {@link end}. */
-  begin(id: string, image: LiveImage, request: StartRequest): void {
+  begin(container: WatchedContainer, image: LiveImage, request: StartRequest): void {
+    const { id } = container.key;
     if (image.record.kind !== 'thin' || this.#starts.has(id)) return;
     const start = commandStart(image, request);
     const warm = this.#warm.get(image) ?? new Set();
@@ -45,7 +47,10 @@ export class HotStarts implements AsyncDisposable {
     const key = JSON.stringify(start);
     if (!start || warm.has(key)) return;
     const [mode, folder, log] = [this.#mode, this.folder, this.#log];
-    const hot = new HotStart({ id, image, start, mode, folder, log });
+    const hot = new HotStart({
+      ...{ id, image, start, mode, folder, log },
+      untilReady: (signal) => untilReady(request.ready, container, signal),
+    });
     this.#starts.set(id, hot);
     const work = hot.done.then((isWarm) => {
       this.#work.delete(work);
@@ -60,6 +65,11 @@ export class HotStarts implements AsyncDisposable {
     for (const start of this.#starts.values()) {
       if (start.image.manifest === image) start.missed(file, offset, length);
     }
+  }
+
+  /** The program has said so. */
+  ready(id: string): void {
+    this.#starts.get(id)?.ready();
   }
 
   /** The container has ended, or was never made. */

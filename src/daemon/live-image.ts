@@ -39,6 +39,7 @@ export class LiveImage {
   readonly #cache: FileCache;
   readonly #origin: FileOrigin;
   readonly #hot: HotPlaces | undefined;
+  readonly #learners: Set<object>;
 
   private constructor(
     record: ImageRecord,
@@ -46,6 +47,7 @@ export class LiveImage {
     cache: FileCache,
     origin: FileOrigin,
     hot: HotPlaces | undefined,
+    learners: Set<object>,
   ) {
     this.record = record;
     this.manifest = parseDigest(record.manifest);
@@ -56,6 +58,7 @@ export class LiveImage {
     this.#cache = cache;
     this.#origin = origin;
     this.#hot = hot;
+    this.#learners = learners;
   }
 
   static async open(
@@ -70,11 +73,14 @@ export class LiveImage {
     const config = await images.read(manifest, 'config');
     const metadata = await images.read(manifest, 'metadata');
     const files = { config, metadata };
-    if (record.kind !== 'thin')
-      return new LiveImage(record, files, cache, pulledOrigin(record), undefined);
+    const learners = new Set<object>();
+    if (record.kind !== 'thin') {
+      return new LiveImage(record, files, cache, pulledOrigin(record), undefined, learners);
+    }
     const map = ChunkMap.parse(await images.read(manifest, 'chunkMap'));
     const hot = new HotPlaces(map, furtherPacks);
-    return new LiveImage(record, files, cache, thinOrigin(record, map, hot, openFrames), hot);
+    const origin = thinOrigin(record, map, hot, openFrames, () => learners.size > 0);
+    return new LiveImage(record, files, cache, origin, hot, learners);
   }
 
   readonly readFile = (
@@ -101,6 +107,18 @@ export class LiveImage {
     }
     const { content, size } = inode;
     return { size, bytes: content && size > 0 ? this.#pieces(content, size, signal) : nothing() };
+  }
+
+  /** The content of the regular file at a path; undefined if there is none, or it is empty. */
+  findFile(path: string): FileRef | undefined {
+    try {
+      const nid = resolvePath(this.tree, byteStringFromText(path), { followLast: true });
+      const { type, content, size } = this.tree.inode(nid);
+      return type === 'file' && content && size > 0 ? { content, size } : undefined;
+    } catch (error) {
+      if (isThinError(error, 'not-found', 'invalid')) return undefined;
+      throw error;
+    }
   }
 
   /** As `writeBundle` wants it. */
@@ -132,6 +150,19 @@ export class LiveImage {
   prefetch(signal: AbortSignal): RangePrefetch | undefined {
     if (this.record.kind !== 'thin') return undefined;
     return this.#cache.prefetch({ origin: this.#origin, signal });
+  }
+
+  /**
+   * Every first read is seen from now on, also of what came beside something else, until the function
+   * that it returns is called.
+   */
+  learn(): () => Promise<void> {
+    const learner = {};
+    this.#learners.add(learner);
+    return async () => {
+      this.#learners.delete(learner);
+      if (this.#learners.size === 0) await this.#cache.keepLearned(this.#origin);
+    };
   }
 
   /** From now on its chunks come from a hot pack, where that has them. */
@@ -191,6 +222,7 @@ function thinOrigin(
   map: ChunkMap,
   hot: HotPlaces,
   openFrames: OpenFrames,
+  isLearning: () => boolean,
 ): FileOrigin {
   const frames = openFrames(packSizes(map));
   const placementsIn = (frame: Frame) =>
@@ -217,6 +249,7 @@ function thinOrigin(
         },
       }),
     link: () => frames.link(),
+    isLearning,
     nearer: (chunk) => hot.current?.nearer(chunk),
     forsake: (frame) => hot.current?.forsake(frame),
     trouble: () => frames.trouble(),

@@ -9,14 +9,27 @@ export class HotRecording {
   /** Of each file, the touch that a neighbour would go on from. */
   readonly #last = new Map<Digest, number>();
   #missed = 0;
+  /** When the start was over, in milliseconds from its beginning. */
+  #endedAt: number | undefined;
 
   /** Reads that had to be waited for. */
   get missed(): number {
     return this.#missed;
   }
 
+  /** Of the start; up to now while it goes on. */
+  get milliseconds(): number {
+    return this.#endedAt ?? Math.round(performance.now() - this.#startedAt);
+  }
+
+  /** The start is over: what follows is passed over. */
+  close(): void {
+    this.#endedAt ??= this.milliseconds;
+  }
+
   /** Somebody reads what nobody has brought. */
   miss(file: FileRef, offset: number, length: number): void {
+    if (this.#endedAt !== undefined) return;
     this.#missed += 1;
     this.#add(file, offset, length);
   }

@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { constants as access, accessSync, existsSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { delimiter, isAbsolute, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { fromSystemError, ThinError } from '../errors.js';
 import { type ProgramResult, runProgram } from '../fuse/run-program.js';
 import type { ContainerState } from './runtime-output.js';
@@ -21,6 +22,8 @@ export interface ContainerRun extends ContainerKey {
   readonly bundle: string;
   /** Whether the command reads our standard input, or nothing. */
   readonly stdin: boolean;
+  /** Told once when a line of its output has the text. Its output is no terminal then. */
+  readonly line?: { readonly text: string; readonly onLine: () => void };
 }
 
 export interface RunningContainer {
@@ -76,13 +79,15 @@ export function runContainer(run: ContainerRun): RunningContainer {
   const log = join(run.bundle, 'runtime.log');
   emptyLog(log);
   const args = [...globalOptions(run, log), 'run', '--bundle', run.bundle, run.id];
+  const output = run.line ? 'pipe' : 'inherit';
   const child = spawn(run.runtime, args, {
-    stdio: [run.stdin ? 'inherit' : 'ignore', 'inherit', 'inherit'],
+    stdio: [run.stdin ? 'inherit' : 'ignore', output, output],
     detached: true,
   });
+  if (run.line) watchOutput(child, run.line);
   const ended = new Promise<number>((resolve, reject) => {
     child.once('error', (error) => reject(fromSystemError('Cannot run the container', error)));
-    child.once('exit', (code, signal) =>
+    child.once(run.line ? 'close' : 'exit', (code: number | null, signal: NodeJS.Signals | null) =>
       resolve(code ?? 128 + constants.signals[signal ?? 'SIGKILL']),
     );
   });
@@ -90,6 +95,30 @@ export function runContainer(run: ContainerRun): RunningContainer {
     signal: (name) => void child.kill(name),
     exitCode: ended.then((code) => (code === 0 ? 0 : explainExit(code, run.id, log))),
   };
+}
+
+/** Bytes of a line that are looked at: what has none for longer is no text. */
+const lineBytesMax = 64 * 1024;
+
+/** Hands its output on as it comes, and looks for the line. */
+function watchOutput(
+  child: ChildProcess,
+  { text, onLine }: NonNullable<ContainerRun['line']>,
+): void {
+  let found = false;
+  const watch = (from: Readable | null, to: NodeJS.WriteStream) => {
+    let last = '';
+    from?.on('data', (bytes: Buffer) => {
+      if (found) return;
+      last = (last + bytes.toString('utf8')).slice(-lineBytesMax);
+      found = last.split('\n').some((line) => line.includes(text));
+      last = last.slice(last.lastIndexOf('\n') + 1);
+      if (found) onLine();
+    });
+    from?.pipe(to, { end: false });
+  };
+  watch(child.stdout, process.stdout);
+  watch(child.stderr, process.stderr);
 }
 
 /** An error of an earlier run would be taken for this one's. */
@@ -147,6 +176,14 @@ export async function killContainer(key: ContainerKey, signal: NodeJS.Signals): 
   const result = await runRuntime(key, ['kill', key.id, signal]);
   if (result.code === 0) return;
   throw new ThinError('not-found', `Cannot send ${signal} to ${key.id}: ${result.stderr}`);
+}
+
+/** Runs a command inside a container. @returns whether it exited with 0; false if nothing runs there */
+export async function runInContainer(
+  key: ContainerKey,
+  command: readonly string[],
+): Promise<boolean> {
+  return (await runRuntime(key, ['exec', key.id, ...command])).code === 0;
 }
 
 /** Ends a container, whatever it does, and forgets it. That it is not there is no error. */

@@ -1,0 +1,73 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { z } from 'zod';
+import { parseReadySign } from '../../src/ready-option.js';
+import { startRegistry } from '../support/docker-registry.js';
+import { pushToRegistry, testImage } from '../support/images.js';
+import { runCommand } from '../support/run-command.js';
+import { startNode, startThin, thinifyProgram, until } from './test-node.js';
+
+t.setTimeout(240_000); // one conversion
+const registry = await startRegistry(t);
+const reference = `${registry.host}/busybox:1`;
+await pushToRegistry(await testImage('busybox'), reference);
+await runCommand(process.execPath, [thinifyProgram, reference]);
+const lineSchema = z.object({ msg: z.string(), milliseconds: z.number().optional() });
+
+/** Runs a container until it says "over", which it does not before it is known to be ready. */
+async function readyBy(t: Test, sign: string, script: string): Promise<void> {
+  const node = startNode(t, { THINFS_LOG_LEVEL: 'debug' });
+  const words = ['run', '--rm', '-q', '--ready', sign, reference, 'sh', '-c', script];
+  const container = startThin(t, node, words);
+  await until(`it is ready by ${sign}`, () => {
+    const log = join(node.root, 'daemon.log');
+    if (!existsSync(log)) return false;
+    const lines = readFileSync(log, 'utf8').split('\n').filter(Boolean);
+    const told = lines.map((line) => lineSchema.safeParse(JSON.parse(line)).data);
+    return told.some((line) => line?.msg === 'a container is ready');
+  });
+  await until('what it read is kept', async () => {
+    const { stdout } = await node.thin(['hot', 'show', reference]);
+    return stdout.startsWith('sh -c');
+  });
+  t.equal((await node.status()).mounts.length, 1, 'while it goes on');
+  container.kill('SIGKILL');
+}
+
+const forever = 'sleep 600';
+
+t.test('a line of its output', async (t) => {
+  await readyBy(t, 'line:at your service', `echo now at your service; ${forever}`);
+});
+
+t.test('a port that answers', async (t) => {
+  const server = createServer();
+  const port = await new Promise<number>((resolve) => {
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address ? address.port : 0);
+    });
+  });
+  t.teardown(() => server.close());
+  await readyBy(t, `tcp:${port}`, forever);
+});
+
+t.test('seconds', async (t) => {
+  await readyBy(t, '0.5s', forever);
+});
+
+t.test('what a sign may be', async (t) => {
+  t.same(parseReadySign('health'), { kind: 'health' });
+  t.same(parseReadySign('tcp:80'), { kind: 'tcp', port: 80 });
+  t.same(parseReadySign('line: a: b'), { kind: 'line', text: ' a: b' });
+  t.same(parseReadySign('2.5s'), { kind: 'seconds', seconds: 2.5 });
+  t.same(parseReadySign('3'), { kind: 'seconds', seconds: 3 });
+  for (const wrong of ['', 'tcp:', 'tcp:0', 'tcp:70000', 'line:', 'health:1', '1m', '-1']) {
+    t.throws(() => parseReadySign(wrong), { code: 'invalid' }, wrong);
+  }
+  const node = startNode(t);
+  const args = ['run', '--net', 'none', '--ready', 'tcp:80', reference, 'true'];
+  t.match((await node.thin(args)).stderr, /--ready tcp with --net none/);
+});
