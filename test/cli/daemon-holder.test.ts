@@ -5,7 +5,15 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import type { HolderStatus } from '../../src/daemon/holder-protocol.js';
 import { runCommand } from '../support/run-command.js';
-import { isAlive, startNode, startThin, type TestNode, until } from './test-node.js';
+import { makeRootfs } from './small-rootfs.js';
+import {
+  isAlive,
+  startNode,
+  startThin,
+  type TestNode,
+  thinifyProgram,
+  until,
+} from './test-node.js';
 
 t.setTimeout(400_000); // dozens of processes on a busy machine
 
@@ -228,7 +236,14 @@ t.test('in the foreground, for a service manager', async (t) => {
 
 t.test('cleanup, and what it leaves', async (t) => {
   const node = startNode(t);
-  await node.status();
+  const rootfs = join(node.folder, 'rootfs');
+  makeRootfs(rootfs, { count: 1, bytes: 5000 });
+  const store = `dir:${join(node.folder, 'store')}`;
+  const cache = { THINFS_CACHE_HOME: join(node.folder, 'cache') };
+  const words = ['-q', `dir:${rootfs}`, '--name', 'small:1', '--to', store];
+  await runCommand(process.execPath, [thinifyProgram, ...words], { env: cache });
+  const ran = await node.thin(['run', '--rm', '-q', '--store', store, 'small:1', 'sh', '-c', ':']);
+  t.equal(ran.code, 0, ran.stderr);
   const { pid } = await holderOf(node);
   mkdirSync(join(node.root, 'not-ours'));
   t.equal((await node.thin(['daemon', 'cleanup', '--purge'])).code, 0);
