@@ -190,6 +190,12 @@ export class FileCache implements AsyncDisposable {
     return { directory, incoming, others: others.map((other) => other.directory) };
   }
 
+  /** The tier that is looked at first, if there is one before `local`, and how much it takes now. */
+  get fastTier(): { readonly name: string; readonly roomBytes: number } | undefined {
+    const [{ tier, budget } = this.#parts.ledger.space(localTier)] = this.#parts.ledger.spaces;
+    return tier.name === localTier ? undefined : { name: tier.name, roomBytes: budget.roomBytes };
+  }
+
   /** The books for many files that somebody else stores; what it is told of is added to `hold`. */
   bulkWriter(hold: FileHold, tier: string = localTier): BulkWriter {
     const { ledger, files } = this.#parts;

@@ -54,6 +54,13 @@ export class SpaceBudget {
     return true;
   }
 
+  /** Bytes that would be admitted now. */
+  get roomBytes(): number {
+    const { quotaBytes, freeSpaceFloorBytes } = this.limits;
+    if (this.#now() < this.#fullUntil) return 0;
+    return Math.max(0, Math.min(quotaBytes - this.usedBytes, this.#free - freeSpaceFloorBytes));
+  }
+
   /** Is there room for `bytes` more below the mark at which eviction begins? */
   fits(bytes: number): boolean {
     const { quotaBytes, freeSpaceFloorBytes } = this.limits;

@@ -189,10 +189,17 @@ function describeEnd(image: ImageSummary, summary: PullSummary | undefined): str
     `${name}: ${layers} layers${layersHere > 0 ? `, ${layersHere} of them here` : ''}`,
     `${formatSize(downloadedBytes)} downloaded at ${formatSize(summary.downloadRate)}/s`,
     ...(resumedBytes > 0 ? [`${formatSize(resumedBytes)} from an earlier pull`] : []),
-    `${formatSize(writtenBytes)} written`,
+    `${formatSize(writtenBytes)} written${describeTiers(summary.writtenTo)}`,
     `${formatDuration(summary.ms)}, ${formatDuration(summary.msAfterLastByte)} after the last byte`,
     `${share} % of the time waiting for ${bottleneckWords[summary.bottleneck]}`,
   ].join('; ');
+}
+
+/** Said where there is more than the local tier. */
+function describeTiers(writtenTo: PullSummary['writtenTo']): string {
+  const tiers = Object.entries(writtenTo);
+  if (tiers.every(([tier]) => tier === 'local')) return '';
+  return ` (${tiers.map(([tier, bytes]) => `${formatSize(bytes)} to ${tier}`).join(', ')})`;
 }
 
 function isHere({ phase }: LayerState): boolean {

@@ -20,7 +20,7 @@ export const threadPoolSize = '16';
  * the pull's CPU and does not come back.
  */
 export const serverNodeArguments: readonly string[] = [
-  '--max-semi-space-size=2',
+  '--max-semi-space-size=1',
   '--expose-gc',
   '--interrupt-budget=1000000',
 ];

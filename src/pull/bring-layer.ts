@@ -1,6 +1,7 @@
 import type { FileCache } from '../cache/file-cache.js';
 import type { FileHold } from '../cache/file-use.js';
 import type { LayerRecords } from '../cache/layer-records.js';
+import { localTier } from '../cache/layout.js';
 import { isThinError } from '../errors.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import type { Gate } from './gate.js';
@@ -29,6 +30,8 @@ export interface LayerWay {
   readonly turn: Promise<unknown>;
   /** Connections that the layer may use now. */
   readonly connections: (meter: LayerMeter) => number;
+  /** Where it is stored, decided as it begins; disposed when it is stored. */
+  readonly chooseTier: () => Disposable & { readonly tier: string };
 }
 
 /** A layer that is here, with its files held until it is disposed. */
@@ -45,6 +48,9 @@ interface Task {
   readonly way: LayerWay;
   readonly signal: AbortSignal;
 }
+
+/** A layer that has no room in a faster tier after all goes to the local one. */
+const toLocal: LayerWay['chooseTier'] = () => ({ tier: localTier, [Symbol.dispose]: () => {} });
 
 /**
  * Brings one layer here: by its record, if all of its files are here from before, or else over the
@@ -91,9 +97,10 @@ async function findHere(task: Task): Promise<Held | undefined> {
 }
 
 /** A layer that turns out to be wrong is fetched once more, from its beginning. */
-async function fetchLayer(task: Task): Promise<Held> {
-  const { layer, meter, parts, way } = task;
-  for (let isLast = false; ; isLast = true) {
+async function fetchLayer(first: Task): Promise<Held> {
+  const { layer, meter, parts, way } = first;
+  let task = first;
+  for (let isLast = false; ; ) {
     const key = `${layer.descriptor.digest} ${layer.diffId}`;
     await using partial = await PartialBlob.open(parts.partialFolder, key);
     meter.resumed = partial.length;
@@ -104,8 +111,13 @@ async function fetchLayer(task: Task): Promise<Held> {
       return held;
     } catch (error) {
       if (!isThinError(error, 'corrupt', 'no-space')) throw error;
+      if (error.code === 'no-space' && (meter.tier ?? localTier) !== localTier) {
+        task = { ...first, way: { ...way, chooseTier: toLocal } }; // with what has come of it
+        continue;
+      }
       await partial.remove();
       if (error.code === 'no-space' || isLast) throw error;
+      isLast = true;
     }
   }
 }
@@ -150,8 +162,11 @@ function sourceOf({ layer, meter, way, signal }: Task, partial: PartialBlob): So
 async function store(task: Task, bytes: AsyncIterable<Buffer>): Promise<Held> {
   const { layer, meter, parts, way } = task;
   const { cache, records, threads } = parts;
+  using choice = way.chooseTier();
+  meter.tier = choice.tier;
+  meter.writtenBytes = 0;
   const hold = cache.hold();
-  using writer = cache.bulkWriter(hold);
+  using writer = cache.bulkWriter(hold, choice.tier);
   const job = {
     ...layer.descriptor,
     diffId: layer.diffId,

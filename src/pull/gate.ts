@@ -10,6 +10,11 @@ export class Gate {
     this.#limit = limit;
   }
 
+  /** How many it lets in now. */
+  get limit(): number {
+    return this.#limit();
+  }
+
   get inside(): number {
     return this.#inside;
   }

@@ -47,7 +47,8 @@ export class LinkPolicy {
   }
 
   sample({ ms, bytes, starved }: LinkSample): void {
-    if (bytes > 0 && starved < starvedMin) {
+    // Also where nothing arrives, as nobody takes what has come.
+    if (starved < starvedMin) {
       this.#streams = Math.max(this.#streams, this.#cores);
       this.#startWindow();
       this.#rateBefore = undefined;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fromSystemError } from '../errors.js';
 
 /** Bytes that wait to be written; where the disk cannot keep up, the blob is kept no further. */
-const backlogMax = 4 * 1024 * 1024;
+const backlogMax = 2 * 1024 * 1024;
 /** Bytes read at once. */
 const readBytes = 256 * 1024;
 /** Milliseconds for which the beginning of a blob is kept for the next pull of it. */

@@ -17,6 +17,8 @@ export interface LayerState {
   readonly plainBytes: number;
   /** Of new files on the disk. */
   readonly writtenBytes: number;
+  /** Of the cache, that they are in; undefined as long as none is stored. */
+  readonly tier: string | undefined;
 }
 
 /** The meter of one layer: whoever brings it writes here, all who want it read. */
@@ -29,14 +31,15 @@ export class LayerMeter {
   stored = 0;
   plainBytes = 0;
   writtenBytes = 0;
+  tier: string | undefined;
 
   constructor(size: number) {
     this.size = size;
   }
 
   get state(): LayerState {
-    const { phase, size, downloaded, resumed, stored, plainBytes, writtenBytes } = this;
-    return { phase, size, downloaded, resumed, stored, plainBytes, writtenBytes };
+    const { phase, size, downloaded, resumed, stored, plainBytes, writtenBytes, tier } = this;
+    return { phase, size, downloaded, resumed, stored, plainBytes, writtenBytes, tier };
   }
 }
 
@@ -81,13 +84,15 @@ export class PullMeter {
     const waited = now.source - last.source + (now.worker - last.worker);
     const starved = waited > 0 ? (now.source - last.source) / waited : 1;
     const cpu = Math.min(1, (now.cpuMs - last.cpuMs) / ms / this.#cores);
+    // A layer that is fetched once more is counted anew.
+    const since = (of: keyof Totals) => Math.max(0, now[of] - last[of]);
     return {
       at: now.time - this.#start,
       ms,
-      bytes: now.downloaded - last.downloaded,
-      storedBytes: now.stored - last.stored,
-      plainBytes: now.plain - last.plain,
-      writtenBytes: now.written - last.written,
+      bytes: since('downloaded'),
+      storedBytes: since('stored'),
+      plainBytes: since('plain'),
+      writtenBytes: since('written'),
       starved,
       cpu,
       bottleneck: starved >= starvedMin ? 'network' : cpu >= busyMin ? 'cpu' : 'disk',

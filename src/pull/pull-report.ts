@@ -13,6 +13,8 @@ export interface PullSummary {
   readonly plainBytes: number;
   /** Of disk, for new files. */
   readonly writtenBytes: number;
+  /** The same, by the tiers of the cache. */
+  readonly writtenTo: Readonly<Record<string, number>>;
   readonly ms: number;
   /** From the last byte that arrived to the end. */
   readonly msAfterLastByte: number;
@@ -39,6 +41,10 @@ export class PullReport {
     const layers = this.#last?.layers ?? [];
     const sum = (of: (layer: (typeof layers)[number]) => number) =>
       layers.reduce((total, layer) => total + of(layer), 0);
+    const writtenTo: Record<string, number> = {};
+    for (const { tier, writtenBytes } of layers) {
+      if (tier !== undefined) writtenTo[tier] = (writtenTo[tier] ?? 0) + writtenBytes;
+    }
     const ms = this.samples.at(-1)?.at ?? 0;
     const lastByteAt = this.samples.findLast(({ bytes }) => bytes > 0)?.at ?? 0;
     const downloadedBytes = sum(({ downloaded }) => downloaded);
@@ -49,6 +55,7 @@ export class PullReport {
       resumedBytes: sum(({ resumed }) => resumed),
       plainBytes: sum(({ plainBytes }) => plainBytes),
       writtenBytes: sum(({ writtenBytes }) => writtenBytes),
+      writtenTo,
       ms,
       msAfterLastByte: ms - lastByteAt,
       downloadRate: lastByteAt > 0 ? (downloadedBytes / lastByteAt) * 1000 : 0,

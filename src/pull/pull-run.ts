@@ -7,6 +7,7 @@ import type { PullLayer } from './layer-source.js';
 import { LinkPolicy } from './link-policy.js';
 import { LayerMeter, type LayerState, PullMeter, type PullSample } from './pull-meter.js';
 import { type PullMode, type PullPlan, planOf } from './pull-mode.js';
+import { TierChoice } from './tier-choice.js';
 
 /** Milliseconds between two looks at how a pull goes. */
 const lookMs = 50;
@@ -37,6 +38,9 @@ export class PullRun {
   readonly #checks: Gate;
   readonly #meters: LayerMeter[] = [];
   readonly #stop = new AbortController();
+  readonly #tiers = new TierChoice();
+  /** Indices of the layers, in the order in which they are to come. */
+  readonly #order: readonly number[];
   #meter: PullMeter | undefined;
 
   constructor(
@@ -54,6 +58,10 @@ export class PullRun {
     const { downloads } = plan;
     this.#downloads = new Gate(() => (downloads === 'adaptive' ? this.#policy.streams : downloads));
     this.#checks = new Gate(() => cores);
+    const { layers } = options;
+    const order = [...layers.keys()];
+    const sizeOf = (index: number) => layers[index]?.descriptor.size ?? 0;
+    this.#order = plan.largestFirst ? order.sort((a, b) => sizeOf(b) - sizeOf(a)) : order;
   }
 
   /** All layers, lowest first, held until each is disposed. The first failure ends the others. */
@@ -85,15 +93,12 @@ export class PullRun {
 
   /** Takes a place in the flight of every layer, in the order in which they are to come. */
   #join(): Promise<Brought<BroughtLayer>>[] {
-    const { layers } = this.#options;
-    const order = [...layers.entries()];
-    if (this.#plan.largestFirst) {
-      order.sort(([, a], [, b]) => b.descriptor.size - a.descriptor.size);
-    }
     const coming: Promise<Brought<BroughtLayer>>[] = [];
     let turn: Promise<unknown> = Promise.resolve();
-    for (const [index, layer] of order) {
-      const { meter, brought } = this.#joinOne(layer, turn);
+    for (const index of this.#order) {
+      const layer = this.#options.layers[index];
+      if (layer === undefined) continue;
+      const { meter, brought } = this.#joinOne(layer, index, turn);
       this.#meters[index] = meter;
       coming[index] = brought;
       turn = brought.catch(() => undefined);
@@ -101,7 +106,11 @@ export class PullRun {
     return coming;
   }
 
-  #joinOne(layer: PullLayer, turn: Promise<unknown>): Coming<BroughtLayer, LayerMeter> {
+  #joinOne(
+    layer: PullLayer,
+    index: number,
+    turn: Promise<unknown>,
+  ): Coming<BroughtLayer, LayerMeter> {
     const way: LayerWay = {
       wholeFirst: this.#plan.wholeFirst,
       storesInFlight: this.#plan.storesInFlight,
@@ -109,6 +118,7 @@ export class PullRun {
       downloads: this.#downloads,
       turn,
       connections: (meter) => this.#connections(meter),
+      chooseTier: () => this.#chooseTier(index),
     };
     const bring = (signal: AbortSignal) => {
       const meter = new LayerMeter(layer.descriptor.size);
@@ -121,16 +131,29 @@ export class PullRun {
     return { ...coming, meter };
   }
 
+  #chooseTier(index: number): ReturnType<TierChoice['choose']> {
+    return this.#tiers.choose(index, {
+      layers: this.#meters.map((meter) => ({ left: leftOf(meter), size: meter.size })),
+      order: this.#order,
+      streams: this.#downloads.limit,
+      fast: this.#parts.cache.fastTier,
+    });
+  }
+
   /** Streams for which there are no more layers go to the one that has most to come. */
   #connections(meter: LayerMeter): number {
     if (this.#plan.downloads !== 'adaptive') return 1;
     const spare = this.#policy.streams - this.#downloads.inside;
     if (spare <= 0) return 1;
-    const left = (of: LayerMeter) =>
-      of.phase === 'downloading' ? of.size - of.resumed - of.downloaded : 0;
+    const left = (of: LayerMeter) => (of.phase === 'downloading' ? leftOf(of) : 0);
     const isLargest = this.#meters.every((other) => left(other) <= left(meter));
     return isLargest ? 1 + spare : 1;
   }
+}
+
+/** Compressed bytes that are still to come. */
+function leftOf({ phase, size, resumed, downloaded }: LayerMeter): number {
+  return phase === 'downloading' || phase === 'waiting' ? size - resumed - downloaded : 0;
 }
 
 /** Everything that comes, or the first failure, with what came all the same disposed. */

@@ -23,8 +23,11 @@ export interface PullWorkers {
  * two thirds of this: with its own bounds some tens of MiB gather.
  */
 const youngGenerationMb = 3;
-/** Of its other objects: storing a layer needs little, but V8 would let garbage gather. */
-const oldGenerationMb = 24;
+/**
+ * Of its other objects: storing a layer needs few MiB, but V8 would let garbage gather. With 24 a thread
+ * of many small files ran out of memory where the machine was busy, and its collector late.
+ */
+const oldGenerationMb = 64;
 
 /** Threads of their own. */
 export const pullThreads: PullWorkers = {

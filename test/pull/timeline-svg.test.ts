@@ -29,6 +29,7 @@ const layer = {
   stored: 2_000_000,
   plainBytes: 6_000_000,
   writtenBytes: 4_000_000,
+  tier: 'local',
 } as const;
 
 t.test('a timeline is well-formed, whatever the samples and the title', async (t) => {
@@ -49,16 +50,20 @@ t.test('a timeline is well-formed, whatever the samples and the title', async (t
 
 t.test('what a pull was, as a whole', async (t) => {
   const report = new PullReport();
-  const here = { ...layer, phase: 'here', downloaded: 0, stored: 0, writtenBytes: 0 } as const;
-  report.add({ layers: [layer, here], sample: sample(100) });
-  report.add({ layers: [layer, here], sample: sample(200) });
+  const nothing = { downloaded: 0, stored: 0, writtenBytes: 0, tier: undefined };
+  const here = { ...layer, ...nothing, phase: 'here' } as const;
+  const faster = { ...layer, downloaded: 0, writtenBytes: 1000, tier: 'fast' } as const;
+  const layers = [layer, here, faster];
+  report.add({ layers, sample: sample(100) });
+  report.add({ layers, sample: sample(200) });
   const after = sample(400, { ms: 200, bytes: 0, bottleneck: 'disk' });
-  report.add({ layers: [layer, here], sample: after });
+  report.add({ layers, sample: after });
   t.match(report.summary(), {
-    layers: 2,
+    layers: 3,
     layersHere: 1,
     downloadedBytes: 2_000_000,
-    writtenBytes: 4_000_000,
+    writtenBytes: 4_001_000,
+    writtenTo: { local: 4_000_000, fast: 1000 },
     ms: 400,
     msAfterLastByte: 200,
     downloadRate: 10_000_000,

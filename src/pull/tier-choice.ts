@@ -1,0 +1,52 @@
+import { localTier } from '../cache/layout.js';
+import { type LayerLeft, lastLayer } from './last-layer.js';
+
+/** Plain bytes for a compressed one that a layer is taken to have: few have more. */
+const ratioGuess = 4;
+
+/** A faster tier than the local one, and what it takes now. */
+export interface FastTier {
+  readonly name: string;
+  readonly roomBytes: number;
+}
+
+/** What a choice is made of. */
+export interface TierOutlook {
+  readonly layers: readonly (LayerLeft & { readonly size: number })[];
+  /** Indices of the layers, as they begin. */
+  readonly order: readonly number[];
+  readonly streams: number;
+  readonly fast: FastTier | undefined;
+}
+
+/**
+ * In which tier each layer of a pull is stored. What is stored when the last byte has come is what the
+ * user waits for: the layer that ends last, and those above it, go to the fast tier as long as it has
+ * room, all others to the local one. Decided when a layer begins, by what is known then.
+ */
+export class TierChoice {
+  /** Bytes that layers may still take of the fast tier. */
+  #promised = 0;
+  /** The last prediction: when nothing is to come any more, it holds. */
+  #last = 0;
+
+  /** @returns the tier, and what gives back its promise when the layer is stored */
+  choose(
+    index: number,
+    { layers, order, streams, fast }: TierOutlook,
+  ): Disposable & { tier: string } {
+    this.#last = lastLayer(layers, order, streams) ?? this.#last;
+    const bytes = (layers[index]?.size ?? 0) * ratioGuess;
+    const fits = fast !== undefined && bytes <= fast.roomBytes - this.#promised;
+    if (!fits || index < this.#last) return { tier: localTier, [Symbol.dispose]: () => undefined };
+    this.#promised += bytes;
+    let given = bytes;
+    return {
+      tier: fast.name,
+      [Symbol.dispose]: () => {
+        this.#promised -= given;
+        given = 0;
+      },
+    };
+  }
+}
