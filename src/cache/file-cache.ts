@@ -7,7 +7,8 @@
  */
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
-import { type BulkPlace, BulkWriter } from './bulk-writer.js';
+import { bulkPlace, bulkWriter, type FastTier, fastTier } from './bulk-place.js';
+import type { BulkPlace, BulkWriter } from './bulk-writer.js';
 import type { CacheLog, OnWrong } from './cache-ledger.js';
 import { type CacheParts, cacheParts } from './cache-parts.js';
 import type { GcResult } from './cache-upkeep.js';
@@ -184,32 +185,17 @@ export class FileCache implements AsyncDisposable {
 
   /** Where files of a tier go that somebody else stores. @throws ThinError `invalid` */
   bulkPlace(tier: string = localTier): BulkPlace {
-    const { tiers } = this.#parts.files;
-    const { directory, incoming } = this.#parts.ledger.space(tier).tier;
-    const others = tiers.filter((other) => other.directory !== directory);
-    return { directory, incoming, others: others.map((other) => other.directory) };
+    return bulkPlace(this.#parts, tier);
   }
 
-  /** The tier that is looked at first, if there is one before `local`, and how much it takes now. */
-  get fastTier(): { readonly name: string; readonly roomBytes: number } | undefined {
-    const [{ tier, budget } = this.#parts.ledger.space(localTier)] = this.#parts.ledger.spaces;
-    return tier.name === localTier ? undefined : { name: tier.name, roomBytes: budget.roomBytes };
+  /** The tier that is looked at first, if there is one before `local`. */
+  get fastTier(): FastTier | undefined {
+    return fastTier(this.#parts);
   }
 
   /** The books for many files that somebody else stores; what it is told of is added to `hold`. */
   bulkWriter(hold: FileHold, tier: string = localTier): BulkWriter {
-    const { ledger, files } = this.#parts;
-    const space = ledger.space(tier);
-    return new BulkWriter(this.bulkPlace(tier), hold, {
-      admitEasily: (bytes) => space.admitEasily(bytes),
-      reserve: (bytes) => space.reserve(bytes),
-      written: (bytes) => space.written(bytes),
-      verified: (content) => files.verified(content),
-      discard: async (content) => {
-        if (!ledger.inUse(content)) await files.remove(content, [space.tier]);
-      },
-      placed: (stored) => ledger.placedMany(tier, stored),
-    });
+    return bulkWriter(this.#parts, hold, tier);
   }
 
   /**

@@ -1,14 +1,9 @@
+import type { FastTier } from '../cache/bulk-place.js';
 import { localTier } from '../cache/layout.js';
 import { type LayerLeft, lastLayer } from './last-layer.js';
 
 /** Plain bytes for a compressed one that a layer is taken to have: few have more. */
 const ratioGuess = 4;
-
-/** A faster tier than the local one, and what it takes now. */
-export interface FastTier {
-  readonly name: string;
-  readonly roomBytes: number;
-}
 
 /** What a choice is made of. */
 export interface TierOutlook {
