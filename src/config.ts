@@ -103,6 +103,7 @@ export function nodeConfig(
       popSecret: options.popSecret ?? environment.THINFS_POP_SECRET,
       popListen: options.popListen ?? environment.THINFS_POP_LISTEN,
       popSize: options.popSize ?? environment.THINFS_POP_SIZE,
+      popPolicy: options.popPolicy ?? environment.THINFS_POP_POLICY,
       popUpload: options.popUpload ?? environment.THINFS_POP_UPLOAD,
     }),
     logLevel: logLevel(options.logLevel ?? environment.THINFS_LOG_LEVEL ?? 'info'),

@@ -86,9 +86,15 @@ export interface PopConfig {
   readonly listen: { readonly host: string | undefined; readonly port: number };
   /** Bytes of the node's disk for frames that the site keeps here. */
   readonly sizeBytes: number;
+  /** What of them leaves first. */
+  readonly policy: ReplacementPolicy;
   /** Bytes a second that the other nodes are given. */
   readonly uploadBytesPerSecond: number;
 }
+
+/** Least recently used, or GreedyDual-Size-Frequency. */
+export const replacementPolicies = ['lru', 'gdsf'] as const;
+export type ReplacementPolicy = (typeof replacementPolicies)[number];
 
 /** As given on the command line or in the environment. */
 export interface PopOptions {
@@ -96,6 +102,7 @@ export interface PopOptions {
   readonly popSecret?: string | undefined;
   readonly popListen?: string | undefined;
   readonly popSize?: string | undefined;
+  readonly popPolicy?: string | undefined;
   readonly popUpload?: string | undefined;
 }
 
@@ -119,8 +126,16 @@ export function popConfig(options: PopOptions): PopConfig | undefined {
     secretFile: resolve(popSecret),
     listen: parseListen(options.popListen ?? '0'),
     sizeBytes: parseSize(options.popSize ?? defaultPopSize),
+    policy: parsePolicy(options.popPolicy ?? 'lru'),
     uploadBytesPerSecond: parseSize((options.popUpload ?? defaultPopUpload).replace(/\/s$/, '')),
   };
+}
+
+function parsePolicy(text: string): ReplacementPolicy {
+  const found = replacementPolicies.find((policy) => policy === text);
+  if (found) return found;
+  const wanted = replacementPolicies.join(' or ');
+  throw new ThinError('invalid', `Cannot keep frames by "${text}": wanted ${wanted}`);
 }
 
 function parseListen(text: string): PopConfig['listen'] {

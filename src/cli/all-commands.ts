@@ -5,6 +5,7 @@ import { addHotCommands } from './hot.js';
 import { addImageTreeCommands } from './image-tree.js';
 import { addInspectCommand } from './inspect.js';
 import { addMountCommands } from './mount.js';
+import { addPopCommands } from './pop.js';
 import type { Run } from './program.js';
 import { addPullCommand } from './pull.js';
 import { addRunCommand } from './run.js';
@@ -19,6 +20,7 @@ export function addAllCommands(program: Command, run: Run): void {
   addInspectCommand(program, run);
   addHotCommands(program, run);
   addStatusCommands(program, run);
+  addPopCommands(program, run);
   addCheckCommand(program, run);
   addDaemonCommands(program, run);
 }

@@ -17,7 +17,7 @@ import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
 import type { ServerSettings } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
 import { ThinError } from '../errors.js';
-import { defaultPopSize, defaultPopUpload } from '../pop-option.js';
+import { defaultPopSize, defaultPopUpload, replacementPolicies } from '../pop-option.js';
 import { tierSyntax } from '../tier-option.js';
 import type { Progress } from './progress.js';
 
@@ -66,6 +66,10 @@ const daemonOptions = [
   new Option('--pop-secret <file>', 'what the nodes of the site know each other by'),
   new Option('--pop-listen <[host:]port>', 'where they are served (default: any free port)'),
   new Option('--pop-size <size>', `most bytes kept for them (default: ${defaultPopSize})`),
+  new Option(
+    '--pop-policy <policy>',
+    `what of them leaves first: ${replacementPolicies.join(', ')} (default: lru)`,
+  ),
   new Option('--pop-upload <size>', `most bytes a second given (default: ${defaultPopUpload})`),
   new Option('--log-level <level>', `${logLevels.join(', ')} (default: info)`),
 ];

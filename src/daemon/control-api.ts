@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { PopReport } from '../pop/point-of-presence.js';
 import { pullModes } from '../pull/pull-mode.js';
 import type { PullProgress } from '../pull/pull-run.js';
 import type { Activity, WaitingRead, WhyReport } from './observation.js';
@@ -82,6 +83,8 @@ export const controlSchemas = {
   /** Of a mount, a container or an image. */
   why: z.object({ name: z.string().min(1) }),
   activity: z.object({}),
+  /** Of the site that this node is one of. */
+  pop: z.object({}),
   gc: z.object({ all: z.boolean() }),
   /** Of work in the background. */
   pause: z.object({ paused: z.boolean() }),
@@ -194,6 +197,8 @@ export interface ControlResults {
   readonly status: NodeStatus;
   readonly why: WhyReport;
   readonly activity: Activity;
+  /** Null for a node that is in no site. */
+  readonly pop: PopReport | null;
   readonly pause: null;
   readonly gc: { readonly bytes: number; readonly files: number; readonly images: number };
   /** `wrong`: digests of files that were not what they should be, and are removed. */

@@ -132,11 +132,11 @@ export class Daemon implements AsyncDisposable {
         }),
       );
       const pulls = owned.use(new FullPulls({ root, cache, images, log }));
-      const opener = new ImageOpener(images, stores, pulls, hot.folder);
+      const opener = new ImageOpener({ images, stores, pulls, hot: hot.folder, site });
       const observability = owned.use(
         await Observability.open(
           {
-            ...{ cache, images, live, stores },
+            ...{ cache, images, live, stores, site },
             mounts: () => mounted.list(),
             portableReason: () => mounted.composer.unavailable,
             completion: (manifest) => completions.status(manifest),
@@ -216,6 +216,7 @@ export class Daemon implements AsyncDisposable {
         return null;
       },
       status: () => this.#status(),
+      pop: async () => this.#observability.view.site,
       why: ({ name }) => this.#observability.view.why(name),
       activity: () => this.#observability.view.activity(),
       pause: async ({ paused }) => {

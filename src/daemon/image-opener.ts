@@ -1,20 +1,12 @@
-import { type Digest, digestOf, isDigest, parseDigest } from '../digest.js';
+import { type Digest, isDigest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { HotFolder } from '../hot/hot-folder.js';
-import type { Descriptor, Platform } from '../image/descriptor.js';
+import type { Platform } from '../image/descriptor.js';
 import { imageLayers, parseImageConfig } from '../image/image-config.js';
-import { listManifests } from '../image/image-list.js';
-import { type Manifest, parseManifest } from '../image/manifest.js';
-import { manifestMediaTypes } from '../image/media-type.js';
-import { formatPlatform, hostPlatform, parsePlatform, selectPlatform } from '../image/platform.js';
-import {
-  formatReference,
-  type ImageReference,
-  parseReference,
-  referenceTarget,
-} from '../image/reference.js';
-import { limits } from '../limits.js';
+import { formatPlatform, hostPlatform, parsePlatform } from '../image/platform.js';
+import { formatReference, type ImageReference, parseReference } from '../image/reference.js';
 import { onceMore } from '../once-more.js';
+import type { PointOfPresence } from '../pop/point-of-presence.js';
 import type { PullMode } from '../pull/pull-mode.js';
 import type { RegistryClient } from '../registry/registry-client.js';
 import type { Store } from '../store/store.js';
@@ -26,15 +18,8 @@ import type { ImageRequest } from './control-api.js';
 import type { CallContext } from './control-server.js';
 import type { FullPulls } from './full-pulls.js';
 import type { ImageFolder, ImageRecord, ImageSource } from './image-folder.js';
+import { checkPlatform, type Original, readBlob, readOriginal } from './original-image.js';
 import type { Stores } from './stores.js';
-
-/** The original image of one platform, as its registry has it. */
-interface Original {
-  readonly digest: Digest;
-  readonly manifest: Manifest;
-  /** The manifests beside it in its index. */
-  readonly siblings: readonly Descriptor[];
-}
 
 /** What a request means, worked out once. */
 interface Wanted {
@@ -44,20 +29,31 @@ interface Wanted {
   readonly source: ImageSource;
 }
 
+export interface ImageOpenerParts {
+  readonly images: ImageFolder;
+  readonly stores: Stores;
+  readonly pulls: FullPulls;
+  readonly hot: HotFolder;
+  /** The nodes near this one, which may have an image's metadata. */
+  readonly site: PointOfPresence | undefined;
+}
+
 /** Brings images to this node: the thin form if somebody published one, else all of it. */
 export class ImageOpener {
   readonly #images: ImageFolder;
   readonly #stores: Stores;
   readonly #pulls: FullPulls;
   readonly #hot: HotFolder;
+  readonly #site: PointOfPresence | undefined;
   /** By manifest digest and place: two commands for one new image make it once. */
   readonly #coming = new Map<string, Promise<ImageRecord>>();
 
-  constructor(images: ImageFolder, stores: Stores, pulls: FullPulls, hot: HotFolder) {
+  constructor({ images, stores, pulls, hot, site }: ImageOpenerParts) {
     this.#images = images;
     this.#stores = stores;
     this.#pulls = pulls;
     this.#hot = hot;
+    this.#site = site;
   }
 
   /**
@@ -194,7 +190,7 @@ export class ImageOpener {
     if (here) return here;
     const store = this.#stores.open(wanted.source);
     const [loaded] = await Promise.all([
-      loadThinImage(store, descriptor, context.signal),
+      loadThinImage(this.#site?.blobs(store) ?? store, descriptor, context.signal),
       this.#keepHotIndex(store, found, context),
     ]);
     const totals = { files: 0, fileBytes: 0 };
@@ -296,48 +292,4 @@ function readRequest(request: ImageRequest): Wanted {
       ...(s3Region !== undefined && { s3Region }),
     },
   };
-}
-
-/** From a reference to one platform's manifest, by way of its index if it has one. */
-async function readOriginal(
-  client: RegistryClient,
-  { reference, platform }: Wanted,
-  signal: AbortSignal,
-): Promise<Original> {
-  const read = async (target: string | Descriptor) => {
-    const { bytes, mediaType } = await client.manifest(target, signal);
-    return { digest: digestOf(bytes), parsed: parseManifest(bytes, mediaType) };
-  };
-  const top = await read(referenceTarget(reference));
-  if (top.parsed.kind === 'manifest') {
-    return { digest: top.digest, manifest: top.parsed, siblings: [] };
-  }
-  const siblings = await listManifests(top.parsed, async (index) => (await read(index)).parsed);
-  const chosen = await read(selectPlatform(siblings, platform));
-  if (chosen.parsed.kind === 'manifest') {
-    return { digest: chosen.digest, manifest: chosen.parsed, siblings };
-  }
-  throw new ThinError('corrupt', `Cannot use ${client}: an index stands where a manifest should`);
-}
-
-/** An image without an index is made for whatever its config says. @throws ThinError `not-found` */
-function checkPlatform({ digest }: Original, stated: Platform, { platform }: Wanted): void {
-  const { os, architecture, variant } = stated;
-  const own = { os, architecture, ...(variant !== undefined && { variant }) };
-  const [mediaType = ''] = manifestMediaTypes;
-  selectPlatform([{ mediaType, digest, size: 0, platform: own }], platform);
-}
-
-/** A config, whole and verified. */
-async function readBlob(
-  client: RegistryClient,
-  blob: Descriptor,
-  signal: AbortSignal,
-): Promise<Buffer> {
-  if (blob.size > limits.manifestBytesMax) {
-    throw new ThinError('corrupt', `Cannot use image config ${blob.digest}: ${blob.size} bytes`);
-  }
-  const pieces: Buffer[] = [];
-  for await (const piece of client.blob(blob, { signal })) pieces.push(piece);
-  return Buffer.concat(pieces);
 }

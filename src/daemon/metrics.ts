@@ -3,6 +3,7 @@ import type { Histogram, Registry } from 'prom-client';
 import type { CacheUsage, TierUsage } from '../cache/cache-usage.js';
 import type { EndedRead } from '../cache/reads-in-flight.js';
 import type { NodeParts, NodeView } from './node-view.js';
+import { addSite } from './site-metrics.js';
 
 /** A page in the text format of Prometheus. */
 export interface MetricsPage {
@@ -17,7 +18,7 @@ const lagResolutionMs = 50;
 
 type PromClient = typeof import('prom-client');
 type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [labels: Labels, value: number];
+export type Sample = readonly [labels: Labels, value: number];
 
 /**
  * What a node counts, for Prometheus; METRICS.md lists it. The library is loaded when somebody asks
@@ -61,6 +62,7 @@ export class Metrics implements Disposable {
     this.#addSources(add);
     this.#addNode(add);
     addCache(add, this.#view);
+    addSite(add, this.#view);
     return registry;
   }
 
@@ -126,7 +128,7 @@ export class Metrics implements Disposable {
 
 const labelNames = ['outcome', 'source', 'kind', 'tier', 'state'];
 
-type AddMetric = (
+export type AddMetric = (
   type: 'counter' | 'gauge',
   name: string,
   help: string,

@@ -4,8 +4,8 @@ import type { FileCache } from '../cache/file-cache.js';
 import type { ReadInFlight } from '../cache/reads-in-flight.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { describeError, ThinError } from '../errors.js';
+import type { PointOfPresence, PopReport } from '../pop/point-of-presence.js';
 import { contentPaths } from './content-paths.js';
-
 import type { CompletionStatus, MountSummary } from './control-api.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
@@ -26,6 +26,8 @@ export interface NodeParts {
   readonly images: ImageFolder;
   readonly live: LiveImages;
   readonly stores: Stores;
+  /** This node among the others of its site; undefined if it is in none. */
+  readonly site: PointOfPresence | undefined;
   /** Mounts and containers. */
   readonly mounts: () => readonly MountSummary[];
   /** Why nothing can be mounted composed here, if that is known. */
@@ -46,6 +48,11 @@ export class NodeView {
   /** How many reads wait. */
   get waitingCount(): number {
     return this.#waitingReads().length;
+  }
+
+  /** What this node knows of its site, if it is in one. */
+  get site(): PopReport | null {
+    return this.#parts.site?.report() ?? null;
   }
 
   /** What the cache has, as of a moment ago. */

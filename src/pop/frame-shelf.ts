@@ -3,7 +3,9 @@ import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'n
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { fromSystemError } from '../errors.js';
+import type { ReplacementPolicy } from '../pop-option.js';
 import type { FetchName } from './pop-keys.js';
+import { type Replacement, replacement } from './replacement.js';
 
 /** Bytes of frames in memory: what was just fetched, and the others are about to ask for. */
 const recentBytesMax = 32 * 1024 * 1024;
@@ -20,13 +22,15 @@ export interface ShelfOptions {
   readonly folder: string;
   /** Bytes that its files may have. */
   readonly quotaBytes: number;
+  /** What leaves first where they are more. */
+  readonly policy: ReplacementPolicy;
   /** Bytes that stay free on its file system. */
   readonly freeSpaceFloorBytes: number;
 }
 
 /**
  * Frames, compressed as they came, that this node has for the others of its site: the latest in
- * memory, those that it is home to on disk, the least recently used leaving first. Files are not
+ * memory, those that it is home to on disk. Files are not
  * synced: what a power cut tears is found by its trailer, and removed.
  */
 export class FrameShelf {
@@ -35,8 +39,8 @@ export class FrameShelf {
     maxSize: recentBytesMax,
     sizeCalculation: (bytes) => bytes.length + 1,
   });
-  /** Bytes of the files. */
-  readonly #kept: LRUCache<FetchName, number>;
+  /** The files, with their bytes. */
+  readonly #kept: Replacement<FetchName>;
   #writingBytes = 0;
   #failures = 0;
   #space = { at: Number.NEGATIVE_INFINITY, freeBytes: 0 };
@@ -55,20 +59,14 @@ export class FrameShelf {
 
   private constructor(options: ShelfOptions) {
     this.#options = options;
-    this.#kept = new LRUCache({
-      maxSize: Math.max(options.quotaBytes, 1),
-      sizeCalculation: (size) => size,
-      dispose: (_, name, reason) => {
-        if (reason === 'evict') void this.#remove(name);
-      },
-    });
+    this.#kept = replacement(options.policy);
   }
 
   /** What it takes, and what it could not do. */
   get usage(): { readonly frames: number; readonly bytes: number; readonly failures: number } {
     return {
-      frames: this.#kept.size,
-      bytes: this.#kept.calculatedSize,
+      frames: this.#kept.count,
+      bytes: this.#kept.bytes,
       failures: this.#failures,
     };
   }
@@ -76,7 +74,9 @@ export class FrameShelf {
   /** The frame if it is here and whole. */
   async get(name: FetchName): Promise<Buffer | undefined> {
     const recent = this.#recent.get(name);
-    if (recent || this.#kept.get(name) === undefined) return recent;
+    const size = this.#kept.sizeOf(name);
+    if (size !== undefined) this.#kept.used(name, size);
+    if (recent || size === undefined) return recent;
     try {
       const file = await readFile(this.#path(name));
       const bytes = file.subarray(0, Math.max(file.length - trailerBytes, 0));
@@ -101,14 +101,16 @@ export class FrameShelf {
   /** Keeps it on disk where there is room. Never fails. */
   async keep(name: FetchName, bytes: Buffer): Promise<void> {
     const size = bytes.length + trailerBytes;
-    if (this.#kept.has(name) || this.#writingBytes + size > writingBytesMax) return;
+    if (this.#kept.sizeOf(name) !== undefined || this.#writingBytes + size > writingBytesMax)
+      return;
     this.#writingBytes += size;
     const incoming = join(this.#options.folder, `.${randomBytes(8).toString('hex')}`);
     try {
       if (!(await this.#hasRoom(size))) return;
       await writeFile(incoming, Buffer.concat([bytes, hashOf(bytes)]), { mode: 0o600, flag: 'wx' });
       await rename(incoming, this.#path(name));
-      this.#kept.set(name, size);
+      this.#kept.used(name, size);
+      await this.#makeRoom();
     } catch {
       this.#failures += 1;
       await rm(incoming, { force: true }).catch(() => undefined);
@@ -120,10 +122,19 @@ export class FrameShelf {
   /** Somebody found it wrong. */
   async remove(name: FetchName): Promise<void> {
     this.#recent.delete(name);
-    if (this.#kept.delete(name)) await this.#remove(name);
+    if (this.#kept.sizeOf(name) !== undefined) await this.#remove(name);
+  }
+
+  async #makeRoom(): Promise<void> {
+    while (this.#kept.bytes > this.#options.quotaBytes) {
+      const name = this.#kept.victim();
+      if (name === undefined) return;
+      await this.#remove(name);
+    }
   }
 
   async #remove(name: FetchName): Promise<void> {
+    this.#kept.removed(name);
     await rm(this.#path(name), { force: true }).catch(() => {
       this.#failures += 1;
     });
@@ -153,9 +164,10 @@ export class FrameShelf {
     }
     found.sort((a, b) => a.at - b.at);
     for (const { name, size } of found) {
-      if (size > trailerBytes && size <= this.#options.quotaBytes) this.#kept.set(name, size);
+      if (size > trailerBytes) this.#kept.used(name, size);
       else await this.#remove(name);
     }
+    await this.#makeRoom();
   }
 
   #path(name: FetchName): string {

@@ -1,6 +1,6 @@
 /*
  * src/pop: the nodes of one site as one cache. Redis for agreement (agreement.ts, KEYS.md), frames
- * from node to node (peers.ts, peer-server.ts), and PopFrames, which puts both in front of an origin.
+ * from node to node (peers.ts, peer-server.ts), and SiteFetch, which puts both in front of an origin.
  * Nothing here is needed to read a file: whatever fails, the origin is asked instead.
  */
 import { randomBytes } from 'node:crypto';
@@ -11,6 +11,7 @@ import { fromSystemError, ThinError } from '../errors.js';
 import { type PopConfig, secretBytesMin } from '../pop-option.js';
 import { systemClock } from '../store/clock.js';
 import type { CountedFrameSource } from '../store/frame-source.js';
+import type { BlobSource } from '../thin/image-store.js';
 import { Agreement } from './agreement.js';
 import { FetchTimes } from './fetch-times.js';
 import { FrameShelf } from './frame-shelf.js';
@@ -18,7 +19,9 @@ import type { Member } from './members.js';
 import { SiteSecret } from './peer-auth.js';
 import { PeerServer, type Served } from './peer-server.js';
 import { type PeerCounts, Peers } from './peers.js';
-import { type PopCounts, PopFrames } from './pop-frames.js';
+import { PopBlobs } from './pop-blobs.js';
+import { PopFrames } from './pop-frames.js';
+import { type PopCounts, SiteFetch } from './site-fetch.js';
 
 /** Milliseconds between looks for peers that are gone. */
 const tidyMs = 60_000;
@@ -49,8 +52,8 @@ export class PointOfPresence implements AsyncDisposable {
   readonly #server: PeerServer;
   readonly #agreement: Agreement;
   readonly #peers: Peers;
-  readonly #fetchTimes = new FetchTimes();
-  readonly #counts: PopCounts = {
+  readonly #fetch: SiteFetch;
+  readonly counts: PopCounts = {
     shelf: { frames: 0, bytes: 0 },
     peers: { frames: 0, bytes: 0 },
     origin: { frames: 0, bytes: 0 },
@@ -69,6 +72,7 @@ export class PointOfPresence implements AsyncDisposable {
     const shelf = await FrameShelf.open({
       folder: join(folder, 'frames'),
       quotaBytes: config.sizeBytes,
+      policy: config.policy,
       freeSpaceFloorBytes: places.freeSpaceFloorBytes,
     });
     const { uploadBytesPerSecond, listen } = config;
@@ -92,6 +96,8 @@ export class PointOfPresence implements AsyncDisposable {
     this.#server = server;
     this.#agreement = agreement;
     this.#peers = peers;
+    const { counts } = this;
+    this.#fetch = new SiteFetch({ agreement, peers, shelf, counts, fetchTimes: new FetchTimes() });
     this.#tidy = setInterval(() => {
       const members = new Set(agreement.members.list().map(({ node }) => node));
       peers.forget((node) => members.has(node));
@@ -100,13 +106,12 @@ export class PointOfPresence implements AsyncDisposable {
 
   /** Puts the site in front of an image's origin. */
   frames(origin: CountedFrameSource): CountedFrameSource {
-    return new PopFrames(origin, {
-      agreement: this.#agreement,
-      peers: this.#peers,
-      shelf: this.#shelf,
-      counts: this.#counts,
-      fetchTimes: this.#fetchTimes,
-    });
+    return new PopFrames(origin, this.#fetch);
+  }
+
+  /** Puts it in front of the store of an image's metadata. */
+  blobs(store: BlobSource): BlobSource {
+    return new PopBlobs(store, this.#fetch);
   }
 
   report(): PopReport {
@@ -114,7 +119,7 @@ export class PointOfPresence implements AsyncDisposable {
       node: this.#agreement.node,
       agreed: this.#agreement.ready,
       members: this.#agreement.members.list(),
-      counts: this.#counts,
+      counts: this.counts,
       peers: this.#peers.counts,
       served: this.#server.served,
       shelf: this.#shelf.usage,

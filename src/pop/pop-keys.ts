@@ -11,8 +11,8 @@ const prefix = 'thinfs:1';
  */
 export type FetchName = string & { readonly fetchName: unique symbol };
 
-/** @param kind keeps frames and layers apart, whose names could otherwise be the same */
-export function fetchName(kind: 'frame' | 'layer', text: string): FetchName {
+/** @param kind keeps frames and parts of blobs apart, whose names could otherwise be the same */
+export function fetchName(kind: 'frame' | 'blob', text: string): FetchName {
   const hex = createHash('sha256').update(`${kind} ${text}`).digest('hex');
   return hex.slice(0, 32) as FetchName;
 }

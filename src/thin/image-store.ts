@@ -14,9 +14,14 @@ export interface Blob {
 /** A manifest that an index of the store lists: a claim until its bytes were read. */
 export type ListedManifest = Descriptor & { readonly digest: Digest };
 
-/** For finding and loading. */
-export interface ThinImageSource {
+/** For loading. */
+export interface BlobSource {
   openRange(blob: Blob, offset: number, length: number, signal: AbortSignal): AsyncIterable<Buffer>;
+  toString(): string;
+}
+
+/** For finding and loading. */
+export interface ThinImageSource extends BlobSource {
   readManifest(manifest: Blob, signal: AbortSignal): Promise<Buffer>;
   referrers(
     repository: string,
@@ -25,7 +30,6 @@ export interface ThinImageSource {
     signal: AbortSignal,
   ): Promise<ListedManifest[]>;
   tagged(repository: string, tag: string, signal: AbortSignal): Promise<ListedManifest[]>;
-  toString(): string;
 }
 
 export type OpenBytes = (offset: number) => AsyncIterable<Buffer>;

@@ -2,7 +2,7 @@ import { digestOf } from '../digest.js';
 import { ThinError } from '../errors.js';
 import { ChunkMap } from './chunk-map.js';
 import type { ThinDescriptor } from './descriptor.js';
-import type { ThinImageSource } from './image-store.js';
+import type { BlobSource } from './image-store.js';
 import { readWire } from './wire-blob.js';
 
 /** What a node needs of a thin image to mount it. */
@@ -19,7 +19,7 @@ export interface LoadedThinImage {
  * @throws ThinError `corrupt`, and what the store throws
  */
 export async function loadThinImage(
-  store: ThinImageSource,
+  store: BlobSource,
   descriptor: ThinDescriptor,
   signal: AbortSignal,
 ): Promise<LoadedThinImage> {

@@ -3,7 +3,7 @@ import { digestOf } from '../digest.js';
 import { ThinError } from '../errors.js';
 import { onceMore } from '../once-more.js';
 import type { WireBlob } from './descriptor.js';
-import type { Blob, ThinImageSource } from './image-store.js';
+import type { Blob, BlobSource } from './image-store.js';
 
 /** Metadata and chunk map are written once and read by every node: a slow level, still 20 MB/s. */
 const wireLevel = 9;
@@ -25,7 +25,7 @@ export async function toWire(plain: Buffer): Promise<{ blob: WireBlob; bytes: Bu
  * @throws ThinError `corrupt`, and what the store throws
  */
 export async function readWire(
-  store: ThinImageSource,
+  store: BlobSource,
   blob: WireBlob,
   signal: AbortSignal,
 ): Promise<Buffer> {
@@ -40,7 +40,7 @@ export async function readWire(
 
 /** A whole blob in memory, verified; `blob.size` must be bounded already. */
 export function readWhole(
-  store: ThinImageSource,
+  store: BlobSource,
   { digest, size }: Blob,
   signal: AbortSignal,
 ): Promise<Buffer> {
@@ -48,7 +48,7 @@ export function readWhole(
 }
 
 async function readOnce(
-  store: ThinImageSource,
+  store: BlobSource,
   { digest, size }: Blob,
   signal: AbortSignal,
 ): Promise<Buffer> {

@@ -42,6 +42,7 @@ async function join1(
     secretFile: secret,
     listen: { host: '127.0.0.1', port: 0 },
     sizeBytes: 2 ** 30,
+    policy: 'lru' as const,
     uploadBytesPerSecond: 2 ** 30,
   };
   const places = { root, freeSpaceFloorBytes: 0, onTurn: () => undefined };
@@ -135,6 +136,7 @@ t.test('who lies is found out, and not asked any more', async (t) => {
   const shelf = await FrameShelf.open({
     folder: join(folder, 'liar'),
     quotaBytes: 2 ** 20,
+    policy: 'lru',
     freeSpaceFloorBytes: 0,
   });
   for (const frame of frames) shelf.remember(frameName(frame), Buffer.alloc(frame.length, 'lie'));

@@ -1,0 +1,74 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { PopReport } from '../../src/pop/point-of-presence.js';
+import { RedisServer } from '../pop/redis-server.js';
+import { startRegistry } from '../support/docker-registry.js';
+import { pushToRegistry, testImage } from '../support/images.js';
+import { runCommand } from '../support/run-command.js';
+import { startNode, type TestNode, thinifyProgram, until } from './test-node.js';
+
+t.setTimeout(400_000); // one conversion, and then some
+const registry = await startRegistry(t);
+const redis = await RedisServer.start(t);
+const reference = `${registry.host}/python:1`;
+await pushToRegistry(await testImage('python'), reference);
+await runCommand(process.execPath, [thinifyProgram, reference]);
+
+/** Reads many small files and a large one. */
+const program = ['python3', '-c', 'import json, http.client; print(json.dumps([1]))'];
+const alone = startNode(t);
+const secret = join(alone.folder, 'secret');
+writeFileSync(secret, 'what the nodes know each other by');
+const popEnv = { THINFS_POP: redis.url, THINFS_POP_SECRET: secret, THINFS_COMPLETE: 'never' };
+
+async function runs(node: TestNode): Promise<string> {
+  const { code, stdout, stderr } = await node.thin(['run', '--rm', reference, ...program]);
+  return code === 0 ? stdout : `exit ${code}: ${stderr}`;
+}
+
+async function report(node: TestNode): Promise<PopReport> {
+  const { stdout, stderr } = await node.thin(['pop', 'status', '--json']);
+  if (stdout === '') throw new Error(stderr);
+  return JSON.parse(stdout);
+}
+
+function ofOrigin({ counts }: PopReport): number {
+  return counts.origin.frames + counts.alone.frames;
+}
+
+async function join1(members: number): Promise<TestNode> {
+  const node = startNode(t, popEnv);
+  await node.thin(['daemon', 'start']);
+  await until(`a node sees ${members}`, async () => {
+    const { members: seen } = await report(node);
+    return seen.filter(({ alive }) => alive).length >= members;
+  });
+  return node;
+}
+
+t.test('what one node has fetched, the next gets from it', async (t) => {
+  t.match((await alone.thin(['pop', 'status'])).stdout, /in no site/);
+  const first = await join1(1);
+  t.equal(await runs(first), '[1]\n');
+  const fetched = ofOrigin(await report(first));
+  t.ok(fetched > 0);
+  const second = await join1(2);
+  t.equal(await runs(second), '[1]\n');
+  const { counts } = await report(second);
+  t.ok(counts.peers.frames > 0.9 * fetched, `${counts.peers.frames} of ${fetched} came from there`);
+  t.ok(ofOrigin(await report(second)) < 0.1 * fetched);
+  const { stdout } = await second.thin(['pop', 'status']);
+  t.match(stdout, /Redis answers\n\nNODE\n( {2}\S+ {2}\S+ {2}http:\S+ {2}alive, up .*\n){2}/);
+  t.match(stdout, /% from the site/);
+
+  const both = await Promise.all([join1(3), join1(3)]);
+  await redis.kill();
+  t.same(await Promise.all(both.map(runs)), ['[1]\n', '[1]\n'], 'without Redis');
+  await redis.restart();
+  await until('they are one site again', async () => (await report(first)).agreed);
+  const last = await join1(5);
+  redis.pause();
+  t.equal(await runs(last), '[1]\n', 'with a Redis that hangs');
+  redis.resume();
+});
