@@ -57,16 +57,18 @@ export interface MeasurementResult {
 }
 
 /**
- * Runs every contender `rounds` times, after a run each that does not count. The order is turned
+ * Runs every contender `rounds` times, after a run each that does not count (which a measurement of
+ * minutes can do without). The order is turned
  * round from one round to the next, so that whatever else the machine does meets them alike.
  */
 export async function measure(
   { contenders, unit, limit, figures }: Omit<OpenMeasurement, keyof AsyncDisposable>,
   name: string,
   rounds: number,
+  { warmUp = true }: { readonly warmUp?: boolean } = {},
 ): Promise<MeasurementResult> {
   const samples = contenders.map((): number[] => []);
-  for (const { run } of contenders) await run();
+  if (warmUp) for (const { run } of contenders) await run();
   for (let round = 0; round < rounds; round += 1) {
     const order = [...contenders.keys()];
     if (round % 2 === 1) order.reverse();

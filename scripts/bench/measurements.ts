@@ -4,6 +4,7 @@ import { treeDifferences } from './measure-differences.js';
 import { fewFiles } from './measure-few-files.js';
 import { objectReads } from './measure-objects.js';
 import { pullAgainstClients } from './measure-pull.js';
+import { pullOfUpdate } from './measure-second-pull.js';
 import { startWarm } from './measure-start.js';
 import { guessedStart } from './measure-start-guess.js';
 import { startsOverLink } from './measure-start-link.js';
@@ -32,6 +33,7 @@ export const measurements: readonly Measurement[] = [
   pullAgainstClients({ image: 'python', ratioMost: 0.5 }),
   pullAgainstClients({ image: 'many-files', ratioMost: 0.35 }),
   pullAgainstClients({ image: 'large-layers', ratioMost: 0.7 }),
+  pullOfUpdate(),
   ...[1000, 100, 20].flatMap((link) =>
     (['python', 'many-files', 'large-layers'] as const).map((image) =>
       pullAgainstClients({ image, link }),

@@ -1,6 +1,6 @@
 /**
- * Measures, as RESULTS.md tells: `npm run bench [-- [--rounds <number>] <part of a name>…]`. Prints a table, writes
- * dist/bench.json, and exits with 1 if a limit is exceeded.
+ * Measures, as RESULTS.md tells: `npm run bench [-- [--rounds <number>] [--no-warm-up]
+ * <part of a name>…]`. Prints a table, writes dist/bench.json, and exits with 1 if a limit is exceeded.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { availableParallelism, loadavg, release } from 'node:os';
@@ -18,7 +18,10 @@ const scratchSize = 8 * 2 ** 30;
 const output = fileURLToPath(new URL('../../dist/bench.json', import.meta.url));
 
 const { values, positionals: wanted } = parseArgs({
-  options: { rounds: { type: 'string', default: `${roundsDefault}` } },
+  options: {
+    rounds: { type: 'string', default: `${roundsDefault}` },
+    'no-warm-up': { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
 const rounds = Number(values.rounds);
@@ -39,7 +42,7 @@ for (const { name, open } of chosen) {
   const result = await withScratchDisk(scratchSize, async (scratch) => {
     const opened = await open(scratch);
     try {
-      return await measure(opened, name, rounds);
+      return await measure(opened, name, rounds, { warmUp: !values['no-warm-up'] });
     } finally {
       await opened[Symbol.asyncDispose]();
     }

@@ -72,6 +72,20 @@ t.test('connections that are cut again and again', async (t) => {
   t.ok(proxy.bytesDown() < 1.3 * sizeOf(nginx), `${proxy.bytesDown()} bytes: each came once`);
 });
 
+t.test('a registry that sends nothing for longer than it is waited for', async (t) => {
+  const proxy = await startDownloadProxy(t, registry.host);
+  const size = sizeOf(nginx);
+  proxy.stopAt = size / 2;
+  const node = startNode(t);
+  const pull = startThin(t, node, ['pull', '-q', `${proxy.host}/nginx:1`]);
+  await until('half of it has come', () => proxy.bytesDown() >= proxy.stopAt);
+  const made = proxy.connections();
+  await until('it is asked anew', () => proxy.connections() > made);
+  proxy.stopAt = Number.POSITIVE_INFINITY;
+  t.equal((await pull.ended).code, 0, pull.errors());
+  t.ok(proxy.bytesDown() < 1.3 * size, `${proxy.bytesDown()} bytes: what had come was not lost`);
+});
+
 t.test('a daemon that is killed in the middle goes on where it was', async (t) => {
   const proxy = await startDownloadProxy(t, registry.host);
   const node = startNode(t);

@@ -7,6 +7,8 @@ export interface DownloadProxy {
   readonly host: string;
   /** Bytes that went to clients. */
   bytesDown(): number;
+  /** Connections that clients have made. */
+  connections(): number;
   /** Cuts every connection after so many bytes to the client; undefined: none. */
   cutAfter: number | undefined;
   /** Lets no more than so many bytes in all go to clients: what comes later waits. */
@@ -18,9 +20,11 @@ export async function startDownloadProxy(t: Test, target: string): Promise<Downl
   const [host = '', port] = target.split(':');
   const sockets = new Set<Socket>();
   let total = 0;
+  let made = 0;
   const server = createServer((client) => {
     const upstream = connect(Number(port), host);
     let sent = 0;
+    made += 1;
     client.on('error', () => undefined).on('close', () => upstream.destroy());
     upstream.on('error', () => undefined).on('close', () => client.end());
     sockets.add(client).add(upstream);
@@ -51,6 +55,7 @@ export async function startDownloadProxy(t: Test, target: string): Promise<Downl
   const proxy: DownloadProxy = {
     host: `127.0.0.1:${address.port}`,
     bytesDown: () => total,
+    connections: () => made,
     cutAfter: undefined,
     stopAt: Number.POSITIVE_INFINITY,
   };

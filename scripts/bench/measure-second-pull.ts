@@ -1,0 +1,66 @@
+import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { z } from 'zod';
+import { Ownership } from '../../src/daemon/ownership.js';
+import { pushToRegistry } from '../../test/support/images.js';
+import { runCommand } from '../../test/support/run-command.js';
+import { ensureImage } from '../images/image-cache.js';
+import { readImage } from '../images/image-manifest.js';
+import { LoopbackRegistry } from './loopback-registry.js';
+import type { Measurement } from './measurement.js';
+import { ThinNode } from './thin-node.js';
+
+/** Times what is new. */
+const ratioMost = 1.1;
+const sectorBytes = 512;
+
+const pulledSchema = z.object({ event: z.literal('pulled'), writtenBytes: z.number() });
+
+/** What the disk has to write for a rebuilt image where the one before it is. */
+export function pullOfUpdate(): Measurement {
+  return {
+    name: 'pull python-updated where python is',
+    open: async (scratch) => {
+      const owned = new Ownership();
+      return {
+        unit: 'bytes',
+        contenders: [],
+        figures: async () => {
+          const registry = owned.use(await LoopbackRegistry.open(scratch));
+          for (const name of ['python', 'python-updated'] as const) {
+            const image = await readImage(await ensureImage(name));
+            await pushToRegistry(image, `${registry.host}/${name}:1`);
+          }
+          const node = owned.use(await ThinNode.open(join(scratch, 'node')));
+          const alone = owned.use(await ThinNode.open(join(scratch, 'alone')));
+          const pull = async (on: ThinNode, name: string) => {
+            const { stdout } = await on.thin('pull', '--json', `${registry.host}/${name}:1`);
+            const last = stdout.trimEnd().split('\n').at(-1) ?? '';
+            return pulledSchema.parse(JSON.parse(last)).writtenBytes;
+          };
+          const whole = await pull(alone, 'python-updated');
+          await pull(node, 'python');
+          const before = await writtenTo(scratch);
+          const files = await pull(node, 'python-updated');
+          const disk = (await writtenTo(scratch)) - before;
+          return [
+            { name: 'python-updated alone: files', unit: 'bytes', value: whole },
+            { name: 'after python: files that are new', unit: 'bytes', value: files },
+            { name: 'new share', unit: '', value: files / whole },
+            { name: 'written to the disk, its journal included', unit: 'bytes', value: disk },
+            { name: 'written / new', unit: '', value: disk / files, most: ratioMost },
+          ];
+        },
+        [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
+
+/** Bytes that the device under a mount point has been given, after all is written. */
+async function writtenTo(mountPoint: string): Promise<number> {
+  await runCommand('sync', []);
+  const { stdout } = await runCommand('findmnt', ['-no', 'SOURCE', mountPoint]);
+  const stat = await readFile(`/sys/block/${basename(stdout.trim())}/stat`, 'utf8');
+  return Number(stat.trim().split(/\s+/)[6]) * sectorBytes;
+}
