@@ -1,26 +1,32 @@
 /**
  * Measures, as RESULTS.md tells: `npm run bench [-- [--rounds <number>] [--no-warm-up]
- * <part of a name>…]`. Prints a table, writes dist/bench.json, and exits with 1 if a limit is exceeded.
+ * [--plot <bench.json>]… <part of a name>…]`. Prints a table, writes dist/bench.json and, of pulls,
+ * dist/bench-pulls.svg (with those of earlier runs), and exits with 1 if a limit is exceeded.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, loadavg, release } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { z } from 'zod';
 import { formatTable } from './format-table.js';
 import { isMet, type MeasurementResult, measure } from './measurement.js';
 import { measurements } from './measurements.js';
+import { type Plotted, pullPlot } from './pull-plot.js';
 import { withScratchDisk } from './scratch-disk.js';
 
 const roundsDefault = 5;
 /** Of the file system that a measurement gets; the largest image takes 1 GiB extracted. */
 const scratchSize = 8 * 2 ** 30;
 const output = fileURLToPath(new URL('../../dist/bench.json', import.meta.url));
+/** Pulls side by side. */
+const plot = fileURLToPath(new URL('../../dist/bench-pulls.svg', import.meta.url));
 
 const { values, positionals: wanted } = parseArgs({
   options: {
     rounds: { type: 'string', default: `${roundsDefault}` },
     'no-warm-up': { type: 'boolean', default: false },
+    plot: { type: 'string', multiple: true, default: [] },
   },
   allowPositionals: true,
 });
@@ -57,5 +63,24 @@ const machine = {
   date: new Date().toISOString(),
 };
 await mkdir(dirname(output), { recursive: true });
+const pulls = [...(await earlier(values.plot)), ...results].filter(({ name }) =>
+  name.startsWith('pull'),
+);
+const drawn = pulls.filter(({ contenders }) => contenders.length > 0);
+if (drawn.length > 0) await writeFile(plot, pullPlot(drawn));
 await writeFile(output, `${JSON.stringify({ machine, rounds, results }, null, 2)}\n`);
 if (!results.every(isMet)) process.exitCode = 1;
+
+/** What earlier runs have written, which the plot is to show too. */
+async function earlier(files: readonly string[]): Promise<Plotted[]> {
+  const schema = z.object({
+    results: z.array(
+      z.object({
+        name: z.string(),
+        contenders: z.array(z.object({ name: z.string(), median: z.number() })),
+      }),
+    ),
+  });
+  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+  return texts.flatMap((text) => schema.parse(JSON.parse(text)).results);
+}

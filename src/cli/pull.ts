@@ -18,7 +18,8 @@ Examples:
   thin pull --json --pull-mode pipelined debian:12
 
 What is here is not downloaded again: layers of other images, and what an interrupted pull had
-brought. The image can be used when the command ends; the daemon makes it durable behind that.`;
+brought. The image can be used when the command ends; the daemon makes it durable behind that.
+Where the daemon has a faster tier (--tier), the layers that arrive last are stored there.`;
 
 interface PullFlags extends ImageFlags {
   pullMode: string;
