@@ -3,6 +3,9 @@ import type { LayerEntry, TarEntry } from '../image/layer-entry.js';
 
 export type FileEntry = Extract<TarEntry, { type: 'file' }>;
 
+/** Entries that were written until they are let go of: of a busy queue something always waits. */
+const writtenMax = 256;
+
 /** A file's place in the queue, until its content is known. */
 export interface EntryPlace {
   readonly entry: FileEntry;
@@ -37,10 +40,11 @@ export class EntryQueue {
       const next = this.#waiting[this.#head];
       if (next === undefined) break;
       const entry = 'entry' in next ? entryOf(next) : next;
-      if (entry === undefined) return;
+      if (entry === undefined) break;
       this.#write(entry);
     }
-    this.#waiting = [];
+    if (this.#head < this.#waiting.length && this.#head < writtenMax) return;
+    this.#waiting.splice(0, this.#head);
     this.#head = 0;
   }
 }

@@ -92,12 +92,12 @@ export class ImagePuller {
   async #pullOnce(options: PullOptions): Promise<PulledImage | undefined> {
     const { layers, mode = 'auto', signal, onProgress = () => undefined } = options;
     const run = new PullRun(this.#parts, this.#flights, { layers, mode, signal, onProgress });
-    const brought = await this.#bring(run);
+    const { brought, ended } = await this.#bring(run);
     const release = async () => {
       for (const layer of brought) await layer[Symbol.asyncDispose]();
     };
     try {
-      const merged = await this.#merge(brought, signal);
+      const [merged] = await Promise.all([this.#merge(brought, signal), ended]);
       if (merged === undefined) {
         await release();
         return undefined;
@@ -107,30 +107,42 @@ export class ImagePuller {
       const pin = () => this.#parts.cache.pinImage(options.image, merged.files());
       return { metadata, files, pin, ...bytesOf(brought), [Symbol.asyncDispose]: release };
     } catch (error) {
-      await release();
+      await Promise.allSettled([ended, release()]);
       throw error;
     }
   }
 
-  /** The threads end before the merge, which needs a thread, and memory, of its own. */
-  async #bring(run: PullRun): Promise<Brought<BroughtLayer>[]> {
+  /** The layers, and their threads' end, which need not be waited for: who pulls waits for the merge. */
+  async #bring(
+    run: PullRun,
+  ): Promise<{ brought: Brought<BroughtLayer>[]; ended: PromiseLike<void> }> {
+    const threads = this.#parts.threads.use();
     try {
-      await using _threads = this.#parts.threads.use();
-      return await run.bring();
-    } finally {
-      globalThis.gc?.(); // where Node was started with --expose-gc, as the daemon's server is
-      trimMemory();
+      const brought = await run.bring();
+      return { brought, ended: threads[Symbol.asyncDispose]() };
+    } catch (error) {
+      await threads[Symbol.asyncDispose]();
+      giveBackMemory();
+      throw error;
     }
   }
 
-  #merge(
+  async #merge(
     brought: readonly Brought<BroughtLayer>[],
     signal: AbortSignal,
   ): Promise<MergedImage | undefined> {
     const records = brought.map(({ value }) => value.record);
     const request = { records, place: this.#parts.cache.bulkPlace() };
-    return mergeRecords(request, this.#workers, signal);
+    const merging = mergeRecords(request, this.#workers, signal);
+    giveBackMemory(); // while its thread starts, which takes as long
+    return await merging;
   }
+}
+
+/** What the layers have left is in the way of the merge. */
+function giveBackMemory(): void {
+  globalThis.gc?.(); // where Node was started with --expose-gc, as the daemon's server is
+  trimMemory();
 }
 
 function bytesOf(brought: readonly Brought<BroughtLayer>[]) {

@@ -24,10 +24,10 @@ export interface PullWorkers {
  */
 const youngGenerationMb = 3;
 /**
- * Of its other objects: storing a layer needs few MiB, but V8 would let garbage gather. With 24 a thread
- * of many small files ran out of memory where the machine was busy, and its collector late.
+ * Of its other objects: storing a layer needs few MiB, but V8 would let garbage gather. Not much less:
+ * a thread whose collector is late ends when it is at its limit.
  */
-const oldGenerationMb = 64;
+const oldGenerationMb = 48;
 
 /** Threads of their own. */
 export const pullThreads: PullWorkers = {
