@@ -164,8 +164,10 @@ function connect({ kind, hosts, tls, primary, database, ...login }: RedisAddress
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
   };
   if (kind === 'cluster') {
+    // Connections to its nodes are made by the first command for them, which has to wait for that.
+    const { enableOfflineQueue: _, ...redisOptions } = options;
     return new Cluster([...hosts], {
-      redisOptions: options,
+      redisOptions,
       enableOfflineQueue: false,
       clusterRetryStrategy: retry,
     });
