@@ -5,6 +5,7 @@ import { parseDigest } from '../digest.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
+import { shownLocation } from '../store/shown-location.js';
 import { collectGarbage } from './collect-garbage.js';
 import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
@@ -272,7 +273,7 @@ export class Daemon implements AsyncDisposable {
       configPath: this.#images.path(manifest, 'config'),
       descriptorPath: thin ? this.#images.path(manifest, 'descriptor') : undefined,
       chunkMapPath: thin ? this.#images.path(manifest, 'chunkMap') : undefined,
-      source: record.sources.map(({ location }) => location).join(', '),
+      source: record.sources.map(({ location }) => shownLocation(location)).join(', '),
       lastUsed: record.lastUsed,
     };
   }

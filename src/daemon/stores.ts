@@ -5,6 +5,7 @@ import type { RegistryClient, RegistryOptions } from '../registry/registry-clien
 import type { CredentialChoice } from '../registry/registry-session.js';
 import { systemClock } from '../store/clock.js';
 import { type OpenedStore, openStore } from '../store/open-store.js';
+import { shownLocation } from '../store/shown-location.js';
 import { type OnTurn, SourceHealth, type SourceReport } from '../store/source-health.js';
 import { SourceStore } from '../store/source-store.js';
 import type { Store } from '../store/store.js';
@@ -45,7 +46,9 @@ export class Stores implements AsyncDisposable {
     const known = this.#stores.get(key);
     if (known) return known;
     const health = this.#healthOf(hostOf(source));
-    const store = new SourceStore(shown(source.location), health, () => this.#connect(source));
+    const store = new SourceStore(shownLocation(source.location), health, () =>
+      this.#connect(source),
+    );
     this.#stores.set(key, store);
     return store;
   }
@@ -53,7 +56,7 @@ export class Stores implements AsyncDisposable {
   /** How the source's host has answered, whatever image was asked for. */
   report(source: ImageSource): SourceReport {
     const health = this.#healthOf(hostOf(source));
-    return { ...health.report(), source: shown(source.location) };
+    return { ...health.report(), source: shownLocation(source.location) };
   }
 
   /** How each host has answered. */
@@ -118,13 +121,6 @@ function hostOf({ location, s3Endpoint }: ImageSource): string {
   if (location.startsWith('s3://')) return s3Endpoint ? new URL(s3Endpoint).host : 's3';
   if (isUrl(location)) return new URL(location).host;
   return parseReference(location).registry;
-}
-
-/** Without user, password and query, which may be a signature. */
-function shown(location: string): string {
-  if (!isUrl(location)) return location;
-  const { protocol, host, pathname } = new URL(location);
-  return `${protocol}//${host}${pathname}`;
 }
 
 function isUrl(location: string): boolean {

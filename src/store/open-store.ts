@@ -11,6 +11,7 @@ import { layoutStore, writableLayoutStore } from './layout-store.js';
 import type { RegistryStore } from './registry-store.js';
 import { RetryingStore } from './retrying-store.js';
 import type { S3Options } from './s3-objects.js';
+import { shownLocation } from './shown-location.js';
 import type { Store, WritableStore } from './store.js';
 import { storeError } from './store-error.js';
 
@@ -86,7 +87,7 @@ export async function openWritableStore(
     case 'http':
       throw new ThinError(
         'invalid',
-        `Cannot publish to ${shown(location)}: a web server is only read ` +
+        `Cannot publish to ${shownLocation(location)}: a web server is only read ` +
           '(publish to dir:<path> and let it serve that folder)',
       );
   }
@@ -99,7 +100,7 @@ function kindOf(location: string): Kind {
   if (/^[A-Za-z0-9+.-]+:\/\//.test(location)) {
     throw new ThinError(
       'invalid',
-      `Cannot use store ${shown(location)}: wanted dir:<path>, http(s)://…, s3://bucket/prefix ` +
+      `Cannot use store ${shownLocation(location)}: wanted dir:<path>, http(s)://…, s3://bucket/prefix ` +
         'or registry/repository',
     );
   }
@@ -148,9 +149,4 @@ async function madeFolder(location: string, signal: AbortSignal): Promise<string
     throw storeError(`Cannot make store ${location}`, error, signal);
   }
   return await existingFolder(location, signal);
-}
-
-/** Without what stands before an `@` or behind a `?`: they may be secrets. */
-function shown(location: string): string {
-  return location.replace(/\/\/[^/@]*@/, '//').replace(/\?.*$/s, '');
 }

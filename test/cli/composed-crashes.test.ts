@@ -169,7 +169,8 @@ t.test('a daemon that is stopped: what is here is read, the rest waits for it', 
 });
 
 t.test('server and holder killed: nothing hangs, and what is lost is told', async (t) => {
-  const node = startNode(t, { THINFS_CACHE_SIZE: cacheSize });
+  const node = startNode(t, { THINFS_COMPLETE: 'never', THINFS_PREFETCH: 'none' });
+  await node.status(); // starts a daemon that is no child of the reader, which will not reap it
   const reader = await startReader(t, node, ['--rm', '--name', 'lost']);
   const target = join(node.folder, 'mounted');
   t.equal((await node.thin(['mount', '-q', '--read-only', unread, target])).code, 0);

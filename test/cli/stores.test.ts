@@ -33,6 +33,17 @@ t.test('any web server as the store', async (t) => {
   const ran = await other.thin(['run', ...flags, image, 'echo', 'here']);
   t.same([ran.code, ran.stdout], [0, 'here\n'], ran.stderr);
   t.match(await other.status(), { images: [{ kind: 'thin', source: web.url }] });
+  const secretly = startNode(t);
+  const named = web.url.replace('//', '//somebody:hunter2@');
+  const said = await secretly.thin(['run', '--rm', '--store', named, image, 'true']);
+  t.equal(said.code, 0, said.stderr);
+  const shown = await Promise.all([
+    ...[['status'], ['status', '--json'], ['why', image]].map((words) => secretly.thin(words)),
+  ]);
+  const told = [said, ...shown].map(({ stdout, stderr }) => stdout + stderr).join('');
+  const log = readFileSync(join(secretly.root, 'daemon.log'), 'utf8');
+  t.match(told, web.url.replace('http://', ''));
+  t.notMatch(told + log, /hunter2|somebody/);
   await web.stop();
   t.equal((await other.thin(['run', ...flags, image, 'echo', 'cached'])).stdout, 'cached\n');
   t.equal((await other.thin(['run', ...flags, `${registry.host}/none:1`])).code, 5);
