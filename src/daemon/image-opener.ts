@@ -9,7 +9,7 @@ import { onceMore } from '../once-more.js';
 import type { PointOfPresence } from '../pop/point-of-presence.js';
 import type { PullMode } from '../pull/pull-mode.js';
 import type { RegistryClient } from '../registry/registry-client.js';
-import type { Store } from '../store/store.js';
+import type { ListedManifest, Store } from '../store/store.js';
 import { findHotIndex } from '../thin/find-hot-index.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
 import { loadThinImage } from '../thin/load-thin-image.js';
@@ -87,7 +87,7 @@ export class ImageOpener {
   async #fromStore(wanted: Wanted, context: CallContext): Promise<ImageRecord> {
     const { reference, platform, source } = wanted;
     const store = this.#stores.open(source);
-    const repository = `${reference.registry}/${reference.repository}`;
+    const repository = repositoryOf(wanted);
     const { digest, tag } = reference;
     const manifest = digest !== undefined && isDigest(digest) ? digest : undefined;
     const found = await findThinImage(
@@ -111,24 +111,18 @@ export class ImageOpener {
     whole: PullMode | undefined,
   ): Promise<ImageRecord> {
     const { reference, source } = wanted;
-    // Most daemons have all their images: what brings one is loaded when it is wanted.
-    const { RegistryClient } = await import('../registry/registry-client.js');
-    await using client = await RegistryClient.open({
-      ...reference,
-      credentials: this.#stores.credentials(source),
-      plainHttp: source.plainHttp,
-      ca: source.caFile,
-    });
+    const client = await this.#stores.repository(source, reference);
+    // Asked for at once: who published for the tag spares the questions that come after the manifest.
+    const tagged = whole ? undefined : this.#tagged(wanted, context);
     const original = await readOriginal(client, wanted, context.signal);
     const here = this.#images.get(original.digest);
     if (here) {
       checkPlatform(original, parsePlatform(here.platform), wanted);
       return here;
     }
-    // Awaited here: the client must live until the last byte is read.
     return await this.#once(original.digest, wanted, context, async () => {
       if (whole) return this.#pull(client, original, wanted, context, whole);
-      const thin = await this.#openThin(original, wanted, context);
+      const thin = await this.#openThin({ ...original, tagged: await tagged }, wanted, context);
       if (thin !== 'none' && thin !== 'broken') return thin;
       const { layers } = original.manifest;
       const size = formatSize(layers.reduce((sum, layer) => sum + layer.size, 0));
@@ -138,18 +132,29 @@ export class ImageOpener {
     });
   }
 
+  /** Undefined where it cannot be had: what depends on it asks again, and is told why. Never fails. */
+  async #tagged(
+    wanted: Wanted,
+    { signal }: CallContext,
+  ): Promise<readonly ListedManifest[] | undefined> {
+    const { tag } = wanted.reference;
+    if (tag === undefined) return undefined;
+    const store = this.#stores.open(wanted.source);
+    return store.tagged(repositoryOf(wanted), tag, signal).catch(() => undefined);
+  }
+
   /** A thin form that is broken, or cannot be had, is told and passed over: there is the original. */
   async #openThin(
-    original: Original,
+    original: Original & { readonly tagged: readonly ListedManifest[] | undefined },
     wanted: Wanted,
     context: CallContext,
   ): Promise<ImageRecord | 'none' | 'broken'> {
     const { reference, platform, source } = wanted;
     const store = this.#stores.open(source);
-    const repository = `${reference.registry}/${reference.repository}`;
-    const { digest: manifest, siblings } = original;
+    const repository = repositoryOf(wanted);
+    const { digest: manifest, siblings, tagged } = original;
     try {
-      const image = { repository, tag: reference.tag, manifest, platform, siblings };
+      const image = { repository, tag: reference.tag, manifest, platform, siblings, tagged };
       const found = await findThinImage(store, image, context.signal);
       return found ? await this.#keepThin(found, wanted, context) : 'none';
     } catch (error) {
@@ -191,7 +196,7 @@ export class ImageOpener {
     const store = this.#stores.open(wanted.source);
     const [loaded] = await Promise.all([
       loadThinImage(this.#site?.blobs(store) ?? store, descriptor, context.signal),
-      this.#keepHotIndex(store, found, context),
+      this.#keepHotIndex(store, found, repositoryOf(wanted), context),
     ]);
     const totals = { files: 0, fileBytes: 0 };
     for (const { size } of loaded.chunkMap.files()) {
@@ -227,11 +232,15 @@ export class ImageOpener {
   async #keepHotIndex(
     store: Store,
     { hot, descriptor }: FoundThinImage,
+    repository: string,
     { signal, note }: CallContext,
   ): Promise<void> {
     const { digest } = descriptor.image.manifest;
     try {
-      const found = await findHotIndex(store, hot, digest, signal);
+      // A list that is of the tag alone may not have what was published for another tag.
+      const listed =
+        hot.length > 0 ? hot : await store.referrers(repository, digest, undefined, signal);
+      const found = await findHotIndex(store, listed, digest, signal);
       if (found) await this.#hot.keepPublished(digest, found.bytes);
     } catch (error) {
       if (!isThinError(error) || signal.aborted) throw error;
@@ -292,4 +301,9 @@ function readRequest(request: ImageRequest): Wanted {
       ...(s3Region !== undefined && { s3Region }),
     },
   };
+}
+
+/** Registry host and repository. */
+function repositoryOf({ reference: { registry, repository } }: Wanted): string {
+  return `${registry}/${repository}`;
 }

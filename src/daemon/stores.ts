@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { fromSystemError } from '../errors.js';
-import { parseReference } from '../image/reference.js';
+import { type ImageReference, parseReference } from '../image/reference.js';
 import type { RegistryClient, RegistryOptions } from '../registry/registry-client.js';
 import type { CredentialChoice } from '../registry/registry-session.js';
 import { systemClock } from '../store/clock.js';
@@ -53,6 +53,22 @@ export class Stores implements AsyncDisposable {
     return store;
   }
 
+  /** A repository, over the connections that its store uses; whoever uses it does not end it. */
+  repository(
+    source: ImageSource,
+    { registry, repository }: ImageReference,
+  ): Promise<RegistryClient> {
+    return this.#registryClient({ registry, repository, ...this.#registryOptions(source) });
+  }
+
+  #registryOptions(source: ImageSource) {
+    return {
+      credentials: this.credentials(source),
+      plainHttp: source.plainHttp,
+      ca: source.caFile,
+    };
+  }
+
   /** How the source's host has answered, whatever image was asked for. */
   report(source: ImageSource): SourceReport {
     const health = this.#healthOf(hostOf(source));
@@ -82,9 +98,9 @@ export class Stores implements AsyncDisposable {
   }
 
   async #connect(source: ImageSource): Promise<OpenedStore<Store>> {
-    const { location, plainHttp, caFile, s3Endpoint, s3Region } = source;
+    const { location, caFile, s3Endpoint, s3Region } = source;
     const options = {
-      registry: { credentials: this.credentials(source), plainHttp, ca: caFile },
+      registry: this.#registryOptions(source),
       registryClient: (client: RegistryOptions) => this.#registryClient(client),
       http: { ca: caFile === undefined ? undefined : await readAuthorities(caFile) },
       s3: { endpoint: s3Endpoint, region: s3Region },
@@ -94,8 +110,8 @@ export class Stores implements AsyncDisposable {
 
   /** One for all repositories that are reached in the same way. */
   async #registryClient(options: RegistryOptions): Promise<RegistryClient> {
-    const { repository, ...registry } = options;
-    const key = JSON.stringify(registry);
+    const { repository, registry, credentials, plainHttp, ca } = options;
+    const key = JSON.stringify([registry, credentials, plainHttp, ca]);
     let opening = this.#registries.get(key);
     if (!opening) {
       const { RegistryClient } = await import('../registry/registry-client.js');

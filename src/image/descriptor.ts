@@ -23,8 +23,9 @@ export const platformSchema = z.object({
 export type Platform = z.infer<typeof platformSchema>;
 
 /**
- * A pointer to content. `urls` and `data` of the specification are ignored on purpose: content comes
- * from the registry that was asked, with its credentials, from nowhere else (CVE-2020-15157).
+ * A pointer to content. `urls` of the specification is ignored on purpose: content comes from the
+ * registry that was asked, with its credentials, from nowhere else (CVE-2020-15157). `data`, the content
+ * itself in base64, is a claim like the rest: see `inlinedContent`.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.0/descriptor.md
  */
 export const descriptorSchema = z.object({
@@ -34,6 +35,7 @@ export const descriptorSchema = z.object({
   artifactType: z.string().optional(),
   platform: platformSchema.optional(),
   annotations: annotationsSchema.optional(),
+  data: z.string().optional(),
 });
 
 export type Descriptor = z.infer<typeof descriptorSchema>;

@@ -30,12 +30,26 @@ export async function readReferrers(
   artifactType: string | undefined,
   signal: AbortSignal,
 ): Promise<Descriptor[]> {
-  const found =
-    (await readByApi(repository, digest, artifactType, signal)) ??
-    (await readTag(repository, digest, signal))?.index.manifests ??
-    [];
+  const found = await readByEither(repository, digest, artifactType, signal);
   if (artifactType === undefined) return [...found];
   return found.filter((descriptor) => descriptor.artifactType === artifactType);
+}
+
+/** By the API, else by the tag, which is asked for at the same time while it is not known which it is. */
+async function readByEither(
+  repository: Repository,
+  digest: ContentDigest,
+  artifactType: string | undefined,
+  signal: AbortSignal,
+): Promise<readonly Descriptor[]> {
+  const { session } = repository;
+  const byTag = async () => (await readTag(repository, digest, signal))?.index.manifests ?? [];
+  if (session.referrersApi === 'absent') return byTag();
+  const besides = session.referrersApi === 'unknown' ? byTag() : undefined;
+  besides?.catch(() => {}); // looked at only without an API
+  const found = await readByApi(repository, digest, artifactType, signal);
+  session.referrersApi = found ? 'present' : 'absent';
+  return found ?? besides ?? byTag();
 }
 
 async function readByApi(

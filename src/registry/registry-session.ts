@@ -45,6 +45,8 @@ export class RegistrySession implements AsyncDisposable {
   readonly locations = new LRUCache<string, URL>({ max: locationsMax, ttl: locationLifeMs });
   /** It has answered 501 to a range request: until then (`performance.now()`) skip in whole blobs. */
   noRangesUntil = 0;
+  /** Whether it lists what refers to a manifest, or leaves that to a tag. */
+  referrersApi: 'unknown' | 'present' | 'absent' = 'unknown';
   /** It has refused an upload in pieces: send whole blobs. */
   piecesRefused = false;
   readonly #authorizer: Authorizer;

@@ -1,4 +1,5 @@
 import { ThinError } from '../errors.js';
+import { inlinedContent } from '../image/inlined-content.js';
 import { limits } from '../limits.js';
 import { type HotIndex, parseHotIndex } from './hot-index.js';
 import { newestHotManifest, parseHotManifest } from './hot-manifest.js';
@@ -31,7 +32,8 @@ export async function findHotIndex(
   if (manifest.size > limits.manifestBytesMax) {
     throw new ThinError('corrupt', `Cannot read hot manifest: it has ${manifest.size} bytes`);
   }
-  const blob = parseHotManifest(await store.readManifest(manifest, signal), image);
+  const manifestBytes = inlinedContent(manifest) ?? (await store.readManifest(manifest, signal));
+  const blob = parseHotManifest(manifestBytes, image);
   const bytes = await readWhole(store, blob, signal);
   const index = parseHotIndex(bytes);
   if (index.image === image) return { index, bytes, generation, manifest };

@@ -1,6 +1,7 @@
 import { type Digest, isDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { Descriptor, Platform } from '../image/descriptor.js';
+import { inlinedContent } from '../image/inlined-content.js';
 import { selectPlatform } from '../image/platform.js';
 import { limits } from '../limits.js';
 import { parseThinDescriptor, type ThinDescriptor } from './descriptor.js';
@@ -21,6 +22,8 @@ export interface WantedImage {
   readonly platform: Platform;
   /** The manifests beside the original one in its index, if it has one. */
   readonly siblings?: readonly Descriptor[] | undefined;
+  /** What the tag lists, if that was asked already: then it is looked at before the referrers. */
+  readonly tagged?: readonly ListedManifest[] | undefined;
 }
 
 export interface FoundThinImage {
@@ -67,17 +70,21 @@ export async function findThinImage(
 /** From the nearest to the farthest; what comes later costs a request and is asked for when needed. */
 async function* candidates(
   store: ThinImageSource,
-  { repository, tag, manifest, platform, siblings = [] }: WantedImage,
+  { repository, tag, manifest, platform, siblings = [], tagged }: WantedImage,
   hot: ListedManifest[],
   signal: AbortSignal,
 ): AsyncGenerator<ListedManifest> {
   yield* ofPlatform(siblings.filter(isThin), platform);
+  if (tagged) {
+    hot.push(...ofPlatform(tagged.filter(isHot), platform));
+    yield* ofPlatform(tagged.filter(isThin), platform);
+  }
   if (manifest !== undefined) {
     const listed = await store.referrers(repository, manifest, undefined, signal);
     hot.push(...listed.filter(isHot));
     yield* listed.filter(isThin);
   }
-  if (tag !== undefined) {
+  if (tag !== undefined && !tagged) {
     const listed = await store.tagged(repository, tag, signal);
     hot.push(...ofPlatform(listed.filter(isHot), platform));
     yield* ofPlatform(listed.filter(isThin), platform);
@@ -112,11 +119,13 @@ async function readCandidate(
   signal: AbortSignal,
 ): Promise<Omit<FoundThinImage, 'hot'> | undefined> {
   checkSize('thin manifest', candidate, limits.manifestBytesMax);
-  const manifest = parseThinManifest(await store.readManifest(candidate, signal));
+  const bytes = inlinedContent(candidate) ?? (await store.readManifest(candidate, signal));
+  const manifest = parseThinManifest(bytes);
   const subject = manifest.subject.digest;
   if (wanted.manifest !== undefined && wanted.manifest !== subject) return undefined;
   checkSize('thin descriptor', manifest.descriptor, limits.descriptorBytesMax);
-  const descriptorBytes = await readWhole(store, manifest.descriptor, signal);
+  const descriptorBytes =
+    inlinedContent(manifest.descriptor) ?? (await readWhole(store, manifest.descriptor, signal));
   const descriptor = parseThinDescriptor(descriptorBytes);
   checkSubject(descriptor.image.manifest.digest, subject);
   checkLayers(manifest, descriptor);

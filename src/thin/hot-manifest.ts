@@ -1,5 +1,6 @@
 import { digestOf, isDigest } from '../digest.js';
 import { ThinError } from '../errors.js';
+import { inlined } from '../image/inlined-content.js';
 import { parseManifest } from '../image/manifest.js';
 import { mediaTypes } from '../image/media-type.js';
 import { parsePlatform } from '../image/platform.js';
@@ -48,6 +49,7 @@ export function encodeHotManifest(
     artifactType: hotArtifactType,
     platform: parsePlatform(index.platform),
     annotations,
+    ...inlined(bytes),
   };
   return { bytes, listed };
 }

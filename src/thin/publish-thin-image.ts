@@ -64,7 +64,7 @@ export async function publishThinImage(
   });
   const descriptor = parseThinDescriptor(descriptorBytes);
   const descriptorBlob = { digest: digestOf(descriptorBytes), size: descriptorBytes.length };
-  const bytes = encodeThinManifest(descriptorBlob, descriptor);
+  const bytes = encodeThinManifest(descriptorBytes, descriptor);
   const listed = listedAs(bytes, descriptor);
 
   let newBytes = await putPacks(store, packs, signal);
@@ -100,8 +100,8 @@ export async function publishThinTag(
   }
   const sorted = [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
   const manifests = sorted.map(([, listed]) => {
-    const { mediaType, digest, size, artifactType, platform, annotations } = listed;
-    return { mediaType, digest, size, artifactType, platform, annotations };
+    const { mediaType, digest, size, artifactType, platform, annotations, data } = listed;
+    return { mediaType, digest, size, artifactType, platform, annotations, data };
   });
   const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests };
   await store.putTag(repository, tag, Buffer.from(JSON.stringify(index)), signal);

@@ -1,6 +1,7 @@
 import { digestOf, isDigest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import type { Descriptor } from '../image/descriptor.js';
+import { inlined } from '../image/inlined-content.js';
 import { parseManifest } from '../image/manifest.js';
 import { mediaTypes } from '../image/media-type.js';
 import type { ThinDescriptor } from './descriptor.js';
@@ -18,21 +19,22 @@ export const thinMediaTypes = {
 
 /** The OCI manifest that holds a thin image's blobs together in a store. */
 export interface ThinManifest {
-  readonly descriptor: Blob;
+  readonly descriptor: Blob & { readonly data?: string | undefined };
   /** The original manifest. */
   readonly subject: Blob;
   readonly layers: readonly Descriptor[];
 }
 
 /** The manifest's bytes: JSON without white space, its fields in a fixed order. */
-export function encodeThinManifest(descriptorBlob: Blob, descriptor: ThinDescriptor): Buffer {
+export function encodeThinManifest(descriptorBytes: Buffer, descriptor: ThinDescriptor): Buffer {
   const { digest, size, mediaType } = descriptor.image.manifest;
+  const descriptorBlob = { digest: digestOf(descriptorBytes), size: descriptorBytes.length };
   return Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
       mediaType: mediaTypes.ociManifest,
       artifactType: thinArtifactType,
-      config: entry(thinMediaTypes.descriptor, descriptorBlob),
+      config: { ...entry(thinMediaTypes.descriptor, descriptorBlob), ...inlined(descriptorBytes) },
       layers: layersOf(descriptor),
       subject: entry(mediaType, { digest, size }),
     }),
@@ -47,6 +49,7 @@ export function listedAs(bytes: Buffer, descriptor: ThinDescriptor): ListedManif
     size: bytes.length,
     artifactType: thinArtifactType,
     platform: descriptor.image.platform,
+    ...inlined(bytes),
   };
 }
 
@@ -61,7 +64,7 @@ export function parseThinManifest(bytes: Buffer): ThinManifest {
   const { config, layers, subject } = manifest;
   if (config.mediaType !== thinMediaTypes.descriptor) throw corrupt('it has no thin descriptor');
   if (subject === undefined) throw corrupt('it names no image that it stands in for');
-  return { descriptor: named(config), subject: named(subject), layers };
+  return { descriptor: { ...named(config), data: config.data }, subject: named(subject), layers };
 }
 
 /**

@@ -285,7 +285,7 @@ t.test('an outage is no reason to say that there is none', async (t) => {
   await publishThinImage(store, image, signal);
   const down: ThinImageSource = {
     ...watched(store, () => {}),
-    readManifest: () => Promise.reject(new ThinError('unavailable', 'down')),
+    referrers: () => Promise.reject(new ThinError('unavailable', 'down')),
   };
   await failsWith(t, 'unavailable', findThinImage(down, wantedOf(image), signal));
 });
