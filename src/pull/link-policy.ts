@@ -10,6 +10,8 @@ export interface LinkSample {
 
 /** Below this part of waiting the cores are the bottleneck. */
 const starvedMin = 0.6;
+/** Bytes a millisecond of a link (200 Mbit/s) from which on storing a layer takes as long as its bytes. */
+const fastRate = 25_000;
 /** A further stream is kept if it makes the whole faster by this factor. */
 const gainMin = 1.15;
 /** Streams of one image, however much they gain: registries limit clients that open many. */
@@ -23,7 +25,7 @@ const restMs = 15_000;
  * How many streams (layers at once, or connections for one layer) are worth having. Pure: it is told
  * what was seen, and answers.
  *
- * A fast link: the workers do not starve, so as many layers as cores. A slow link: one stream, with
+ * A fast link: the workers do not starve, or would not if there were more, so as many layers as cores. A slow link: one stream, with
  * the whole link to itself, so that the first layer is stored while the second arrives. A link where a
  * single connection is slow and the whole is not: one stream more each second, as long as it gains.
  */
@@ -48,7 +50,7 @@ export class LinkPolicy {
 
   sample({ ms, bytes, starved }: LinkSample): void {
     // Also where nothing arrives, as nobody takes what has come.
-    if (starved < starvedMin) {
+    if (starved < starvedMin || bytes >= fastRate * ms) {
       this.#streams = Math.max(this.#streams, this.#cores);
       this.#startWindow();
       this.#rateBefore = undefined;

@@ -26,6 +26,14 @@ t.test(
     t.equal(policy.streams, 1, 'nothing is known yet');
     policy.sample({ ms: 50, bytes: 5_000_000, starved: 0.1 });
     t.equal(policy.streams, 4);
+    const stalled = new LinkPolicy(4);
+    stalled.sample({ ms: 50, bytes: 0, starved: 0 });
+    t.equal(stalled.streams, 4, 'also where what has come is not taken yet');
+    const wide = new LinkPolicy(4);
+    wide.sample({ ms: 50, bytes: 1_000_000, starved: 1 });
+    t.equal(wide.streams, 1, 'of 160 Mbit/s one has all');
+    wide.sample({ ms: 50, bytes: 5_000_000, starved: 0.8 });
+    t.equal(wide.streams, 4, 'of 800 Mbit/s one layer at a time would leave cores idle');
   },
 );
 
