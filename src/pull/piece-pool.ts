@@ -2,8 +2,12 @@ import type { PieceMemory } from '../layer/piece-memory.js';
 
 /** Bytes of a piece: a hundred small files, stored by one call. Some pieces are always in use. */
 const pieceBytes = 512 * 1024;
-/** Pieces kept for the next use. */
-const freeMax = 4;
+/**
+ * Pieces kept for the next use: as many as are ever in use at once, which are those being inflated,
+ * parsed and spooled, and one for each call that stores files. One that is dropped and made anew is
+ * garbage that V8 lets lie: it came to 60 MB where that happened with every piece.
+ */
+const freeMax = 16;
 
 /**
  * Memory for the plain bytes of one layer. It is used again as soon as nothing needs it: taking new
