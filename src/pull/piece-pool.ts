@@ -5,7 +5,7 @@ const pieceBytes = 512 * 1024;
 /**
  * Pieces kept for the next use: as many as are ever in use at once, which are those being inflated,
  * parsed and spooled, and one for each call that stores files. One that is dropped and made anew is
- * garbage that V8 lets lie: it came to 60 MB where that happened with every piece.
+ * garbage, of which V8 lets some tens of MiB lie.
  */
 const freeMax = 16;
 
