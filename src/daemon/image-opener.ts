@@ -12,6 +12,7 @@ import type { RegistryClient } from '../registry/registry-client.js';
 import type { ListedManifest, Store } from '../store/store.js';
 import { findHotIndex } from '../thin/find-hot-index.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
+import type { ThinImageSource } from '../thin/image-store.js';
 import { loadThinImage } from '../thin/load-thin-image.js';
 import { formatSize } from '../units.js';
 import type { ImageRequest } from './control-api.js';
@@ -91,7 +92,7 @@ export class ImageOpener {
     const { digest, tag } = reference;
     const manifest = digest !== undefined && isDigest(digest) ? digest : undefined;
     const found = await findThinImage(
-      store,
+      this.#near(store),
       { repository, tag, manifest, platform },
       context.signal,
     );
@@ -155,7 +156,7 @@ export class ImageOpener {
     const { digest: manifest, siblings, tagged } = original;
     try {
       const image = { repository, tag: reference.tag, manifest, platform, siblings, tagged };
-      const found = await findThinImage(store, image, context.signal);
+      const found = await findThinImage(this.#near(store), image, context.signal);
       return found ? await this.#keepThin(found, wanted, context) : 'none';
     } catch (error) {
       if (!isThinError(error, 'corrupt', 'invalid', 'not-found', 'unavailable')) throw error;
@@ -277,6 +278,11 @@ export class ImageOpener {
       onProgress: (progress) => context.pull(digests, progress),
     });
     return this.#kept(original.digest);
+  }
+
+  /** What others of the site may have is asked of them first. */
+  #near(store: Store): ThinImageSource {
+    return this.#site?.blobs(store) ?? store;
   }
 
   #kept(manifest: Digest): ImageRecord {

@@ -9,6 +9,8 @@ import { type Replacement, replacement } from './replacement.js';
 
 /** Bytes of frames in memory: what was just fetched, and the others are about to ask for. */
 const recentBytesMax = 32 * 1024 * 1024;
+/** Milliseconds for which they stay: as long as the others are told of them (leases.ts). */
+const recentMs = 60_000;
 /** Bytes at the end of a file: the SHA-256 of what is before. */
 const trailerBytes = 32;
 /** Bytes being written; beyond it frames are not kept. */
@@ -38,6 +40,8 @@ export class FrameShelf {
   readonly #recent = new LRUCache<FetchName, Buffer>({
     maxSize: recentBytesMax,
     sizeCalculation: (bytes) => bytes.length + 1,
+    ttl: recentMs,
+    ttlAutopurge: true,
   });
   /** The files, with their bytes. */
   readonly #kept: Replacement<FetchName>;

@@ -11,7 +11,7 @@ import { fromSystemError, ThinError } from '../errors.js';
 import { type PopConfig, secretBytesMin } from '../pop-option.js';
 import { systemClock } from '../store/clock.js';
 import type { CountedFrameSource } from '../store/frame-source.js';
-import type { BlobSource } from '../thin/image-store.js';
+import type { ThinImageSource } from '../thin/image-store.js';
 import { Agreement } from './agreement.js';
 import { FetchTimes } from './fetch-times.js';
 import { FrameShelf } from './frame-shelf.js';
@@ -110,7 +110,7 @@ export class PointOfPresence implements AsyncDisposable {
   }
 
   /** Puts it in front of the store of an image's metadata. */
-  blobs(store: BlobSource): BlobSource {
+  blobs(store: ThinImageSource): ThinImageSource {
     return new PopBlobs(store, this.#fetch);
   }
 

@@ -1,8 +1,8 @@
 import { mapBounded } from '../cache/bounded.js';
-import { digestOf } from '../digest.js';
+import { type Digest, digestOf } from '../digest.js';
 import { collect } from '../store/byte-stream.js';
 import type { Blob } from '../store/store.js';
-import type { BlobSource } from '../thin/image-store.js';
+import type { ThinImageSource } from '../thin/image-store.js';
 import { fetchName } from './pop-keys.js';
 import type { SiteFetch } from './site-fetch.js';
 
@@ -11,14 +11,14 @@ const partBytes = 512 * 1024;
 const partsInFlight = 8;
 
 /**
- * Metadata and chunk maps of images, in parts, from the nodes of the site or the image's store. Parts
+ * Descriptors, metadata and chunk maps of images, in parts, from the nodes of the site or the image's store. Parts
  * have no digest of their own: a whole that is wrong is fetched again, from the store alone.
  */
-export class PopBlobs implements BlobSource {
-  readonly #store: BlobSource;
+export class PopBlobs implements ThinImageSource {
+  readonly #store: ThinImageSource;
   readonly #site: SiteFetch;
 
-  constructor(store: BlobSource, site: SiteFetch) {
+  constructor(store: ThinImageSource, site: SiteFetch) {
     this.#store = store;
     this.#site = site;
   }
@@ -61,6 +61,19 @@ export class PopBlobs implements BlobSource {
       stuck: () => false,
     };
     return this.#site.get(piece, signal);
+  }
+
+  /** What a tag means now, its registry tells. */
+  tagged(repository: string, tag: string, signal: AbortSignal) {
+    return this.#store.tagged(repository, tag, signal);
+  }
+
+  referrers(repository: string, subject: Digest, type: string | undefined, signal: AbortSignal) {
+    return this.#store.referrers(repository, subject, type, signal);
+  }
+
+  readManifest(manifest: Blob, signal: AbortSignal) {
+    return this.#store.readManifest(manifest, signal);
   }
 
   toString(): string {
