@@ -1,5 +1,5 @@
 /** Bounds of how long another node's fetch is waited for, in milliseconds, and without measurements. */
-const patienceMinMs = 1500;
+const patienceMinMs = 3000;
 const patienceMaxMs = 15_000;
 const patienceUnknownMs = 5000;
 /** In times of our own late fetches, and the fetches that are remembered for it. */

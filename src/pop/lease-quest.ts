@@ -1,4 +1,5 @@
 import type { ThinError } from '../errors.js';
+import { fairTimeout } from './fair-timeout.js';
 import {
   type ClaimAnswer,
   type LeaseText,
@@ -27,7 +28,7 @@ export interface QuestCalls {
 export class LeaseQuest implements Disposable {
   readonly end: Promise<QuestEnd>;
   readonly #calls: QuestCalls;
-  readonly #patience: NodeJS.Timeout;
+  readonly #endPatience: () => void;
   #quest: Quest = { at: 'asking' };
   #look: NodeJS.Timeout | undefined;
   #resolve: (end: QuestEnd) => void = () => {};
@@ -38,7 +39,7 @@ export class LeaseQuest implements Disposable {
     this.end = new Promise((resolve) => {
       this.#resolve = resolve;
     });
-    this.#patience = setTimeout(() => this.tell({ on: 'give-up' }), patienceMs);
+    this.#endPatience = fairTimeout(patienceMs, () => this.tell({ on: 'give-up' }));
     void this.#claim(undefined);
   }
 
@@ -67,7 +68,7 @@ export class LeaseQuest implements Disposable {
 
   /** Ends it: what is answered later is given back. */
   [Symbol.dispose](): void {
-    clearTimeout(this.#patience);
+    this.#endPatience();
     this.tell({ on: 'give-up' });
   }
 }
