@@ -96,7 +96,11 @@ t.test('any text gives a reference that reads back to the same, or one error', a
     fc.property(text, (text) => {
       try {
         const full = formatReference(parseReference(text));
-        return formatReference(parseReference(full)) === full && !/[?#\s]|\.\./.test(full);
+        // A tag may end with two dots; no component of a path is `.` or `..`.
+        return (
+          formatReference(parseReference(full)) === full &&
+          !/[?#\s]|(^|[/:@])\.{1,2}($|[/:@])/.test(full)
+        );
       } catch (error) {
         return isThinError(error, 'invalid');
       }
