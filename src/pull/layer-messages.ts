@@ -48,7 +48,9 @@ export type ToWorker =
   /** The layer's source has failed: nothing more comes. */
   | { readonly type: 'cancel' }
   /** Room for so many bytes more; none: it is scarce, ask for what is needed. The answer to `reserve`. */
-  | { readonly type: 'granted'; readonly bytes: number };
+  | { readonly type: 'granted'; readonly bytes: number }
+  /** There is no room: the other answer. */
+  | { readonly type: 'refused'; readonly code: ErrorCode; readonly message: string };
 
 /** From the worker; `done` or `failed` is the last. */
 export type FromWorker =

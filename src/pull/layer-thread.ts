@@ -170,7 +170,9 @@ class RunningLayer {
       if (exact) await this.#writer.reserve(bytes);
       this.#post({ type: 'granted', bytes: exact ? bytes : this.#writer.grant(bytes) });
     } catch (error) {
-      this.fail(fromSystemError('Cannot store layer', error));
+      // It fails when the worker has told of everything that it has stored until then.
+      const { code, message } = fromSystemError('Cannot store layer', error);
+      this.#post({ type: 'refused', code, message });
     }
   }
 

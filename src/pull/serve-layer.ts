@@ -1,5 +1,5 @@
 import { packFiles } from '../cache/packed-files.js';
-import { fromSystemError } from '../errors.js';
+import { fromSystemError, ThinError } from '../errors.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import type { FromWorker, LayerTask, StartLayer, ToWorker } from './layer-messages.js';
 import { SentBytes } from './sent-bytes.js';
@@ -16,7 +16,9 @@ export function serveLayer({ task, memory, port }: StartLayer): void {
   port.on('message', (message: ToWorker) => {
     if (message.type === 'bytes') source.push(message.part);
     else if (message.type === 'granted') grants.granted(message.bytes);
-    else source.end(message.type === 'end' ? 'complete' : 'canceled');
+    else if (message.type === 'refused') {
+      grants.refused(new ThinError(message.code, message.message));
+    } else source.end(message.type === 'end' ? 'complete' : 'canceled');
   });
   void answer(run(task, source, grants, send), send);
 }

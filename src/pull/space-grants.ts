@@ -3,6 +3,7 @@ export class SpaceGrants {
   readonly #ask: (bytes: number, exact: boolean) => void;
   #left = 0;
   #answer: (bytes: number) => void = () => undefined;
+  #refuse: (error: Error) => void = () => undefined;
 
   /** @param ask for so many bytes or more, or exactly so many; answered by `granted` */
   constructor(ask: (bytes: number, exact: boolean) => void) {
@@ -17,7 +18,7 @@ export class SpaceGrants {
     return true;
   }
 
-  /** Takes `bytes`, for which files may have to go. One call at a time. */
+  /** Takes `bytes`, for which files may have to go. One call at a time. @throws what it is refused with */
   async takeExactly(bytes: number): Promise<void> {
     if (bytes > 0) await this.#asked(bytes, true);
   }
@@ -26,9 +27,14 @@ export class SpaceGrants {
     this.#answer(bytes);
   }
 
+  refused(error: Error): void {
+    this.#refuse(error);
+  }
+
   #asked(bytes: number, exact: boolean): Promise<number> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#answer = resolve;
+      this.#refuse = reject;
       this.#ask(bytes, exact);
     });
   }
