@@ -1,15 +1,17 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Run } from '../src/cli/program.js';
 import { openProgress, progressStyle } from '../src/cli/progress.js';
 import { nodeConfig } from '../src/config.js';
 import { ThinError } from '../src/errors.js';
-import { baseOf } from './destination.js';
+import { formatReference } from '../src/image/reference.js';
+import { baseOf, type Destination } from './destination.js';
 import type { NodePlace } from './node-layers.js';
 import { describeResult, jsonResult } from './result-text.js';
 import { addStoreFlags, type StoreFlags, storeOptions } from './store-flags.js';
 import { thinify } from './thinify-image.js';
+import { publishRecorded, recordStart } from './train-start.js';
 
 interface ConvertFlags extends StoreFlags {
   name?: string;
@@ -20,6 +22,8 @@ interface ConvertFlags extends StoreFlags {
   tier?: string[];
   force?: boolean;
   level?: string;
+  hot?: string;
+  record?: boolean;
   json?: boolean;
   quiet?: boolean;
 }
@@ -32,6 +36,7 @@ Examples:
   thinify localhost:5000/python:1 --to dir:/srv/images
   thinify oci:./layout:latest --name example/app:1 --to s3://bucket/images
   thinify --from-node localhost:5000/python:1            # after thin pull: downloads no layer
+  thinify localhost:5000/python:1 --record -- python3 app.py   # and learn what its start reads
   thinify docker-archive:app.tar --name localhost:5000/app:1   # pushes the original too
   thinify verify localhost:5000/python:1`;
 
@@ -42,7 +47,8 @@ export function addConvertCommand(program: Command, run: Run): void {
     .argument(
       '<image>',
       'registry reference, oci:<layout>[:tag], docker-archive:<tar> or dir:<rootfs>',
-    );
+    )
+    .argument('[command...]', "with --record: command and arguments (default: the image's)");
   addStoreFlags(command)
     .option('--name <reference>', 'name of the image in the store (default: its own)')
     .option('--platform <os/arch>', 'one platform of an index (default: all)')
@@ -56,10 +62,18 @@ export function addConvertCommand(program: Command, run: Run): void {
     )
     .option('--force', 'convert and publish again what is published')
     .option('--level <number>', 'zstd level, 1 to 19 (default: 3)')
+    .addOption(
+      new Option('--hot <what>', "publish what starts on this machine's node have read").choices([
+        'auto',
+      ]),
+    )
+    .option('--record', 'run the command once in a container here, and publish what it reads')
     .option('--json', 'events and the result as lines of JSON on standard output')
     .option('-q, --quiet', 'no progress')
-    .action(async (image: string, flags: ConvertFlags) => {
-      await convert(image, flags, run.signal);
+    .action(async (image: string, words: string[], flags: ConvertFlags) => {
+      checkTraining(words, flags);
+      const destination = await convert(image, flags, run.signal);
+      await train(destination, words, flags, run.signal);
     });
   program.addHelpText('after', examples);
 }
@@ -79,7 +93,39 @@ function nodePlace({ fromNode, root, tier }: ConvertFlags): NodePlace | undefine
   throw new ThinError('invalid', 'Cannot use --root or --tier: wanted --from-node with them');
 }
 
-async function convert(image: string, flags: ConvertFlags, signal: AbortSignal): Promise<void> {
+function checkTraining(words: readonly string[], { hot, record, username }: ConvertFlags): void {
+  if (words.length > 0 && !record) {
+    throw new ThinError('invalid', `Cannot use ${words[0]}: wanted --record with a command`);
+  }
+  if ((hot !== undefined || record) && username !== undefined) {
+    throw new ThinError('invalid', 'Cannot use --username with --hot or --record: docker login');
+  }
+}
+
+async function train(
+  { location, reference }: Destination,
+  words: readonly string[],
+  { hot, record, plainHttp, caFile, s3Endpoint, s3Region }: ConvertFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const flags = [
+    ...(/^(dir|s3):/.test(location) ? ['--store', location] : []),
+    ...(plainHttp === undefined ? [] : [plainHttp ? '--plain-http' : '--no-plain-http']),
+    ...(caFile === undefined ? [] : ['--ca-file', caFile]),
+    ...(s3Endpoint === undefined ? [] : ['--s3-endpoint', s3Endpoint]),
+    ...(s3Region === undefined ? [] : ['--s3-region', s3Region]),
+  ];
+  const place = { reference: formatReference(reference), flags, signal };
+  if (record) await recordStart(place, words);
+  if (hot === 'auto') await publishRecorded(place);
+}
+
+/** @returns what the image is called in the store */
+async function convert(
+  image: string,
+  flags: ConvertFlags,
+  signal: AbortSignal,
+): Promise<Destination> {
   const { to, name, platform, force } = flags;
   const level = flags.level === undefined ? undefined : parseLevel(flags.level);
   const base = flags.base === undefined ? undefined : baseOf(flags.base);
@@ -87,6 +133,7 @@ async function convert(image: string, flags: ConvertFlags, signal: AbortSignal):
   const start = performance.now();
   const progress = openProgress(progressStyle(flags));
   let text: string;
+  let destination: Destination;
   try {
     const result = await thinify({
       image,
@@ -103,11 +150,13 @@ async function convert(image: string, flags: ConvertFlags, signal: AbortSignal):
       progress,
     });
     const seconds = (performance.now() - start) / 1000;
+    ({ destination } = result);
     text = flags.json ? jsonResult(result, seconds) : describeResult(result, seconds);
   } finally {
     progress.close();
   }
   process.stdout.write(text);
+  return destination;
 }
 
 /** What zstd's own levels are, without those that need memory by the hundred MiB. */

@@ -122,3 +122,17 @@ t.test(
     await run(t, lost, words, ['--store', place]);
   },
 );
+
+t.test('the build server runs the image once, and publishes what that read', async (t) => {
+  const place = `dir:${t.testdir({})}`;
+  const refused = [thinifyProgram, reference, '--to', place, 'perl'];
+  t.equal((await runCommand(process.execPath, refused, { mayFail: true })).code, 2);
+  const record = [thinifyProgram, reference, '--to', place, '--record', '--', ...words];
+  const made = await runCommand(process.execPath, record);
+  t.match(made.stdout, /^\S+base:1 linux\/\w+: \d+ files/, 'nothing else is on standard output');
+  t.match(made.stderr, /1 commands, .* of hot packs/);
+  const node = startNode(t);
+  await run(t, node, words, ['--store', place]);
+  const { requests } = await fetched(node);
+  t.ok(requests > 0 && requests <= 25, `${requests} requests`);
+});

@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ThinError } from '../src/errors.js';
+
+/** The exit code of `thin` for what is not there. */
+const notFound = 3;
+
+export interface TrainingPlace {
+  /** What the image is called in the store. */
+  readonly reference: string;
+  /** Flags of `thin` for reaching it. */
+  readonly flags: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs the image once on this machine, as a node that has nothing of it, and publishes what it reads.
+ * @throws ThinError `unavailable` if the command, or thin, fails
+ */
+export async function recordStart(place: TrainingPlace, command: readonly string[]): Promise<void> {
+  const root = await mkdtemp(join(tmpdir(), 'thinify-record-'));
+  const at = ['--root', root];
+  const { reference, flags } = place;
+  try {
+    const { signal } = place;
+    await thin(['run', ...at, '--rm', '-q', ...flags, reference, ...command], signal);
+    await thin(['daemon', 'stop', ...at, '--force'], signal); // what it read is written then
+    await thin(['hot', 'publish', ...at, ...flags, reference], signal);
+  } finally {
+    const unstoppable = new AbortController().signal;
+    await thin(['daemon', 'cleanup', ...at, '--force', '--purge'], unstoppable);
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+/** Publishes what starts on this machine's node have read; nothing if there were none. */
+export async function publishRecorded({ reference, flags, signal }: TrainingPlace): Promise<void> {
+  await thin(['hot', 'publish', ...flags, reference], signal, [0, notFound]);
+}
+
+/** Our standard output is the report's: what thin says goes to standard error. */
+async function thin(
+  words: readonly string[],
+  signal: AbortSignal,
+  expected: readonly number[] = [0],
+): Promise<void> {
+  const program = fileURLToPath(new URL('../src/cli/thin.js', import.meta.url));
+  const child = spawn(process.execPath, [program, ...words], { stdio: ['ignore', 2, 2], signal });
+  const [code] = await once(child, 'exit').catch((error: unknown) => {
+    throw new ThinError('canceled', `Cannot run thin ${words[0]}: it was given up`, {
+      cause: error,
+    });
+  });
+  if (expected.includes(Number(code))) return;
+  throw new ThinError('unavailable', `Cannot learn a start: thin ${words[0]} exited with ${code}`);
+}
