@@ -8,6 +8,7 @@ import { runCommand } from '../support/run-command.js';
 import { startNode, startThin, thinifyProgram, until } from './test-node.js';
 
 t.setTimeout(240_000); // dozens of processes on a busy machine
+t.jobs = 3; // one of them waits most of the time
 const registry = await startRegistry(t);
 const nginx = await testImage('nginx');
 const base = await testImage('base');
@@ -63,7 +64,7 @@ t.test('every mode gives a node the same image', async (t) => {
   }
 });
 
-t.test('connections that are cut again and again', async (t) => {
+t.test('connections that are cut again and again', { buffered: true }, async (t) => {
   const proxy = await startDownloadProxy(t, registry.host);
   proxy.cutAfter = 3_000_000;
   const node = startNode(t);
@@ -72,46 +73,54 @@ t.test('connections that are cut again and again', async (t) => {
   t.ok(proxy.bytesDown() < 1.3 * sizeOf(nginx), `${proxy.bytesDown()} bytes: each came once`);
 });
 
-t.test('a registry that sends nothing for longer than it is waited for', async (t) => {
-  const proxy = await startDownloadProxy(t, registry.host);
-  const size = sizeOf(nginx);
-  proxy.stopAt = size / 2;
-  const node = startNode(t);
-  const pull = startThin(t, node, ['pull', '-q', `${proxy.host}/nginx:1`]);
-  await until('half of it has come', () => proxy.bytesDown() >= proxy.stopAt);
-  const made = proxy.connections();
-  await until('it is asked anew', () => proxy.connections() > made);
-  proxy.stopAt = Number.POSITIVE_INFINITY;
-  t.equal((await pull.ended).code, 0, pull.errors());
-  t.ok(proxy.bytesDown() < 1.3 * size, `${proxy.bytesDown()} bytes: what had come was not lost`);
-});
+t.test(
+  'a registry that sends nothing for longer than it is waited for',
+  { buffered: true },
+  async (t) => {
+    const proxy = await startDownloadProxy(t, registry.host);
+    const size = sizeOf(nginx);
+    proxy.stopAt = size / 2;
+    const node = startNode(t);
+    const pull = startThin(t, node, ['pull', '-q', `${proxy.host}/nginx:1`]);
+    await until('half of it has come', () => proxy.bytesDown() >= proxy.stopAt);
+    const made = proxy.connections();
+    await until('it is asked anew', () => proxy.connections() > made);
+    proxy.stopAt = Number.POSITIVE_INFINITY;
+    t.equal((await pull.ended).code, 0, pull.errors());
+    t.ok(proxy.bytesDown() < 1.3 * size, `${proxy.bytesDown()} bytes: what had come was not lost`);
+  },
+);
 
-t.test('a daemon that is killed in the middle goes on where it was', async (t) => {
-  const proxy = await startDownloadProxy(t, registry.host);
-  const node = startNode(t);
-  const image = `${proxy.host}/nginx:1`;
-  const size = sizeOf(nginx);
-  for (const part of [0.1, 0.5, 0.9]) {
-    proxy.stopAt = part * size;
-    const pull = startThin(t, node, ['pull', '-q', image]);
-    await until(`${part} of it has come`, () => proxy.bytesDown() >= proxy.stopAt);
-    const { pid } = await node.status();
-    process.kill(pid, 'SIGKILL');
-    t.not((await pull.ended).code, 0);
-  }
-  proxy.stopAt = Number.POSITIVE_INFINITY;
-  t.match(await node.thin(['pull', '-q', image]), { code: 0, stderr: '' });
-  t.ok(proxy.bytesDown() < 1.6 * size, `${proxy.bytesDown() / size} times its size came`);
-  const mounted = join(node.folder, 'mounted');
-  t.equal((await node.thin(['mount', '--read-only', image, mounted])).code, 0);
-  const tree = await runCommand('sh', [
-    '-c',
-    `cd ${mounted} && find . -type f | xargs cat | wc -c`,
-  ]);
-  t.ok(Number(tree.stdout) > size, 'all of it can be read');
-  t.equal((await node.thin(['check'])).code, 0);
-  t.same(readdirSync(join(node.root, 'partial-layers')), []);
-});
+t.test(
+  'a daemon that is killed in the middle goes on where it was',
+  { buffered: true },
+  async (t) => {
+    const proxy = await startDownloadProxy(t, registry.host);
+    const node = startNode(t);
+    const image = `${proxy.host}/nginx:1`;
+    const size = sizeOf(nginx);
+    for (const part of [0.1, 0.5, 0.9]) {
+      proxy.stopAt = part * size;
+      const pull = startThin(t, node, ['pull', '-q', image]);
+      await until(`${part} of it has come`, () => proxy.bytesDown() >= proxy.stopAt);
+      const { pid } = await node.status();
+      process.kill(pid, 'SIGKILL');
+      t.not((await pull.ended).code, 0);
+    }
+    proxy.stopAt = Number.POSITIVE_INFINITY;
+    t.match(await node.thin(['pull', '-q', image]), { code: 0, stderr: '' });
+    t.ok(proxy.bytesDown() < 1.6 * size, `${proxy.bytesDown() / size} times its size came`);
+    const mounted = join(node.folder, 'mounted');
+    t.equal((await node.thin(['mount', '--read-only', image, mounted])).code, 0);
+    const tree = await runCommand('sh', [
+      '-c',
+      `cd ${mounted} && find . -type f | xargs cat | wc -c`,
+    ]);
+    t.ok(Number(tree.stdout) > size, 'all of it can be read');
+    t.equal((await node.thin(['check'])).code, 0);
+    t.same(readdirSync(join(node.root, 'partial-layers')), []);
+  },
+);
 
 t.test('the thin form is published from what a pull has left', async (t) => {
   const torture = await testImage('torture');
