@@ -35,6 +35,7 @@ export function pullPlot(results: readonly Plotted[]): string {
   const width = columns * (panelWidth + panelGap) + panelGap;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="11">`,
+    '<title>Time of a pull, by client and mode</title>',
     '<rect width="100%" height="100%" fill="white"/>',
     ...panels,
     '</svg>\n',
