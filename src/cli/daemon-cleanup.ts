@@ -57,8 +57,9 @@ async function deleteState(root: string): Promise<void> {
       if (stateNames.test(name)) await rm(join(root, name), { recursive: true, force: true });
     }
     await rmdir(root).catch(() => {}); // it has other files, or is a mount point
-  } catch (error) {
-    throw fromSystemError(`Cannot delete the state in ${root}`, error);
+  } catch (cause) {
+    const error = fromSystemError(`Cannot delete the state in ${root}`, cause);
+    if (error.code !== 'not-found') throw error;
   }
 }
 
