@@ -36,7 +36,7 @@ const tell = (text: string): void => {
   if (values.verbose) process.stdout.write(`  ${new Date().toISOString()} ${text}\n`);
 };
 const interrupt = new AbortController();
-process.once('SIGINT', () => interrupt.abort());
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupt.abort());
 const { signal } = interrupt;
 try {
   process.stdout.write(`seed ${seed}\n`);
