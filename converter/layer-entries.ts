@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { fromSystemError, type ThinError } from '../src/errors.js';
 import type { LayerEntry } from '../src/image/layer-entry.js';
-import { EntryDecoder, encodeEntry, entrySize, malformed } from './entry-codec.js';
+import { EntryDecoder, encodeEntry, entrySize, malformed } from '../src/layer/entry-codec.js';
 
 /** Bytes of one read or write: the file is in the page cache, so the calls block nobody for long. */
 const pieceBytes = 256 * 1024;

@@ -3,13 +3,9 @@ import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { type Digest, digestHex } from '../digest.js';
 import { fromSystemError } from '../errors.js';
 import type { LayerEntry } from '../image/layer-entry.js';
+import { encodeEntry, entrySize } from '../layer/entry-codec.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import {
-  contentSize,
-  entryFields,
-  entryHeadSize,
-  entryTypes,
-  hasXattrs,
   headerFields,
   headerSize,
   magic,
@@ -20,8 +16,6 @@ import {
 
 /** Bytes gathered before they are written. */
 const bufferBytes = 256 * 1024;
-
-const typeNumbers = new Map(entryTypes.map((type, at) => [type, at]));
 
 /**
  * Writes a layer's record while the layer is read: memory does not grow with it. For a worker thread:
@@ -53,20 +47,7 @@ export class LayerRecordWriter implements Disposable {
   /** In the order of the archive. @throws ThinError `no-space` */
   add(entry: LayerEntry): void {
     this.#entries += 1;
-    const { path, mtime, xattrs } = entry;
-    const head = this.#space(entryHeadSize + path.length);
-    const field = entryFields;
-    head.writeUInt8(typeNumbers.get(entry.type) ?? 0, field.type);
-    head.writeUInt8(xattrs.size > 0 ? hasXattrs : 0, field.flags);
-    head.writeUInt16LE(entry.mode, field.mode);
-    head.writeUInt32LE(entry.uid, field.uid);
-    head.writeUInt32LE(entry.gid, field.gid);
-    head.writeDoubleLE(mtime.seconds, field.seconds);
-    head.writeUInt32LE(mtime.nanoseconds, field.nanoseconds);
-    head.writeUInt16LE(path.length, field.pathLength);
-    head.write(path, entryHeadSize, 'latin1');
-    this.#addBody(entry);
-    if (xattrs.size > 0) this.#addXattrs(xattrs);
+    encodeEntry(entry, this.#space(entrySize(entry)), 0);
   }
 
   /** The record is whole, and gets its name; not synced. */
@@ -94,43 +75,6 @@ export class LayerRecordWriter implements Disposable {
     if (this.#phase === 'closed') return;
     this.#close();
     rmSync(this.#path, { force: true });
-  }
-
-  #addBody(entry: LayerEntry): void {
-    switch (entry.type) {
-      case 'file': {
-        const body = this.#space(8 + contentSize);
-        body.writeDoubleLE(entry.size, 0);
-        body.write(entry.content, 8, 'latin1');
-        break;
-      }
-      case 'symlink':
-      case 'hardlink': {
-        const body = this.#space(2 + entry.target.length);
-        body.writeUInt16LE(entry.target.length, 0);
-        body.write(entry.target, 2, 'latin1');
-        break;
-      }
-      case 'character':
-      case 'block': {
-        const body = this.#space(8);
-        body.writeUInt32LE(entry.device.major, 0);
-        body.writeUInt32LE(entry.device.minor, 4);
-        break;
-      }
-      default:
-    }
-  }
-
-  #addXattrs(xattrs: LayerEntry['xattrs']): void {
-    this.#space(4).writeUInt32LE(xattrs.size, 0);
-    for (const [name, value] of xattrs) {
-      const body = this.#space(6 + name.length + value.length);
-      body.writeUInt16LE(name.length, 0);
-      body.write(name, 2, 'latin1');
-      body.writeUInt32LE(value.length, 2 + name.length);
-      value.copy(body, 6 + name.length);
-    }
   }
 
   /** Room for the next `length` bytes. */

@@ -1,16 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { ByteString } from '../byte-string.js';
-import { type Digest, digestFromBytes, digestSize, isDigest } from '../digest.js';
+import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 import { ThinError } from '../errors.js';
 import type { LayerEntry } from '../image/layer-entry.js';
-import type { Attributes } from '../image/tree.js';
+import { EntryDecoder } from '../layer/entry-codec.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import {
-  contentSize,
-  entryFields,
-  entryHeadSize,
-  entryTypes,
-  hasXattrs,
   headerFields,
   headerSize,
   magic,
@@ -18,8 +12,6 @@ import {
   trailerFields,
   trailerSize,
 } from './layer-record-format.js';
-
-const noXattrs: Attributes['xattrs'] = new Map();
 
 /** A layer's record in memory, verified: see layer-record-format.ts. Entries are decoded one by one. */
 export class LayerRecordFile {
@@ -48,9 +40,17 @@ export class LayerRecordFile {
   }
 
   *#decode(): Generator<LayerEntry, void> {
-    const reader = new EntryReader(this.#bytes, headerSize);
-    for (let left = this.#count; left > 0; left--) yield reader.next();
-    if (!reader.atEnd) throw damaged('more than its entries is in it');
+    const decoder = new EntryDecoder();
+    const bytes = this.#bytes;
+    let at = headerSize;
+    for (let left = this.#count; left > 0; left--) {
+      const length = EntryDecoder.lengthAt(bytes, at);
+      if (length === undefined || length > bytes.length - at)
+        throw damaged('it ends inside an entry');
+      yield decoder.decode(bytes.subarray(at, at + length));
+      at += length;
+    }
+    if (at !== bytes.length) throw damaged('more than its entries is in it');
   }
 }
 
@@ -67,88 +67,6 @@ function checkWhole(bytes: Buffer): void {
 
 function damaged(what: string): ThinError {
   return new ThinError('corrupt', `Cannot read layer record: ${what}`);
-}
-
-class EntryReader {
-  readonly #bytes: Buffer;
-  #at: number;
-
-  constructor(bytes: Buffer, at: number) {
-    this.#bytes = bytes;
-    this.#at = at;
-  }
-
-  get atEnd(): boolean {
-    return this.#at === this.#bytes.length;
-  }
-
-  next(): LayerEntry {
-    const bytes = this.#bytes;
-    const at = this.#take(entryHeadSize);
-    const field = entryFields;
-    const type = entryTypes[bytes.readUInt8(at + field.type)];
-    const path = this.#text(bytes.readUInt16LE(at + field.pathLength));
-    const mode = bytes.readUInt16LE(at + field.mode);
-    const uid = bytes.readUInt32LE(at + field.uid);
-    const gid = bytes.readUInt32LE(at + field.gid);
-    const seconds = bytes.readDoubleLE(at + field.seconds);
-    const nanoseconds = bytes.readUInt32LE(at + field.nanoseconds);
-    const mtime = { seconds, nanoseconds };
-    const flags = bytes.readUInt8(at + field.flags);
-    // Plain literals, no spreads, as in tar-entry.ts: there are millions of these.
-    switch (type) {
-      case 'file': {
-        const size = bytes.readDoubleLE(this.#take(8));
-        const content: string = this.#text(contentSize);
-        if (!isDigest(content)) throw damaged('an entry has no digest');
-        const xattrs = this.#xattrs(flags);
-        return { path, type, mode, uid, gid, mtime, xattrs, size, content };
-      }
-      case 'symlink':
-      case 'hardlink': {
-        const target = this.#text(bytes.readUInt16LE(this.#take(2)));
-        return { path, type, mode, uid, gid, mtime, xattrs: this.#xattrs(flags), target };
-      }
-      case 'character':
-      case 'block': {
-        const body = this.#take(8);
-        const device = { major: bytes.readUInt32LE(body), minor: bytes.readUInt32LE(body + 4) };
-        return { path, type, mode, uid, gid, mtime, xattrs: this.#xattrs(flags), device };
-      }
-      case 'directory':
-      case 'fifo':
-        return { path, type, mode, uid, gid, mtime, xattrs: this.#xattrs(flags) };
-      default:
-        throw damaged('an entry has an unknown type');
-    }
-  }
-
-  #xattrs(flags: number): Attributes['xattrs'] {
-    if ((flags & hasXattrs) === 0) return noXattrs;
-    const xattrs = new Map<ByteString, Buffer>();
-    const count = this.#bytes.readUInt32LE(this.#take(4));
-    for (let left = count; left > 0; left--) {
-      const name = this.#text(this.#bytes.readUInt16LE(this.#take(2)));
-      const length = this.#bytes.readUInt32LE(this.#take(4));
-      const at = this.#take(length);
-      // A copy: the record's own memory goes when the tree is built.
-      xattrs.set(name, Buffer.from(this.#bytes.subarray(at, at + length)));
-    }
-    return xattrs;
-  }
-
-  #text(length: number): ByteString {
-    const at = this.#take(length);
-    return this.#bytes.toString('latin1', at, at + length) as ByteString;
-  }
-
-  /** Where the next `length` bytes are. */
-  #take(length: number): number {
-    const at = this.#at;
-    this.#at += length;
-    if (this.#at > this.#bytes.length) throw damaged('it ends inside an entry');
-    return at;
-  }
 }
 
 /** A file of a record: what has to be in a tier for the record to stand for its layer. */

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
-import { EntryDecoder, encodeEntry, entrySize } from '../../converter/entry-codec.js';
 import { EntriesWriter, LayerEntries } from '../../converter/layer-entries.js';
 import { mount, unmount, unmountFlags } from '../../native-bindings/mount-calls.js';
 import type { ByteString } from '../../src/byte-string.js';
 import { digestOf } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
 import type { LayerEntry } from '../../src/image/layer-entry.js';
+import { EntryDecoder, encodeEntry, entrySize } from '../../src/layer/entry-codec.js';
 import { testFolder } from './thinify-runs.js';
 
 const text = fc.uint8Array({ maxLength: 300 }).map((bytes) => {

@@ -1,12 +1,12 @@
-import { type ByteString, byteString } from '../src/byte-string.js';
-import { type Digest, isDigest } from '../src/digest.js';
-import { ThinError } from '../src/errors.js';
-import type { LayerEntry } from '../src/image/layer-entry.js';
-import type { Attributes, Device, Time } from '../src/image/tree.js';
+import { type ByteString, byteString } from '../byte-string.js';
+import { type Digest, isDigest } from '../digest.js';
+import { ThinError } from '../errors.js';
+import type { LayerEntry } from '../image/layer-entry.js';
+import type { Attributes, Device, Time } from '../image/tree.js';
 
 /**
- * Entries of a layer as bytes, for the spool and the conversion index: read by the version that wrote
- * them and by no other. Little-endian:
+ * Entries of a layer as bytes, for what is kept of layers: thinify's spool and conversion index, and a
+ * node's records of layers. A change of it is a new version of those two. Little-endian:
  *
  *     length u32 | type u8 | mode u16 | uid u32 | gid u32 | seconds f64 | nanoseconds u32
  *     | path | count u32, that many times name and value | by type:
@@ -201,6 +201,6 @@ export class EntryDecoder {
 export function malformed(): ThinError {
   return new ThinError(
     'corrupt',
-    'Cannot use entries of a layer: malformed (the conversion index is safe to delete)',
+    'Cannot use entries of a layer: malformed (what is kept of it is safe to delete)',
   );
 }
