@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
+import { startTcpProxy } from './tcp-proxy.js';
 
 export interface CuttingProxy {
   /** `127.0.0.1:<port>` */
@@ -13,16 +12,12 @@ export interface CuttingProxy {
 
 /** A TCP proxy in front of `target` (host:port) that cuts connections in the middle of uploads. */
 export async function startCuttingProxy(t: Test, target: string): Promise<CuttingProxy> {
-  const [host = '', port] = target.split(':');
-  const sockets = new Set<Socket>();
   const cuts: number[] = [];
   let total = 0;
-  const server = createServer((client) => {
-    const upstream = connect(Number(port), host);
+  const host = await startTcpProxy(t, target, (client, upstream) => {
     let sent = 0;
-    client.on('error', () => undefined).on('close', () => upstream.end());
-    upstream.on('error', () => undefined).on('close', () => client.destroy());
-    sockets.add(client).add(upstream);
+    client.on('close', () => upstream.end());
+    upstream.on('close', () => client.destroy()).pipe(client);
     client.on('data', (bytes: Buffer) => {
       sent += bytes.length;
       total += bytes.length;
@@ -32,16 +27,6 @@ export async function startCuttingProxy(t: Test, target: string): Promise<Cuttin
       cuts.shift();
       client.destroy(); // and upstream ends when what was written has gone
     });
-    upstream.pipe(client);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(async () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-    await once(server, 'close');
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no TCP port was given');
-  return { host: `127.0.0.1:${address.port}`, cuts, bytesUp: () => total };
+  return { host, cuts, bytesUp: () => total };
 }

@@ -1,6 +1,5 @@
-import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
+import { startTcpProxy } from './tcp-proxy.js';
 
 export interface DownloadProxy {
   /** `127.0.0.1:<port>` */
@@ -17,18 +16,13 @@ export interface DownloadProxy {
 
 /** A TCP proxy in front of `target` (host:port) that counts, cuts and holds up downloads. */
 export async function startDownloadProxy(t: Test, target: string): Promise<DownloadProxy> {
-  const [host = '', port] = target.split(':');
-  const sockets = new Set<Socket>();
   let total = 0;
   let made = 0;
-  const server = createServer((client) => {
-    const upstream = connect(Number(port), host);
+  const host = await startTcpProxy(t, target, (client, upstream) => {
     let sent = 0;
     made += 1;
-    client.on('error', () => undefined).on('close', () => upstream.destroy());
-    upstream.on('error', () => undefined).on('close', () => client.end());
-    sockets.add(client).add(upstream);
-    client.pipe(upstream);
+    client.on('close', () => upstream.destroy()).pipe(upstream);
+    upstream.on('close', () => client.end());
     upstream.on('data', (bytes: Buffer) => {
       if (total >= proxy.stopAt) {
         upstream.pause().unshift(bytes);
@@ -43,17 +37,8 @@ export async function startDownloadProxy(t: Test, target: string): Promise<Downl
       if (proxy.cutAfter !== undefined && sent >= proxy.cutAfter) client.destroy();
     });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.teardown(async () => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-    await once(server, 'close');
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no TCP port was given');
   const proxy: DownloadProxy = {
-    host: `127.0.0.1:${address.port}`,
+    host,
     bytesDown: () => total,
     connections: () => made,
     cutAfter: undefined,
