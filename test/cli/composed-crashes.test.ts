@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startRegistry } from '../support/docker-registry.js';
 import { runCommand } from '../support/run-command.js';
+import { holderOf, type ShownStatus } from './holder-status.js';
 import { makeRootfs } from './small-rootfs.js';
 import {
   isAlive,
@@ -59,19 +60,8 @@ function controlFolder(): { path: string; end(): void } {
   return { path, end: () => writeFileSync(join(path, 'end'), '') };
 }
 
-interface HolderStatus {
-  readonly pid: number;
-  readonly phase: string;
-  readonly serverPid: number;
-}
-
-async function holderOf(node: TestNode): Promise<HolderStatus> {
-  const { code, stdout, stderr } = await node.thin(['daemon', 'status', '--json']);
-  if (code !== 0) throw new Error(`thin daemon status exited with ${code}: ${stderr}`);
-  return JSON.parse(stdout);
-}
-
-async function serving(node: TestNode): Promise<HolderStatus> {
+/** The daemon, as soon as its server serves. */
+async function serving(node: TestNode): Promise<ShownStatus> {
   let status = await holderOf(node);
   await until('the server serves', async () => {
     status = await holderOf(node);
@@ -105,7 +95,7 @@ t.test('whatever of the daemon is killed, the container reads on', async (t) => 
   const reader = await startReader(t, node, ['--rm', '--name', 'reader']);
   t.match((await node.status()).mounts, [{ form: 'composed' }]);
   for (let kill = 1; kill <= 4; kill++) {
-    process.kill((await serving(node)).serverPid, 'SIGKILL');
+    process.kill(Number((await serving(node)).serverPid), 'SIGKILL');
     await reader.oneMore();
   }
   const { pid } = await holderOf(node);
@@ -115,7 +105,7 @@ t.test('whatever of the daemon is killed, the container reads on', async (t) => 
     return code === 0 && JSON.parse(stdout).pid !== pid;
   });
   await reader.oneMore();
-  process.kill((await serving(node)).serverPid, 'SIGKILL');
+  process.kill(Number((await serving(node)).serverPid), 'SIGKILL');
   await reader.oneMore();
   t.equal((await node.thin(['daemon', 'restart'])).code, 0);
   await reader.oneMore();
@@ -142,13 +132,13 @@ t.test('two nodes of a machine have containers of the same name', async (t) => {
 t.test('the end of a container is known although the daemon was restarted', async (t) => {
   const node = startNode(t);
   const reader = await startReader(t, node, ['--name', 'kept']);
-  process.kill((await serving(node)).serverPid, 'SIGKILL');
+  process.kill(Number((await serving(node)).serverPid), 'SIGKILL');
   reader.end();
   t.same(await reader.command.ended, { code: 42, signal: null });
   t.equal(reader.command.errors(), '', 'it has said so');
   t.match((await node.status()).mounts, [{ id: 'kept', exitCode: 42 }]);
   await serving(node);
-  process.kill((await serving(node)).serverPid, 'SIGKILL');
+  process.kill(Number((await serving(node)).serverPid), 'SIGKILL');
   await serving(node);
   t.match((await node.status()).mounts, [{ id: 'kept', exitCode: 42 }], 'and stays known');
   t.equal((await node.thin(['rm', 'kept'])).code, 0);
@@ -176,7 +166,8 @@ t.test('server and holder killed: nothing hangs, and what is lost is told', asyn
   t.equal((await node.thin(['mount', '-q', '--read-only', unread, target])).code, 0);
   const [warm, cold] = [join(target, 'data/1'), join(target, 'data/2')];
   const bytes = readFileSync(warm);
-  const { pid, serverPid } = await serving(node);
+  const { pid, ...server } = await serving(node);
+  const serverPid = Number(server.serverPid);
   reader.command.kill('SIGSTOP'); // so that it does not start a daemon to tell how it ended
   process.kill(pid, 'SIGSTOP'); // so that it starts no server
   process.kill(serverPid, 'SIGKILL');

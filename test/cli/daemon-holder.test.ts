@@ -3,8 +3,8 @@ import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-import type { HolderStatus } from '../../src/daemon/holder-protocol.js';
 import { runCommand } from '../support/run-command.js';
+import { holderOf, type ShownStatus } from './holder-status.js';
 import { makeRootfs } from './small-rootfs.js';
 import {
   isAlive,
@@ -16,17 +16,6 @@ import {
 } from './test-node.js';
 
 t.setTimeout(400_000); // dozens of processes on a busy machine
-
-type ShownStatus = Omit<HolderStatus, 'settings'> & {
-  readonly program: string;
-  readonly flags: Readonly<Record<string, readonly string[]>>;
-};
-
-async function holderOf(node: TestNode): Promise<ShownStatus> {
-  const { code, stdout, stderr } = await node.thin(['daemon', 'status', '--json']);
-  if (code !== 0) throw new Error(`thin daemon status exited with ${code}: ${stderr}`);
-  return JSON.parse(stdout);
-}
 
 async function isRunning(node: TestNode): Promise<boolean> {
   return (await node.thin(['daemon', 'status'])).code === 0;
