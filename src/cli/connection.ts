@@ -14,7 +14,7 @@ import {
 } from '../config.js';
 import type { ImageRequest, PullEvent } from '../daemon/control-api.js';
 import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
-import type { ServerSettings } from '../daemon/holder-protocol.js';
+import { type ServerSettings, settingsOf } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
 import { ThinError } from '../errors.js';
 import { defaultPopSize, defaultPopUpload, replacementPolicies } from '../pop-option.js';
@@ -93,19 +93,20 @@ export function configOf(flags: NodeFlags): NodeConfig {
 /** How this same program is run as a server, with those of the flags that were given. */
 export function serverSettings(flags: NodeFlags): ServerSettings {
   const given = new Map<string, unknown>(Object.entries({ ...flags, root: configOf(flags).root }));
-  const written: Record<string, string[]> = {};
+  const words: string[] = [];
   for (const option of [...nodeOptions, ...daemonOptions]) {
     const value = given.get(option.attributeName());
     if (value === undefined) continue;
     const values = Array.isArray(value) ? value : [value];
-    written[option.name()] = values.flatMap((one) => [`--${option.name()}`, `${one}`]);
+    words.push(...values.flatMap((one) => [`--${option.name()}`, `${one}`]));
   }
+  const { flags: written, env } = settingsOf(words);
   return {
     node: process.execPath,
     nodeArguments: process.execArgv,
     program: process.argv[1] ?? '',
     flags: written,
-    env: thinVariables(),
+    env: { ...thinVariables(), ...env },
   };
 }
 

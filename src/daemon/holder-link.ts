@@ -7,10 +7,10 @@ import {
   deviceVariable,
   linkDescriptor,
   linkVariable,
-  readFlags,
   type ServerNews,
   type ServerSettings,
   type StopOrder,
+  settingsOf,
 } from './holder-protocol.js';
 import { onJsonLine } from './json-lines.js';
 import { openFuseDevice, spawnHolder, withoutHolderArguments } from './spawn-holder.js';
@@ -47,8 +47,7 @@ export class HolderLink {
       node: process.execPath,
       nodeArguments: withoutHolderArguments(process.execArgv),
       program: process.argv[1] ?? '',
-      flags: readFlags(words),
-      env: {},
+      ...settingsOf(words),
     };
     if (inherited) return new HolderLink(settings, held, new Socket({ fd: linkDescriptor }));
     const device = openFuseDevice();

@@ -119,6 +119,21 @@ export function readFlags(words: readonly string[]): Record<string, string[]> {
   return flags;
 }
 
+/** Flags that may hold a password: processes get them as variables, which no other user sees. */
+const secretFlags: Readonly<Record<string, string>> = { pop: 'THINFS_POP' };
+
+/** Words of a command line as processes that run for long are given them. */
+export function settingsOf(words: readonly string[]): Pick<ServerSettings, 'flags' | 'env'> {
+  const flags: Record<string, string[]> = {};
+  const env: Record<string, string> = {};
+  for (const [name, given] of Object.entries(readFlags(words))) {
+    const variable = secretFlags[name];
+    if (variable === undefined) flags[name] = given;
+    else env[variable] = (given.at(-1) ?? '').replace(`--${name}=`, '');
+  }
+  return { flags, env };
+}
+
 /** Later ones win, flag by flag and variable by variable; the program is the later one's. */
 export function mergeSettings(before: ServerSettings, later: ServerSettings): ServerSettings {
   return {

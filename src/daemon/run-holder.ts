@@ -11,8 +11,8 @@ import {
   deviceDescriptor,
   deviceVariable,
   linkDescriptor,
-  readFlags,
   type ServerSettings,
+  settingsOf,
 } from './holder-protocol.js';
 import { listenAsHolder } from './holder-socket.js';
 import { ServerProcess } from './server-process.js';
@@ -42,7 +42,7 @@ interface Place {
  * @throws ThinError `busy` if another daemon has the root; else why the first server cannot start
  */
 export async function runHolder(words: readonly string[]): Promise<void> {
-  const flags = readFlags(words.filter((word) => word !== waitFlag));
+  const { flags, env } = settingsOf(words.filter((word) => word !== waitFlag));
   const root = new Map(Object.entries(flags))
     .get('root')
     ?.at(-1)
@@ -56,7 +56,7 @@ export async function runHolder(words: readonly string[]): Promise<void> {
       program: process.argv[1] ?? '',
       // Its working directory is not ours.
       flags: { ...flags, root: ['--root', folders.root] },
-      env: {},
+      env,
     },
     stop: stopSignal(),
   };

@@ -68,7 +68,12 @@ async function spawnDaemon(
     detached: true,
     stdio: ['ignore', log, log, 'pipe'],
     cwd: '/',
-    env: { ...process.env, UV_THREADPOOL_SIZE: threadPoolSize, [reportVariable]: '1' },
+    env: {
+      ...process.env,
+      ...settings.env,
+      UV_THREADPOOL_SIZE: threadPoolSize,
+      [reportVariable]: '1',
+    },
   });
   closeSync(log);
   child.unref();

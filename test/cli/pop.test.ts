@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { PopReport } from '../../src/pop/point-of-presence.js';
@@ -6,11 +6,14 @@ import { RedisServer } from '../pop/redis-server.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
+import { holderOf } from './holder-status.js';
 import { startNode, type TestNode, thinifyProgram, until } from './test-node.js';
 
 t.setTimeout(400_000); // one conversion, and then some
 const registry = await startRegistry(t);
-const redis = await RedisServer.start(t);
+/** Lets in who gives no name, and this user. */
+const user = ['--user', 'somebody', 'on', '>hunter2', '~*', '&*', '+@all'];
+const redis = await RedisServer.start(t, user);
 const reference = `${registry.host}/python:1`;
 await pushToRegistry(await testImage('python'), reference);
 await runCommand(process.execPath, [thinifyProgram, reference]);
@@ -71,4 +74,25 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   redis.pause();
   t.equal(await runs(last), '[1]\n', 'with a Redis that hangs');
   redis.resume();
+});
+
+t.test('a password in the address is shown to nobody', async (t) => {
+  const node = startNode(t);
+  const secretly = redis.url.replace('//', '//somebody:hunter2@');
+  const flags = ['--pop', secretly, '--pop-secret', secret];
+  t.equal((await node.thin(['daemon', 'start', ...flags])).code, 0);
+  t.equal((await node.thin(['daemon', 'restart'])).code, 0);
+  const site = await node.thin(['pop', 'status']);
+  t.match(site.stdout, 'Redis answers', 'a restart without the flag keeps it');
+  const shown = [site];
+  for (const words of [['status'], ['status', '--json']]) {
+    shown.push(await node.thin(['daemon', ...words]));
+  }
+  const { pid, serverPid } = await holderOf(node);
+  const said = [
+    ...shown.map(({ stdout, stderr }) => stdout + stderr),
+    readFileSync(join(node.root, 'daemon.log'), 'utf8'),
+    ...[pid, serverPid].map((one) => readFileSync(`/proc/${one}/cmdline`, 'utf8')),
+  ];
+  t.notMatch(said.join('\n'), /hunter2/);
 });

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { mergeSettings, readFlags } from '../../src/daemon/holder-protocol.js';
+import { mergeSettings, readFlags, settingsOf } from '../../src/daemon/holder-protocol.js';
 
 t.test('flags are kept as they were written, by name', async (t) => {
   const words = ['--root', '/a', '--cache-size=5G', '--tier', 'x', '--tier', 'y', '--no-metrics'];
@@ -11,6 +11,15 @@ t.test('flags are kept as they were written, by name', async (t) => {
   });
   t.same(readFlags([]), {});
   t.same(readFlags(['stray', '-x']), {}, 'what belongs to no flag is left out');
+});
+
+t.test('what may be a password is handed on as a variable', async (t) => {
+  const url = 'redis://a:b@c';
+  const flags = { root: ['--root', '/a'] };
+  for (const words of [['--pop', url], [`--pop=${url}`]]) {
+    t.same(settingsOf([...words, '--root', '/a']), { flags, env: { THINFS_POP: url } });
+  }
+  t.same(settingsOf(['--root', '/a']), { flags, env: {} });
 });
 
 t.test('later settings win flag by flag', async (t) => {
