@@ -33,7 +33,9 @@ export function bulkWriter(parts: CacheParts, hold: FileHold, tier: string): Bul
     written: (bytes) => space.written(bytes),
     verified: (content) => files.verified(content),
     discard: async (content) => {
-      if (!ledger.inUse(content)) await files.remove(content, [space.tier]);
+      if (ledger.inUse(content)) return false;
+      await files.remove(content, [space.tier]);
+      return true;
     },
     placed: (stored) => ledger.placedMany(tier, stored),
   });

@@ -1,6 +1,6 @@
 import type { Digest } from '../digest.js';
 import type { FileHold } from './file-use.js';
-import { unpackFiles } from './packed-files.js';
+import { type PackedFile, packFiles, unpackFiles } from './packed-files.js';
 
 /** Where files go that the cache does not write itself. */
 export interface BulkPlace {
@@ -21,8 +21,8 @@ export interface BulkEvents {
   written(bytes: number): void;
   /** A file that was stored now: its bytes need not be verified before they are read. */
   verified(content: Digest): void;
-  /** Removes a file that nobody holds or has read a moment ago. */
-  discard(content: Digest): Promise<void>;
+  /** Removes a file unless somebody holds it or has read it a moment ago. True: it is removed. */
+  discard(content: Digest): Promise<boolean>;
   /** Files that are in the tier, as packed-files.ts has them. */
   placed(files: readonly Buffer[]): void;
 }
@@ -88,12 +88,19 @@ export class BulkWriter implements Disposable {
     return taken;
   }
 
-  /** Removes the files that were stored now, unless somebody else has come to need them. */
+  /**
+   * Removes the files that were stored now, unless somebody else has come to need them: those, and
+   * what cannot be removed, the index is told of. Never fails.
+   */
   async discard(): Promise<void> {
     for (const files of this.#stored.splice(0)) {
-      for (const { content, allocated } of unpackFiles(files)) {
-        if (allocated !== undefined) await this.#events.discard(content);
+      const kept: PackedFile[] = [];
+      for (const file of unpackFiles(files)) {
+        if (file.allocated === undefined) continue;
+        const removed = await this.#events.discard(file.content).catch(() => false);
+        if (!removed) kept.push(file);
       }
+      if (kept.length > 0) this.#stored.push(packFiles(kept, kept.length));
     }
   }
 

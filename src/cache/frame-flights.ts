@@ -214,11 +214,12 @@ export class FrameFlights {
       // A later read fetches a frame anew that had something wrong in it.
       if (!frame.sound) this.#forget(key, flight);
       const stored = await this.#store(origin, frame, [...flight.wanted.values()]);
+      if (!frame.sound) return stored;
       const learning = origin.isLearning?.() === true;
       if (stored || learning) this.#came.set(key, performance.now());
       if (learning) this.#learned.set(key, { frame, origin });
       else if (stored) this.#remembered.delete(key);
-      else if (frame.sound) this.#remembered.set(key, frame);
+      else this.#remembered.set(key, frame);
       return stored;
     } catch {
       return false; // told to those who wait for the frame

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { FileOrigin, FileRef, Placement } from '../../src/cache/file-origin.js';
+import { FrameFlights } from '../../src/cache/frame-flights.js';
 import type { Chunk, Frame } from '../../src/chunk/frame.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import { openCache, scratchDirectory, signal, until } from './cache-rig.js';
@@ -179,4 +180,32 @@ t.test('a chunk that recurs without end does not fill the disk at one read', asy
   t.ok(bytes.equals(Buffer.alloc(65_536)));
   await until(async () => (await cache.usage()).bytes > 0);
   t.ok((await cache.usage()).bytes <= 4_300_000);
+});
+
+t.test('a frame that arrived wrong is not kept while a start is learned', async (t) => {
+  const flights = new FrameFlights(async () => false);
+  const inner = new MemoryOrigin('learned', [randomBytes(10_000)], 4096, 16_384);
+  const [file] = inner.refs();
+  const [chunk] = file === undefined ? [] : (inner.chunksOf(file.content) ?? []);
+  if (file === undefined || chunk === undefined) throw new Error('no chunk');
+  const origin: FileOrigin = {
+    id: 'learned',
+    isLearning: () => true,
+    chunksOf: (content) => inner.chunksOf(content),
+    placementsIn: (frame) => inner.placementsIn(frame),
+    fetchFrame: (frame, signal) => inner.fetchFrame(frame, signal),
+  };
+  inner.tamper = (bytes) => {
+    if (inner.fetched.length <= 2) bytes.writeUInt8(bytes.readUInt8(0) ^ 1, 0);
+    return bytes;
+  };
+  const placement = { ...file, offsetInFile: 0, chunk };
+  await t.rejects(flights.chunk(origin, placement, signal), { code: 'corrupt' });
+  await flights.settled();
+  t.notOk(flights.isKnown(origin, chunk.frame, 0), 'it has not come');
+  const bytes = await flights.chunk(origin, placement, signal);
+  t.ok(bytes.equals(inner.bytesOf(file).subarray(0, 4096)), 'the next read fetches it anew');
+  await flights.settled();
+  await flights.chunk(origin, placement, signal);
+  t.equal(inner.fetched.length, 3, 'and the good one is kept');
 });
