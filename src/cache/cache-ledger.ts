@@ -288,6 +288,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
     await this.#syncer[Symbol.asyncDispose]();
     const durable = await this.#syncer.sync();
     await this.#syncer[Symbol.asyncDispose]();
+    this.#feed.close();
     try {
       await this.#index.call('close', durable && this.#feed.lossless);
     } catch (error) {

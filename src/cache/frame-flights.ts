@@ -112,7 +112,8 @@ export class FrameFlights {
    * The same for frames of one pack, by one request. Who reads one of them meanwhile waits for this
    * request; if it fails, each that somebody waits for is fetched by itself.
    * Never fails: each frame is told by itself.
-   * @param frames ascending; those that are under way already are left to whoever has begun
+   * @param frames ascending; those that are under way already are left to whoever has begun, and those
+   *   that are in memory are not asked for
    */
   async prefetchRun(
     origin: FileOrigin,
@@ -120,8 +121,12 @@ export class FrameFlights {
     signal: AbortSignal,
     events: RunEvents,
   ): Promise<void> {
-    const fresh = frames.filter((frame) => !this.#flights.has(keyOf(origin, frame)));
-    const run = origin.fetchRun && new FrameRun(origin, fresh, signal);
+    const fresh = frames.filter((frame) => {
+      const key = keyOf(origin, frame);
+      return !this.#flights.has(key) && this.#inMemory(key) === undefined;
+    });
+    const run =
+      origin.fetchRun && fresh.length > 0 ? new FrameRun(origin, fresh, signal) : undefined;
     const landings = frames.map(async (frame) => {
       try {
         if (signal.aborted) throw canceled(signal);
@@ -188,7 +193,7 @@ export class FrameFlights {
   ): Flight {
     const abort = new AbortController();
     const importance = { background };
-    const remembered = this.#remembered.get(key) ?? this.#learned.get(key)?.frame;
+    const remembered = this.#inMemory(key);
     const flight: Flight = {
       frame: remembered
         ? Promise.resolve(remembered)
@@ -205,6 +210,10 @@ export class FrameFlights {
     this.#landings.add(landing);
     flight.landing = landing;
     return flight;
+  }
+
+  #inMemory(key: string): VerifiedFrame | undefined {
+    return this.#remembered.get(key) ?? this.#learned.get(key)?.frame;
   }
 
   async #land(key: string, origin: FileOrigin, flight: Flight): Promise<boolean> {

@@ -3,7 +3,7 @@ import { isThinError } from '../errors.js';
 import type { ChunkPlaces } from './index-chunks.js';
 import type { IndexChanges, IndexedFile, IndexTotals } from './index-files.js';
 import type { CacheIndex } from './index-thread.js';
-import { packedPieces } from './packed-files.js';
+import { packedCount, packedPieces } from './packed-files.js';
 
 /** Milliseconds between a change and the transaction that records it with all others. */
 const flushMs = 500;
@@ -27,6 +27,7 @@ export class IndexFeed {
   #removed = new Map<string, Pick<IndexedFile, 'kind' | 'name'>>();
   #touched = new Set<Digest>();
   readonly #packed: { readonly tier: string; readonly files: Buffer }[] = [];
+  #packedCount = 0;
   #chunks: ChunkPlaces[] = [];
   #chunkCount = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -34,6 +35,7 @@ export class IndexFeed {
   #lossless = true;
   /** A flush is about to begin, or the last one failed and the timer is to begin the next. */
   #patient = false;
+  #closed: boolean = false;
 
   /** @param recording called when the index is asked; what it returns is told the answer */
   constructor(
@@ -58,7 +60,14 @@ export class IndexFeed {
 
   /** Many complete files, as packed-files.ts has them. */
   placedMany(tier: string, files: Buffer): void {
-    for (const some of packedPieces(files, packedMax)) this.#packed.push({ tier, files: some });
+    for (const some of packedPieces(files, packedMax)) {
+      this.#packed.push({ tier, files: some });
+      this.#packedCount += packedCount(some);
+    }
+    while (this.#packedCount > waitingMax) {
+      this.#takePacked();
+      this.#lossless = false;
+    }
     this.#schedule();
   }
 
@@ -92,7 +101,15 @@ export class IndexFeed {
     return this.#placed.size + this.#removed.size + this.#touched.size + this.#chunkCount;
   }
 
+  /** From now on nothing is tried again by itself. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
   #schedule(): void {
+    if (this.#closed) return;
     if (this.#waiting >= batchMax && !this.#patient) void this.flush();
     else this.#timer ??= setTimeout(() => void this.flush(), flushMs).unref();
   }
@@ -100,6 +117,11 @@ export class IndexFeed {
   async #flushAll(): Promise<void> {
     await this.#flushPacked();
     this.#patient = this.#waiting > 0;
+    await this.#flushChanges();
+    if (this.#waiting > 0 || this.#packedCount > 0) this.#schedule(); // it failed
+  }
+
+  async #flushChanges(): Promise<void> {
     while (this.#waiting > 0) {
       const changes = this.#take();
       const recorded = this.#recording();
@@ -117,21 +139,32 @@ export class IndexFeed {
   }
 
   async #flushPacked(): Promise<void> {
-    for (let next = this.#packed.shift(); next !== undefined; next = this.#packed.shift()) {
+    for (let next = this.#takePacked(); next !== undefined; next = this.#takePacked()) {
       const recorded = this.#recording();
       try {
         const totals = await this.#index.call('placePacked', next.tier, next.files);
         if (this.#packed.length === 0) recorded(totals);
       } catch (error) {
         this.#onFailure(error);
-        if (!isThinError(error, 'no-space')) {
-          this.#lossless = false; // the next start finds them
-          continue;
+        if (this.#mayWait(error)) {
+          this.#packed.unshift(next);
+          this.#packedCount += packedCount(next.files);
+          return;
         }
-        this.#packed.unshift(next);
-        return;
+        this.#lossless = false; // the next start finds them
       }
     }
+  }
+
+  #takePacked() {
+    const next = this.#packed.shift();
+    if (next !== undefined) this.#packedCount -= packedCount(next.files);
+    return next;
+  }
+
+  /** A full disk will have room again. */
+  #mayWait(error: unknown): boolean {
+    return isThinError(error, 'no-space') && this.#waiting + this.#packedCount <= waitingMax;
   }
 
   #take(): IndexChanges {
@@ -157,9 +190,9 @@ export class IndexFeed {
     return taken;
   }
 
-  /** A full disk will have room again; what was placed or removed in the meantime is newer. */
+  /** What was placed or removed in the meantime is newer. */
   #putBack(changes: IndexChanges, error: unknown): void {
-    if (!isThinError(error, 'no-space') || this.#waiting > waitingMax) {
+    if (!this.#mayWait(error)) {
       this.#lossless = false;
       return;
     }

@@ -3,12 +3,15 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { chunkPlaces } from '../../src/cache/index-chunks.js';
+import { IndexFeed } from '../../src/cache/index-feed.js';
 import type { IndexChanges, IndexedFile } from '../../src/cache/index-files.js';
-import { IndexThread } from '../../src/cache/index-thread.js';
+import { type CacheIndex, IndexThread } from '../../src/cache/index-thread.js';
 import { cacheLayout, prepareRoot } from '../../src/cache/layout.js';
+import { packFiles } from '../../src/cache/packed-files.js';
 import { readPinFiles, removePinFile, writePinFile } from '../../src/cache/pin-files.js';
 import { type Digest, digestHex, digestOf } from '../../src/digest.js';
-import { cacheOptions, openCache, scratchDirectory } from './cache-rig.js';
+import { ThinError } from '../../src/errors.js';
+import { cacheOptions, openCache, scratchDirectory, until } from './cache-rig.js';
 import { InlineIndex } from './inline-index.js';
 
 const nothing: IndexChanges = { placed: [], removed: [], touched: [], chunks: [] };
@@ -177,4 +180,35 @@ t.test('an index that fails costs nothing but a look at the files next time', as
   t.ok(options.lines.length > 0, 'it was not closed in order');
   t.ok(await next.has(content));
   t.equal((await next.usage()).completeFiles, 1);
+});
+
+t.test('what a full disk did not take is recorded when it takes it, or given up', async (t) => {
+  const layout = cacheLayout(join(scratchDirectory(t), 'root'));
+  prepareRoot(layout);
+  const index = await InlineIndex.open(layout);
+  t.teardown(() => index.stop());
+  let failures = 0;
+  const full: CacheIndex = {
+    call: async (method, ...args) => {
+      if (failures === 3) return index.call(method, ...args);
+      failures++;
+      throw new ThinError('no-space', 'Cannot record: the disk is full');
+    },
+    stop: () => index.stop(),
+  };
+  const feed = new IndexFeed(
+    full,
+    () => () => {},
+    () => {},
+  );
+  t.teardown(() => feed.close());
+  const content = numbered(1);
+  feed.placedMany('local', packFiles([{ content, size: 4000, allocated: 4096 }], 1));
+  feed.placed(indexed(numbered(2)));
+  await until(async () => (await index.call('totals')).completeFiles === 2);
+  t.ok(feed.lossless);
+  failures = 0;
+  const one = packFiles([{ content: numbered(3), size: 4000, allocated: 4096 }], 1);
+  feed.placedMany('local', Buffer.alloc(200_001 * one.length, one));
+  t.notOk(feed.lossless, 'what is too much to wait is found by the next start');
 });

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import t from 'tap';
 import type { FileOrigin } from '../../src/cache/file-origin.js';
+import { FrameFlights } from '../../src/cache/frame-flights.js';
+import type { Frame } from '../../src/chunk/frame.js';
 import { ThinError } from '../../src/errors.js';
 import { openCache, scratchDirectory, signal, until } from './cache-rig.js';
 import { MemoryOrigin } from './memory-origin.js';
@@ -115,6 +117,35 @@ t.test('neighbours come by one request; what it does not bring is fetched by its
   t.equal(origin.fetched.length, 10);
   t.equal(new Set(origin.fetched).size, 10, 'nothing is fetched twice');
   t.ok((await cache.read(file, 0, 160_000, inRuns, signal)).equals(large.subarray(0, 160_000)));
+});
+
+t.test('frames that are in memory are not asked for', async (t) => {
+  const origin = image('a');
+  const runs: number[][] = [];
+  const inRuns: FileOrigin = {
+    id: origin.id,
+    chunksOf: (content) => origin.chunksOf(content),
+    placementsIn: (frame) => origin.placementsIn(frame),
+    fetchFrame: (frame, fetching) => origin.fetchFrame(frame, fetching),
+    fetchRun: async (frames, fetching, { onFrame }) => {
+      runs.push(frames.map(({ offset }) => offset));
+      for (const frame of frames) onFrame(frame, origin.fetchFrame(frame, fetching));
+    },
+  };
+  const flights = new FrameFlights(async () => false); // a disk that takes nothing
+  const chunks = origin.chunksOf(largeOf(origin).content) ?? [];
+  const frames = [...new Set(chunks.map(({ frame }) => frame))].slice(0, 3);
+  const bring = async (some: readonly Frame[]) => {
+    const errors: unknown[] = [];
+    const onLanded = (_frame: Frame, error: unknown) => errors.push(error);
+    await flights.prefetchRun(inRuns, some, signal, { onArrival: () => {}, onLanded });
+    await flights.settled();
+    t.same(errors, Array(some.length).fill(undefined));
+  };
+  await bring(frames.slice(0, 2));
+  await bring(frames);
+  await bring(frames);
+  t.same(runs, [[0, 16_384], [32_768]]);
 });
 
 t.test('it ends with its signal; what fails is left to who reads it', async (t) => {

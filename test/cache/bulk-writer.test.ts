@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import t from 'tap';
+import { FileStore } from '../../native-bindings/file-store.js';
+import { packFiles } from '../../src/cache/packed-files.js';
+import { digestHex } from '../../src/digest.js';
+import { openCache, quickDisk, scratchDirectory } from './cache-rig.js';
+
+t.test('of a layer that is given up, what must or may stay is in the books', async (t) => {
+  let stuckName = '';
+  const unlink = async (path: string) => {
+    if (path.endsWith(stuckName)) throw Object.assign(new Error('stuck'), { code: 'EPERM' });
+    await quickDisk.unlink(path);
+  };
+  const disk = { ...quickDisk, unlink };
+  const cache = await openCache(t, join(scratchDirectory(t), 'root'), { disk });
+  const spans = [0, 1, 2].map((at) => ({ offset: at * 8192, length: 8192 }));
+  const layerHold = cache.hold();
+  const writer = cache.bulkWriter(layerHold);
+  const stored = await new FileStore(writer.place).store(randomBytes(3 * 8192), spans);
+  const files = stored.map(({ content, allocated }) => ({ content, size: 8192, allocated }));
+  const [needed, stuck, other] = files.map(({ content }) => content);
+  if (needed === undefined || stuck === undefined || other === undefined) throw new Error('none');
+  await writer.reserve(3 * 8192);
+  writer.stored(packFiles(files, files.length));
+  stuckName = digestHex(stuck);
+  using anotherPull = cache.hold();
+  anotherPull.add(needed);
+  layerHold[Symbol.dispose]();
+  await writer.discard();
+  writer[Symbol.dispose]();
+  t.ok(await cache.has(needed), 'somebody else needs it');
+  t.notOk(await cache.has(other), 'nobody needs it');
+  const { completeFiles, bytes } = await cache.usage();
+  t.match({ completeFiles, bytes }, { completeFiles: 2, bytes: 2 * 8192 });
+  stuckName = 'none';
+  anotherPull[Symbol.dispose]();
+  await cache.gc({ keepImages: [] });
+  t.notOk((await cache.has(needed)) || (await cache.has(stuck)), 'they go when they may');
+});
