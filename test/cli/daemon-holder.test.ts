@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
+import { freePort } from '../support/free-port.js';
 import { runCommand } from '../support/run-command.js';
 import { holderOf, type ShownStatus } from './holder-status.js';
 import { makeRootfs } from './small-rootfs.js';
@@ -231,8 +232,13 @@ t.test('cleanup, and what it leaves', async (t) => {
   const cache = { THINFS_CACHE_HOME: join(node.folder, 'cache') };
   const words = ['-q', `dir:${rootfs}`, '--name', 'small:1', '--to', store];
   await runCommand(process.execPath, [thinifyProgram, ...words], { env: cache });
+  const secret = join(node.folder, 'secret');
+  writeFileSync(secret, 'what the nodes of this site know each other by');
+  const site = ['--pop', `redis://127.0.0.1:${await freePort()}`, '--pop-secret', secret];
+  t.equal((await node.thin(['daemon', 'start', ...site])).code, 0);
   const ran = await node.thin(['run', '--rm', '-q', '--store', store, 'small:1', 'sh', '-c', ':']);
   t.equal(ran.code, 0, ran.stderr);
+  t.ok(existsSync(join(node.root, 'pop')), 'what it has for its site');
   const { pid } = await holderOf(node);
   mkdirSync(join(node.root, 'not-ours'));
   t.equal((await node.thin(['daemon', 'cleanup', '--purge'])).code, 0);
