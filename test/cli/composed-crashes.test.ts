@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startRegistry } from '../support/docker-registry.js';
 import { runCommand } from '../support/run-command.js';
-import { holderOf, type ShownStatus } from './holder-status.js';
+import { holderOf, killServer, serving } from './holder-status.js';
 import { makeRootfs } from './small-rootfs.js';
 import {
   isAlive,
@@ -60,16 +60,6 @@ function controlFolder(): { path: string; end(): void } {
   return { path, end: () => writeFileSync(join(path, 'end'), '') };
 }
 
-/** The daemon, as soon as its server serves. */
-async function serving(node: TestNode): Promise<ShownStatus> {
-  let status = await holderOf(node);
-  await until('the server serves', async () => {
-    status = await holderOf(node);
-    return status.phase === 'serving';
-  });
-  return status;
-}
-
 /** Starts the container, and resolves when it has read everything once. */
 async function startReader(t: Test, node: TestNode, flags: readonly string[]) {
   const control = controlFolder();
@@ -95,7 +85,7 @@ t.test('whatever of the daemon is killed, the container reads on', async (t) => 
   const reader = await startReader(t, node, ['--rm', '--name', 'reader']);
   t.match((await node.status()).mounts, [{ form: 'composed' }]);
   for (let kill = 1; kill <= 4; kill++) {
-    process.kill(Number((await serving(node)).serverPid), 'SIGKILL');
+    await killServer(node);
     await reader.oneMore();
   }
   const { pid } = await holderOf(node);
@@ -105,7 +95,7 @@ t.test('whatever of the daemon is killed, the container reads on', async (t) => 
     return code === 0 && JSON.parse(stdout).pid !== pid;
   });
   await reader.oneMore();
-  process.kill(Number((await serving(node)).serverPid), 'SIGKILL');
+  await killServer(node);
   await reader.oneMore();
   t.equal((await node.thin(['daemon', 'restart'])).code, 0);
   await reader.oneMore();
@@ -132,13 +122,12 @@ t.test('two nodes of a machine have containers of the same name', async (t) => {
 t.test('the end of a container is known although the daemon was restarted', async (t) => {
   const node = startNode(t);
   const reader = await startReader(t, node, ['--name', 'kept']);
-  process.kill(Number((await serving(node)).serverPid), 'SIGKILL');
+  await killServer(node);
   reader.end();
   t.same(await reader.command.ended, { code: 42, signal: null });
   t.equal(reader.command.errors(), '', 'it has said so');
   t.match((await node.status()).mounts, [{ id: 'kept', exitCode: 42 }]);
-  await serving(node);
-  process.kill(Number((await serving(node)).serverPid), 'SIGKILL');
+  await killServer(node);
   await serving(node);
   t.match((await node.status()).mounts, [{ id: 'kept', exitCode: 42 }], 'and stays known');
   t.equal((await node.thin(['rm', 'kept'])).code, 0);

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { freePort } from '../support/free-port.js';
 import { runCommand } from '../support/run-command.js';
-import { holderOf, type ShownStatus } from './holder-status.js';
+import { holderOf, killServer, type ShownStatus, serving } from './holder-status.js';
 import { makeRootfs } from './small-rootfs.js';
 import {
   isAlive,
@@ -23,15 +23,9 @@ async function isRunning(node: TestNode): Promise<boolean> {
 }
 
 /** Kills the server and waits until the holder has another one that serves. */
-async function killServer(node: TestNode): Promise<ShownStatus> {
-  const before = await holderOf(node);
-  process.kill(Number(before.serverPid), 'SIGKILL');
-  let after = before;
-  await until('another server serves', async () => {
-    after = await holderOf(node);
-    return after.phase === 'serving' && after.serverPid !== before.serverPid;
-  });
-  return after;
+async function nextServer(node: TestNode): Promise<ShownStatus> {
+  await killServer(node);
+  return await serving(node);
 }
 
 /** The programs as another version of thin has them. */
@@ -55,7 +49,7 @@ t.test('a server that is killed comes back under the same holder', async (t) => 
   const { pid: serverPid } = await node.status();
   const before = await holderOf(node);
   t.match(before, { phase: 'serving', serverPid, crashes: 0, needed: false });
-  const after = await killServer(node);
+  const after = await nextServer(node);
   t.match(after, { pid: before.pid, crashes: 1, lastError: RegExp(`${serverPid}`) });
   t.equal((await node.status()).pid, after.serverPid, 'commands reach it');
   const { stdout } = await node.thin(['daemon', 'status']);
@@ -76,7 +70,7 @@ t.test('a holder that is killed gets a successor, and the server does not notice
     t.match(successor, { phase: 'serving', serverPid }, `round ${round}`);
   }
   t.equal((await node.status()).startedAt, startedAt);
-  t.match(await killServer(node), { pid }, 'the successor starts servers too');
+  t.match(await nextServer(node), { pid }, 'the successor starts servers too');
   t.equal((await node.thin(['daemon', 'stop'])).code, 0);
   t.notOk(await isRunning(node));
 });
@@ -107,7 +101,7 @@ t.test('start, stop, restart', async (t) => {
   t.not(second.serverPid, first.serverPid);
   const { cache } = await node.status();
   t.match(cache, { quota: 2 ** 30, freeSpaceFloor: 3 * 2 ** 20 }, 'old flags and new');
-  t.match((await killServer(node)).flags, { 'cache-size': ['--cache-size', '1G'] });
+  t.match((await nextServer(node)).flags, { 'cache-size': ['--cache-size', '1G'] });
   t.equal((await node.status()).cache.freeSpaceFloor, 3 * 2 ** 20, 'after a death too');
   const { pid, serverPid } = await holderOf(node);
   t.equal((await node.thin(['daemon', 'stop'])).code, 0);
@@ -128,7 +122,7 @@ t.test('an upgrade: the command that restarts is the program that runs', async (
   t.equal(restarted.code, 0, restarted.stderr);
   t.equal((await node.status()).version, '9.8.7');
   t.match(await holderOf(node), { pid: holder.pid, program: newer }, 'the holder stays');
-  t.match(await killServer(node), { program: newer });
+  t.match(await nextServer(node), { program: newer });
   t.equal((await node.thin(['daemon', 'restart'])).code, 0);
   t.equal((await node.status()).version, version, 'and back');
 
@@ -179,7 +173,7 @@ t.test('each root has its own', async (t) => {
   const [one, other] = [startNode(t), startNode(t)];
   await Promise.all([one.status(), other.status()]);
   const before = await holderOf(other);
-  await killServer(one);
+  await nextServer(one);
   await one.thin(['daemon', 'stop']);
   t.same(await holderOf(other), before);
 });
