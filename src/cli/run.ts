@@ -4,7 +4,6 @@ import type { ContainerStart } from '../daemon/control-api.js';
 import type { Held } from '../daemon/control-client.js';
 import type { MountChoice } from '../daemon/root.js';
 import { ThinError } from '../errors.js';
-import type { runContainer as RunContainer } from '../mount/runc.js';
 import { parseReadySign, type ReadySign, readySyntax } from '../ready-option.js';
 import { parseSize } from '../units.js';
 import {
@@ -19,6 +18,8 @@ import { ContainerTie } from './container-tie.js';
 import { exitCodeOfSignal } from './exit-code.js';
 import type { Run } from './program.js';
 import { openProgress } from './progress.js';
+
+type Runtime = typeof import('../mount/runc.js');
 
 interface RunFlags extends ImageFlags {
   env: string[];
@@ -117,7 +118,7 @@ async function runInContainer(
     const ready = () =>
       client.call('container.ready', { id: held.result.id }, { signal: run.signal });
     const start = { ...held.result, onReady: () => void ready().catch(() => {}) };
-    exitCode = await runForeground((await runtime).runContainer, start, flags, run);
+    exitCode = await runForeground(await runtime, start, flags, run);
   } finally {
     run.interrupts.forwardTo(() => {});
     await tie.end(exitCode, () => connectDaemon(flags, new AbortController().signal));
@@ -135,23 +136,39 @@ const forwardedSignals = [
   'SIGCONT',
 ] as const;
 
+/** Interrupts that a command gets before it is killed: docker's client gives up after as many. */
+const interruptsMax = 3;
+
+/** Hands signals on. Who loses patience with a command that ignores Ctrl-C can end it. */
+function forwarding(signal: (name: NodeJS.Signals) => void, kill: () => void) {
+  let interrupts = 0;
+  return (name: NodeJS.Signals): void => {
+    if (name === 'SIGINT') interrupts += 1;
+    if (interrupts >= interruptsMax) kill();
+    else signal(name);
+    if (name === 'SIGINT' && interrupts === interruptsMax - 1) {
+      process.stderr.write('the command still runs: interrupt it once more to kill it\n');
+    }
+  };
+}
+
 async function runForeground(
-  runContainer: typeof RunContainer,
+  { runContainer, killContainer }: Runtime,
   start: ContainerStart & { readonly onReady: () => void },
   flags: RunFlags,
   run: Run,
 ): Promise<number> {
+  const key = { id: start.id, runtime: start.runtime, root: start.runtimeRoot };
   const container = runContainer({
-    id: start.id,
+    ...key,
     bundle: start.bundle,
-    runtime: start.runtime,
-    root: start.runtimeRoot,
     stdin: flags.interactive === true || flags.tty === true,
     ...(flags.ready?.kind === 'line' && {
       line: { text: flags.ready.text, onLine: start.onReady },
     }),
   });
-  const forward = (name: NodeJS.Signals): void => container.signal(name);
+  const kill = (): void => void killContainer(key, 'SIGKILL').catch(() => {}); // it has ended
+  const forward = forwarding((name) => container.signal(name), kill);
   run.interrupts.forwardTo(forward);
   for (const name of forwardedSignals) process.on(name, forward);
   try {

@@ -36,6 +36,20 @@ t.test('a command without a handler ends with 128 and the signal', async (t) => 
   }
 });
 
+t.test('who loses patience can end a command that ignores Ctrl-C', async (t) => {
+  const script = `trap '' INT; trap 'echo asked' TERM; ${waiting}`;
+  const stubborn = startThin(t, node, ['run', '--rm', image, 'sh', '-c', script]);
+  await stubborn.printed('ready');
+  stubborn.kill('SIGINT');
+  stubborn.kill('SIGTERM');
+  await stubborn.printed('asked');
+  stubborn.kill('SIGINT');
+  await until('it is told what a third one does', () => /once more/.test(stubborn.errors()));
+  stubborn.kill('SIGINT');
+  t.same(await stubborn.ended, { code: 137, signal: null });
+  t.strictSame((await node.status()).mounts, []);
+});
+
 t.test('a real terminal', async (t) => {
   // runc gives the terminal its size a moment after the command has started.
   const sized = 'until [ "$(stty size)" != "0 0" ]; do sleep 0.05; done; stty size';
