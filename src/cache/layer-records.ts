@@ -1,10 +1,17 @@
 import { mkdir, readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestHex, digestOf, isDigest } from '../digest.js';
+import { ThinError } from '../errors.js';
+import type { LayerSummary } from '../layer/read-layer.js';
 
 /** Bytes of records on a node; those used last stay. 60 000 files take 8 MB. */
 const recordBytesMax = 512 * 1024 * 1024;
 const draftPrefix = '.draft-';
+
+/** Where a node keeps them. @param root of the node */
+export function layerRecordsFolder(root: string): string {
+  return join(root, 'layers');
+}
 
 /**
  * The records of layers that were pulled (layer-record-format.ts), by diff ID: what is needed to make
@@ -62,6 +69,12 @@ export class LayerRecords {
   async remove(diffId: string): Promise<void> {
     await rm(this.path(diffId), { force: true });
   }
+}
+
+/** @throws ThinError `corrupt` if a record is that of another layer */
+export function checkRecord({ diffId }: LayerSummary, wanted: string): void {
+  if (!isDigest(wanted) || diffId === wanted) return;
+  throw new ThinError('corrupt', `Cannot use layer record: it is of ${diffId} (wanted ${wanted})`);
 }
 
 /** Where the record of a layer is or would be. @param diffId as the image's config has it */

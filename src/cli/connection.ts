@@ -147,13 +147,21 @@ export interface ImageFlags extends NodeFlags {
 }
 
 export function addImageFlags(command: Command): Command {
+  return addSourceFlags(command).option(
+    '--pull <when>',
+    'ask the store: missing, always or never',
+    'missing',
+  );
+}
+
+/** The same of a command that always asks the store. */
+export function addSourceFlags(command: Command): Command {
   addNodeFlags(command)
     .option('--platform <os/arch>', 'platform of a multi-platform image (default: this machine)')
     .option(
       '--store <location>',
       'where the thin image is: dir:<path>, https://…, s3://bucket/prefix',
     )
-    .option('--pull <when>', 'ask the store: missing, always or never', 'missing')
     .option('--plain-http', 'speak HTTP to the registry (automatic for localhost)')
     .option('--ca-file <file>', "PEM certificates to trust beside the system's")
     .option('--no-plain-http', 'speak HTTPS to a registry on localhost (automatic with --ca-file)')

@@ -64,6 +64,7 @@ const lineIntervalMs = 2000;
 
 class LineDisplay implements PullDisplay {
   readonly #phases = new Map<number, string>();
+  readonly #rate = new SmoothRate();
   #last = performance.now();
 
   note(message: string): void {
@@ -71,6 +72,7 @@ class LineDisplay implements PullDisplay {
   }
 
   update(event: PullEvent): void {
+    const rate = this.#rate.add(event.sample);
     for (const [at, layer] of event.layers.entries()) {
       if (this.#phases.get(at) === layer.phase || layer.phase === 'waiting') continue;
       this.#phases.set(at, layer.phase);
@@ -78,7 +80,7 @@ class LineDisplay implements PullDisplay {
     }
     if (performance.now() - this.#last < lineIntervalMs) return;
     this.#last = performance.now();
-    this.note(describeMoment(event, event.sample.bytes / event.sample.ms));
+    this.note(describeMoment(event, rate));
   }
 
   finish(image: ImageSummary, summary: PullSummary | undefined): void {
@@ -210,7 +212,7 @@ function isHere({ phase }: LayerState): boolean {
 function progressOf(layer: LayerState): number {
   if (isHere(layer)) return layer.size;
   // Where layers download first and are stored later, the bar fills twice.
-  return layer.phase === 'storing' ? layer.stored : layer.resumed + layer.downloaded;
+  return layer.phase === 'storing' ? layer.stored : layer.resumed + layer.downloaded - layer.lost;
 }
 
 function sizeOf(layer: LayerState): string {

@@ -6,7 +6,7 @@ import { fromSystemError } from '../errors.js';
 import { parsePullMode } from '../pull/pull-mode.js';
 import { PullReport } from '../pull/pull-report.js';
 import { timelineSvg } from '../pull/timeline-svg.js';
-import { addImageFlags, connectDaemon, type ImageFlags, imageRequest } from './connection.js';
+import { addSourceFlags, connectDaemon, type ImageFlags, imageRequest } from './connection.js';
 import type { Run } from './program.js';
 import { progressStyle } from './progress.js';
 import { openPullDisplay } from './pull-display.js';
@@ -33,7 +33,7 @@ export function addPullCommand(program: Command, run: Run): void {
     .command('pull')
     .description('Bring all of an image to this node, whether it has a thin form or not')
     .argument('<image>', 'image reference');
-  addImageFlags(command)
+  addSourceFlags(command)
     .option('--pull-mode <mode>', 'auto, parallel, pipelined, sequential or docker', 'auto')
     .option('--timeline <file>', 'draw what network, CPU and disk did, as SVG')
     .option('--json', 'events as JSON lines')

@@ -1,6 +1,6 @@
 import type { FileCache } from '../cache/file-cache.js';
 import type { FileHold } from '../cache/file-use.js';
-import type { LayerRecords } from '../cache/layer-records.js';
+import { checkRecord, type LayerRecords } from '../cache/layer-records.js';
 import { localTier } from '../cache/layout.js';
 import { isThinError } from '../errors.js';
 import type { LayerSummary } from '../layer/read-layer.js';
@@ -10,6 +10,7 @@ import type { LayerEvents } from './layer-thread.js';
 import type { LayerThreads } from './layer-threads.js';
 import { PartialBlob } from './partial-blob.js';
 import type { LayerMeter } from './pull-meter.js';
+import type { TierPromises } from './tier-choice.js';
 
 /** What all pulls of a node share. */
 export interface PullParts {
@@ -17,6 +18,7 @@ export interface PullParts {
   readonly records: LayerRecords;
   readonly partialFolder: string;
   readonly threads: LayerThreads;
+  readonly promises: TierPromises;
 }
 
 /** How one layer is to come, as its pull's mode has it. */
@@ -87,7 +89,9 @@ async function findHere(task: Task): Promise<Held | undefined> {
   try {
     using writer = cache.bulkWriter(hold);
     const record = records.path(layer.diffId);
-    return { summary: await threads.pick().find(record, writer, eventsOf(meter)), hold };
+    const summary = await threads.pick().find(record, writer, eventsOf(meter));
+    checkRecord(summary, layer.diffId);
+    return { summary, hold };
   } catch (error) {
     hold[Symbol.dispose]();
     if (!isThinError(error, 'not-found', 'corrupt')) throw error;
@@ -103,11 +107,11 @@ async function fetchLayer(first: Task): Promise<Held> {
   for (let isLast = false; ; ) {
     const key = `${layer.descriptor.digest} ${layer.diffId}`;
     await using partial = await PartialBlob.open(parts.partialFolder, key);
-    meter.resumed = partial.length;
-    meter.downloaded = 0;
+    meter.begin(partial.length);
     try {
       const held = await (way.wholeFirst ? fetchThenStore : fetchAndStore)(task, partial);
-      await partial.remove();
+      // The layer is here whatever becomes of it; nobody looks for it while the layer's record is there.
+      await partial.remove().catch(() => undefined);
       return held;
     } catch (error) {
       if (!isThinError(error, 'corrupt', 'no-space')) throw error;

@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { trimMemory } from '../../native-bindings/trim-memory.js';
 import type { FileCache } from '../cache/file-cache.js';
-import { LayerRecords } from '../cache/layer-records.js';
+import { LayerRecords, layerRecordsFolder } from '../cache/layer-records.js';
 import { ThinError } from '../errors.js';
 import type { BroughtLayer, PullParts } from './bring-layer.js';
 import { type Brought, LayerFlights } from './layer-flights.js';
@@ -19,6 +19,7 @@ import type { LayerMeter } from './pull-meter.js';
 import type { PullMode } from './pull-mode.js';
 import { type PullProgress, PullRun } from './pull-run.js';
 import { type PullWorkers, pullThreads } from './pull-workers.js';
+import { TierPromises } from './tier-choice.js';
 
 export interface PullOptions {
   /** Under which the image's files are pinned in the cache. */
@@ -70,9 +71,10 @@ export class ImagePuller {
   ): Promise<ImagePuller> {
     const partialFolder = join(root, 'partial-layers');
     await preparePartialBlobs(partialFolder, Date.now());
-    const records = await LayerRecords.open(join(root, 'layers'));
+    const records = await LayerRecords.open(layerRecordsFolder(root));
+    const promises = new TierPromises();
     const threads = new LayerThreads(() => workers.startLayers(), availableParallelism());
-    return new ImagePuller({ cache, records, partialFolder, threads }, workers);
+    return new ImagePuller({ cache, records, partialFolder, threads, promises }, workers);
   }
 
   /**
@@ -84,14 +86,21 @@ export class ImagePuller {
    */
   async pull(options: PullOptions): Promise<PulledImage> {
     // A file that a record counts on may be evicted in the moment before it is held.
-    const pulled = (await this.#pullOnce(options)) ?? (await this.#pullOnce(options));
+    const start = performance.now();
+    const pulled = (await this.#pullOnce(options, start)) ?? (await this.#pullOnce(options, start));
     if (pulled !== undefined) return pulled;
     throw new ThinError('unavailable', 'Cannot pull image: its files are removed as they come');
   }
 
-  async #pullOnce(options: PullOptions): Promise<PulledImage | undefined> {
+  async #pullOnce(options: PullOptions, start: number): Promise<PulledImage | undefined> {
     const { layers, mode = 'auto', signal, onProgress = () => undefined } = options;
-    const run = new PullRun(this.#parts, this.#flights, { layers, mode, signal, onProgress });
+    const run = new PullRun(this.#parts, this.#flights, {
+      layers,
+      mode,
+      signal,
+      onProgress,
+      start,
+    });
     const { brought, ended } = await this.#bring(run);
     const release = async () => {
       for (const layer of brought) await layer[Symbol.asyncDispose]();

@@ -98,7 +98,7 @@ export class PartialBlob implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#writing.catch(() => undefined);
-    await this.#file.close();
+    await this.#file.close().catch(() => undefined); // what was written is of use, or not, all the same
   }
 }
 

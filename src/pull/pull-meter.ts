@@ -12,6 +12,8 @@ export interface LayerState {
   readonly downloaded: number;
   /** That an earlier pull had left. */
   readonly resumed: number;
+  /** Of these two, what was of no use: a layer that came wrong comes once more. */
+  readonly lost: number;
   /** Verified, inflated and stored. */
   readonly stored: number;
   readonly plainBytes: number;
@@ -28,23 +30,34 @@ export class LayerMeter {
   phase: LayerPhase = 'waiting';
   downloaded = 0;
   resumed = 0;
+  lost = 0;
   stored = 0;
   plainBytes = 0;
   writtenBytes = 0;
   tier: string | undefined;
+  #begun: boolean = false;
 
   constructor(size: number) {
     this.size = size;
   }
 
+  /** A try begins, with so many of its bytes here. */
+  begin(here: number): void {
+    if (!this.#begun) this.resumed = here;
+    this.#begun = true;
+    this.lost = this.resumed + this.downloaded - here;
+  }
+
   get state(): LayerState {
-    const { phase, size, downloaded, resumed, stored, plainBytes, writtenBytes, tier } = this;
-    return { phase, size, downloaded, resumed, stored, plainBytes, writtenBytes, tier };
+    const { phase, size, downloaded, resumed, lost, stored } = this;
+    const { plainBytes, writtenBytes, tier } = this;
+    return { phase, size, downloaded, resumed, lost, stored, plainBytes, writtenBytes, tier };
   }
 }
 
 /** What keeps a pull from being faster. */
-export type Bottleneck = 'network' | 'cpu' | 'disk';
+export const bottlenecks = ['network', 'cpu', 'disk'] as const;
+export type Bottleneck = (typeof bottlenecks)[number];
 
 /** What happened in one step of time, all layers together. */
 export interface PullSample extends LinkSample {
@@ -67,12 +80,14 @@ const busyMin = 0.75;
 export class PullMeter {
   readonly #layers: readonly LayerMeter[];
   readonly #cores: number;
-  readonly #start = performance.now();
+  readonly #start: number;
   #last: Totals;
 
-  constructor(layers: readonly LayerMeter[], cores: number) {
+  /** @param start of the pull, on the clock of `performance.now()` */
+  constructor(layers: readonly LayerMeter[], cores: number, start: number) {
     this.#layers = layers;
     this.#cores = cores;
+    this.#start = start;
     this.#last = this.#totals();
   }
 
@@ -84,7 +99,7 @@ export class PullMeter {
     const waited = now.source - last.source + (now.worker - last.worker);
     const starved = waited > 0 ? (now.source - last.source) / waited : 1;
     const cpu = Math.min(1, (now.cpuMs - last.cpuMs) / ms / this.#cores);
-    // A layer that is fetched once more is counted anew.
+    // What is stored of a layer that comes once more is counted anew.
     const since = (of: keyof Totals) => Math.max(0, now[of] - last[of]);
     return {
       at: now.time - this.#start,

@@ -1,4 +1,5 @@
-import type { Bottleneck, PullSample } from './pull-meter.js';
+import { joinedSamples } from './joined-samples.js';
+import { type Bottleneck, bottlenecks, type PullSample } from './pull-meter.js';
 import type { PullProgress } from './pull-run.js';
 
 /** What a pull was, as a whole. Milliseconds since it began, and bytes. */
@@ -25,16 +26,29 @@ export interface PullSummary {
   readonly bottleneckShare: number;
 }
 
-const bottlenecks = ['network', 'cpu', 'disk'] as const satisfies readonly Bottleneck[];
+/** Samples that are kept: neighbours are joined when there are as many, which halves them. */
+const samplesMax = 2000;
 
 /** Gathers what a pull tells of itself. */
 export class PullReport {
-  readonly samples: PullSample[] = [];
+  #samples: PullSample[] = [];
+  /** Milliseconds that were waited. */
+  readonly #waited: Record<Bottleneck, number> = { network: 0, cpu: 0, disk: 0 };
+  #lastByteAt = 0;
   #last: PullProgress | undefined;
 
   add(progress: PullProgress): void {
-    this.samples.push(progress.sample);
+    const { sample } = progress;
+    this.#waited[sample.bottleneck] += sample.ms;
+    if (sample.bytes > 0) this.#lastByteAt = sample.at;
     this.#last = progress;
+    this.#samples.push(sample);
+    if (this.#samples.length >= samplesMax) this.#samples = joinedSamples(this.#samples, 2);
+  }
+
+  /** What happened, in steps: the longer a pull takes, the longer are they. */
+  get samples(): readonly PullSample[] {
+    return this.#samples;
   }
 
   summary(): PullSummary {
@@ -45,8 +59,8 @@ export class PullReport {
     for (const { tier, writtenBytes } of layers) {
       if (tier !== undefined) writtenTo[tier] = (writtenTo[tier] ?? 0) + writtenBytes;
     }
-    const ms = this.samples.at(-1)?.at ?? 0;
-    const lastByteAt = this.samples.findLast(({ bytes }) => bytes > 0)?.at ?? 0;
+    const ms = this.#last?.sample.at ?? 0;
+    const lastByteAt = this.#lastByteAt;
     const downloadedBytes = sum(({ downloaded }) => downloaded);
     return {
       layers: layers.length,
@@ -64,14 +78,12 @@ export class PullReport {
   }
 
   #bottleneck(total: number): Pick<PullSummary, 'bottleneck' | 'bottleneckShare'> {
-    const timeOf = (wanted: Bottleneck) =>
-      this.samples.reduce((sum, { bottleneck, ms }) => sum + (bottleneck === wanted ? ms : 0), 0);
-    const [longest = { bottleneck: 'network', ms: 0 } as const] = bottlenecks
-      .map((bottleneck) => ({ bottleneck, ms: timeOf(bottleneck) }))
-      .sort((a, b) => b.ms - a.ms);
+    const longest = bottlenecks.reduce((most, other) =>
+      this.#waited[other] > this.#waited[most] ? other : most,
+    );
     return {
-      bottleneck: longest.bottleneck,
-      bottleneckShare: total > 0 ? Math.min(1, longest.ms / total) : 0,
+      bottleneck: longest,
+      bottleneckShare: total > 0 ? Math.min(1, this.#waited[longest] / total) : 0,
     };
   }
 }

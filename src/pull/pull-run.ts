@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly mode: PullMode;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: PullProgress) => void;
+  /** When the pull began, on the clock of `performance.now()`. */
+  readonly start: number;
 }
 
 /** The layers of one image on their way here, as many at once as its mode has it. */
@@ -38,7 +40,7 @@ export class PullRun {
   readonly #checks: Gate;
   readonly #meters: LayerMeter[] = [];
   readonly #stop = new AbortController();
-  readonly #tiers = new TierChoice();
+  readonly #tiers: TierChoice;
   /** Indices of the layers, in the order in which they are to come. */
   readonly #order: readonly number[];
   #meter: PullMeter | undefined;
@@ -55,6 +57,7 @@ export class PullRun {
     this.#options = options;
     this.#plan = plan;
     this.#policy = new LinkPolicy(cores);
+    this.#tiers = new TierChoice(parts.promises);
     const { downloads } = plan;
     this.#downloads = new Gate(() => (downloads === 'adaptive' ? this.#policy.streams : downloads));
     this.#checks = new Gate(() => cores);
@@ -71,7 +74,7 @@ export class PullRun {
     signal.addEventListener('abort', onAbort);
     if (signal.aborted) onAbort();
     const coming = this.#join();
-    this.#meter = new PullMeter(this.#meters, availableParallelism());
+    this.#meter = new PullMeter(this.#meters, availableParallelism(), this.#options.start);
     const timer = setInterval(() => this.look(), lookMs);
     try {
       return await allOrNone(coming, (error) => this.#stop.abort(error));
@@ -152,8 +155,8 @@ export class PullRun {
 }
 
 /** Compressed bytes that are still to come. */
-function leftOf({ phase, size, resumed, downloaded }: LayerMeter): number {
-  return phase === 'downloading' || phase === 'waiting' ? size - resumed - downloaded : 0;
+function leftOf({ phase, size, resumed, downloaded, lost }: LayerMeter): number {
+  return phase === 'downloading' || phase === 'waiting' ? size - resumed - downloaded + lost : 0;
 }
 
 /** Everything that comes, or the first failure, with what came all the same disposed. */

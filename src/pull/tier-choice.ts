@@ -14,16 +14,40 @@ export interface TierOutlook {
   readonly fast: FastTier | undefined;
 }
 
+/** What layers of all pulls may still take of the fast tier. */
+export class TierPromises {
+  #bytes = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** To be disposed when they are taken. */
+  promise(bytes: number): Disposable {
+    this.#bytes += bytes;
+    let given = bytes;
+    return {
+      [Symbol.dispose]: () => {
+        this.#bytes -= given;
+        given = 0;
+      },
+    };
+  }
+}
+
 /**
  * In which tier each layer of a pull is stored. What is stored when the last byte has come is what the
  * user waits for: the layer that ends last, and those above it, go to the fast tier as long as it has
  * room, all others to the local one. Decided when a layer begins, by what is known then.
  */
 export class TierChoice {
-  /** Bytes that layers may still take of the fast tier. */
-  #promised = 0;
+  readonly #promises: TierPromises;
   /** The last prediction: when nothing is to come any more, it holds. */
   #last = 0;
+
+  constructor(promises: TierPromises) {
+    this.#promises = promises;
+  }
 
   /** @returns the tier, and what gives back its promise when the layer is stored */
   choose(
@@ -32,16 +56,8 @@ export class TierChoice {
   ): Disposable & { tier: string } {
     this.#last = lastLayer(layers, order, streams) ?? this.#last;
     const bytes = (layers[index]?.size ?? 0) * ratioGuess;
-    const fits = fast !== undefined && bytes <= fast.roomBytes - this.#promised;
+    const fits = fast !== undefined && bytes <= fast.roomBytes - this.#promises.bytes;
     if (!fits || index < this.#last) return { tier: localTier, [Symbol.dispose]: () => undefined };
-    this.#promised += bytes;
-    let given = bytes;
-    return {
-      tier: fast.name,
-      [Symbol.dispose]: () => {
-        this.#promised -= given;
-        given = 0;
-      },
-    };
+    return { tier: fast.name, ...this.#promises.promise(bytes) };
   }
 }

@@ -1,4 +1,5 @@
 import { formatSize } from '../units.js';
+import { joinedSamples } from './joined-samples.js';
 import type { Bottleneck, PullSample } from './pull-meter.js';
 
 /** Pixels. */
@@ -9,7 +10,7 @@ const laneGap = 14;
 const stripHeight = 14;
 const axisHeight = 30;
 const top = 30;
-/** Points of a curve: neighbours are averaged where there are more samples. */
+/** Points of a curve: neighbours are joined where there are more samples. */
 const pointsMax = 400;
 
 interface Lane {
@@ -48,7 +49,7 @@ const colours: Readonly<Record<Bottleneck, string>> = {
  * @param title for people
  */
 export function timelineSvg(title: string, samples: readonly PullSample[]): string {
-  const steps = merged(samples);
+  const steps = joinedSamples(samples, Math.max(1, Math.ceil(samples.length / pointsMax)));
   const total = steps.at(-1)?.at ?? 1;
   const x = (ms: number) => labelWidth + (ms / total) * (width - labelWidth - 10);
   const height = top + lanes.length * (laneHeight + laneGap) + stripHeight + axisHeight;
@@ -110,33 +111,6 @@ function drawAxis(total: number, y: number, x: (ms: number) => number): string {
     marks.push(`<text x="${at}" y="${y + 16}" text-anchor="middle">${text}</text>`);
   }
   return marks.join('\n');
-}
-
-/** At most {@link pointsMax} samples, each the sum of neighbours. */
-function merged(samples: readonly PullSample[]): PullSample[] {
-  const size = Math.ceil(samples.length / pointsMax);
-  const result: PullSample[] = [];
-  for (let at = 0; at < samples.length; at += size) {
-    const [first, ...others] = samples.slice(at, at + size);
-    if (first !== undefined) result.push(others.reduce(joined, first));
-  }
-  return result;
-}
-
-function joined(a: PullSample, b: PullSample): PullSample {
-  const ms = a.ms + b.ms;
-  const mean = (of: (sample: PullSample) => number) => (of(a) * a.ms + of(b) * b.ms) / ms;
-  return {
-    at: b.at,
-    ms,
-    bytes: a.bytes + b.bytes,
-    storedBytes: a.storedBytes + b.storedBytes,
-    plainBytes: a.plainBytes + b.plainBytes,
-    writtenBytes: a.writtenBytes + b.writtenBytes,
-    starved: mean(({ starved }) => starved),
-    cpu: mean(({ cpu }) => cpu),
-    bottleneck: a.ms > b.ms ? a.bottleneck : b.bottleneck,
-  };
 }
 
 function px(value: number): string {

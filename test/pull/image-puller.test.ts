@@ -1,8 +1,18 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  createReadStream,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { FileCache } from '../../src/cache/file-cache.js';
+import { layerRecordPath, layerRecordsFolder } from '../../src/cache/layer-records.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import { mergeLayers } from '../../src/metadata/merge.js';
 import { ImagePuller } from '../../src/pull/image-puller.js';
@@ -270,13 +280,51 @@ t.test('a kept beginning that is wrong costs one more download', async (t) => {
   await t.rejects(first, { code: 'canceled' });
   const [kept = ''] = readdirSync(join(root, 'partial-layers'));
   const path = join(root, 'partial-layers', kept);
-  writeFileSync(path, randomBytes(statSync(path).size));
+  const keptBytes = statSync(path).size;
+  writeFileSync(path, randomBytes(keptBytes));
   layer.served = 0;
-  await pullAndPin(puller, { image: 'i', layers: [layer], signal });
+  let last: PullProgress | undefined;
+  const onProgress = (progress: PullProgress) => {
+    last = progress;
+  };
+  await pullAndPin(puller, { image: 'i', layers: [layer], signal, onProgress });
   const rest = layer.served - layer.descriptor.size;
   t.ok(rest >= 0 && rest < layer.descriptor.size, 'the rest in vain, then all of it');
+  const [state] = last?.layers ?? [];
+  t.match(state, { resumed: keptBytes, downloaded: layer.served, lost: keptBytes + rest });
   t.same(readdirSync(join(root, 'partial-layers')), []);
   t.same(wrongTierFiles(root), []);
+});
+
+t.test('a beginning that cannot be removed is no failure, and keeps nothing', async (t) => {
+  const { root, cache, puller } = await openNode(t);
+  const layer = layerOf(archive(file('a', randomBytes(300_000))), {
+    serve: async function* (blob) {
+      yield* piecesOf(blob);
+      const [name = ''] = readdirSync(join(root, 'partial-layers'));
+      rmSync(join(root, 'partial-layers', name));
+      mkdirSync(join(root, 'partial-layers', name));
+    },
+  });
+  const pulled = await puller.pull({ image: 'i', layers: [layer], signal });
+  t.equal(pulled.files, 1);
+  await pulled[Symbol.asyncDispose]();
+  await leavesNothing(t, cache, root);
+});
+
+t.test('a record that is another layer’s is not believed', async (t) => {
+  const { root, puller } = await openNode(t);
+  const layers = ['a', 'b'].map((name) => layerOf(archive(file(name, randomBytes(3000)))));
+  await using _first = await puller.pull({ image: 'first', layers, signal });
+  const [a, b] = layers.map(({ diffId }) => layerRecordPath(layerRecordsFolder(root), diffId));
+  copyFileSync(a ?? '', b ?? '');
+  await _first[Symbol.asyncDispose]();
+  const second = await pullAndPin(puller, { image: 'second', layers, signal });
+  t.same([...treeOf(second).children.keys()].sort(), ['a', 'b']);
+  t.same(
+    layers.map(({ requests }) => requests),
+    [1, 2],
+  );
 });
 
 t.test('a layer that is not what was promised leaves nothing that counts', async (t) => {

@@ -6,7 +6,7 @@ import { ImagePuller } from '../../src/pull/image-puller.js';
 import { lastLayer } from '../../src/pull/last-layer.js';
 import type { PullMode } from '../../src/pull/pull-mode.js';
 import type { PullProgress } from '../../src/pull/pull-run.js';
-import { TierChoice } from '../../src/pull/tier-choice.js';
+import { TierChoice, TierPromises } from '../../src/pull/tier-choice.js';
 import { openCache, scratchDirectory, signal } from '../cache/cache-rig.js';
 import { filesIn } from '../cache/tier-listing.js';
 import { archive, file } from '../support/tar-builder.js';
@@ -59,19 +59,25 @@ t.test(
       streams: 3,
       fast: { name: 'fast', roomBytes: 4100 },
     };
-    const choice = new TierChoice();
+    const promises = new TierPromises();
+    const choice = new TierChoice(promises);
     t.equal(choice.choose(0, outlook).tier, 'local');
     const first = choice.choose(1, outlook);
     t.equal(first.tier, 'fast');
     const second = choice.choose(2, outlook);
     t.equal(second.tier, 'fast');
     t.equal(choice.choose(2, outlook).tier, 'local', 'its room is promised');
+    const otherPull = new TierChoice(promises);
+    t.equal(otherPull.choose(2, outlook).tier, 'local', 'also to another pull');
     first[Symbol.dispose]();
     first[Symbol.dispose]();
     const over = { ...outlook, layers: outlook.layers.map(({ size }) => ({ size, left: 0 })) };
     t.equal(choice.choose(1, over).tier, 'fast', 'what was predicted holds when all has come');
     t.equal(choice.choose(0, over).tier, 'local');
-    t.equal(new TierChoice().choose(1, { ...outlook, fast: undefined }).tier, 'local');
+    t.equal(
+      new TierChoice(new TierPromises()).choose(1, { ...outlook, fast: undefined }).tier,
+      'local',
+    );
   },
 );
 

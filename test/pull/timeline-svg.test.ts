@@ -26,6 +26,7 @@ const layer = {
   size: 2_000_000,
   downloaded: 2_000_000,
   resumed: 0,
+  lost: 0,
   stored: 2_000_000,
   plainBytes: 6_000_000,
   writtenBytes: 4_000_000,
@@ -71,3 +72,25 @@ t.test('what a pull was, as a whole', async (t) => {
   });
   t.equal(new PullReport().summary().ms, 0, 'of a pull that did nothing');
 });
+
+t.test(
+  'a pull of days is told in a bounded number of steps, and of what they waited for',
+  async (t) => {
+    const report = new PullReport();
+    const waits = ['disk', 'network', 'network', 'cpu', 'network'] as const;
+    for (let at = 0; at < 50_000; at++) {
+      const bottleneck = waits[at % waits.length] ?? 'disk';
+      report.add({ layers: [layer], sample: sample((at + 1) * 100, { bottleneck }) });
+    }
+    const { samples } = report;
+    t.ok(samples.length <= 2000, `${samples.length} steps`);
+    t.equal(
+      samples.reduce((sum, { bytes }) => sum + bytes, 0),
+      50_000 * 1_000_000,
+    );
+    t.equal(samples.at(-1)?.at, 5_000_000);
+    const joined = samples.filter(({ ms }) => ms > 500);
+    t.ok(joined.length > 0 && joined.every(({ bottleneck }) => bottleneck === 'network'));
+    t.match(report.summary(), { bottleneck: 'network', bottleneckShare: 0.6, ms: 5_000_000 });
+  },
+);
