@@ -2,17 +2,27 @@ import type { Chunk } from '../chunk/frame.js';
 import { isChunk } from './chunk-table.js';
 import type { FileOrigin, Placement } from './file-origin.js';
 
+/** Chunks by offset and digest: a digest alone could stand at a second, wrong, place. */
+type GoodChunks = Map<string, Buffer>;
+
+/**
+ * What is known of the bytes of a frame: who takes them from other nodes verifies them first, and who
+ * asked for them need not do it again. Nobody changes the bytes of a frame.
+ */
+const goodChunksOf = new WeakMap<Buffer, GoodChunks>();
+
 /** A decoded frame, with the placements whose chunks were verified. */
 export class VerifiedFrame {
   readonly bytes: Buffer;
   readonly placements: readonly Placement[];
-  /** Chunks by digest and offset: a digest alone could stand at a second, wrong, place. */
-  readonly #good = new Map<string, Buffer>();
+  readonly #good: GoodChunks;
   /** True if every chunk that the image places is what it should be. */
   readonly sound: boolean;
 
   constructor(bytes: Buffer, placements: readonly Placement[]) {
     this.bytes = bytes;
+    this.#good = goodChunksOf.get(bytes) ?? new Map();
+    goodChunksOf.set(bytes, this.#good);
     this.placements = placements.filter(({ chunk }) => this.chunk(chunk) !== undefined);
     this.sound = this.placements.length === placements.length;
   }

@@ -196,7 +196,7 @@ export class ImageOpener {
     if (here) return here;
     const store = this.#stores.open(wanted.source);
     const [loaded] = await Promise.all([
-      loadThinImage(this.#site?.blobs(store) ?? store, descriptor, context.signal),
+      loadThinImage(this.#near(store), descriptor, context.signal),
       this.#keepHotIndex(store, found, repositoryOf(wanted), context),
     ]);
     const totals = { files: 0, fileBytes: 0 };

@@ -227,8 +227,12 @@ function thinOrigin(
   const frames = openFrames(packSizes(map));
   const placementsIn = (frame: Frame) =>
     hot.current?.placementsIn(frame) ?? map.placementsIn(frame);
-  const isSound = (frame: Frame, plain: Buffer) =>
-    new VerifiedFrame(plain, placementsIn(frame)).sound;
+  // Of a frame in which the image places nothing, nothing is known: it is taken from the origin alone.
+  const checkOf = (frame: Frame) => {
+    const placements = placementsIn(frame);
+    if (placements.length === 0) return undefined;
+    return (plain: Buffer) => new VerifiedFrame(plain, placements).sound;
+  };
   return {
     id: record.digests.chunkMap ?? record.manifest,
     chunksOf: (content) => map.chunksOf(content),
@@ -236,14 +240,14 @@ function thinOrigin(
     fetchFrame: (frame, signal, options) =>
       frames.fetchFrame(frame, signal, {
         fresh: options?.fresh,
-        isSound: (plain) => isSound(frame, plain),
+        isSound: checkOf(frame),
         get background() {
           return options?.background;
         },
       }),
     fetchRun: (run, signal, options) =>
       frames.fetchRun(run, signal, {
-        ...{ onFrame: options.onFrame, isSound },
+        ...{ onFrame: options.onFrame, checkOf },
         get background() {
           return options.background;
         },

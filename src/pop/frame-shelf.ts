@@ -2,7 +2,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
-import { fromSystemError } from '../errors.js';
+import { mapBounded } from '../cache/bounded.js';
+import { fromSystemError, isThinError } from '../errors.js';
 import type { ReplacementPolicy } from '../pop-option.js';
 import type { FetchName } from './pop-keys.js';
 import { type Replacement, replacement } from './replacement.js';
@@ -17,6 +18,8 @@ const trailerBytes = 32;
 const writingBytesMax = 16 * 1024 * 1024;
 /** Milliseconds for which what is known of the free space is believed. */
 const spaceLifeMs = 1000;
+/** Files that are looked at together at the start: there may be 50 000. */
+const looksInFlight = 32;
 const fileForm = /^[0-9a-f]{32}$/;
 
 export interface ShelfOptions {
@@ -81,15 +84,24 @@ export class FrameShelf {
     const size = this.#kept.sizeOf(name);
     if (size !== undefined) this.#kept.used(name, size);
     if (recent || size === undefined) return recent;
+    const bytes = await this.#read(name);
+    if (Buffer.isBuffer(bytes)) return bytes;
+    if (bytes === 'gone') await this.remove(name);
+    return undefined;
+  }
+
+  /** `gone`: what is there is of no use; `unread`: that is not known, and another try may do. */
+  async #read(name: FetchName): Promise<Buffer | 'gone' | 'unread'> {
     try {
       const file = await readFile(this.#path(name));
       const bytes = file.subarray(0, Math.max(file.length - trailerBytes, 0));
       if (file.subarray(bytes.length).equals(hashOf(bytes))) return bytes;
-    } catch {
-      this.#failures += 1; // it is not here, then
+      this.#failures += 1;
+      return 'gone';
+    } catch (error) {
+      this.#failures += 1;
+      return isThinError(fromSystemError('', error), 'not-found') ? 'gone' : 'unread';
     }
-    await this.remove(name);
-    return undefined;
   }
 
   /** Whether it is in memory now. */
@@ -158,14 +170,14 @@ export class FrameShelf {
   async #find(): Promise<void> {
     const { folder } = this.#options;
     const found: { name: FetchName; size: number; at: number }[] = [];
-    for (const file of await readdir(folder)) {
+    await mapBounded(await readdir(folder), looksInFlight, async (file) => {
       if (fileForm.test(file)) {
         const { size, mtimeMs } = await stat(join(folder, file));
         found.push({ name: file as FetchName, size, at: mtimeMs });
       } else {
         await rm(join(folder, file), { recursive: true, force: true });
       }
-    }
+    });
     found.sort((a, b) => a.at - b.at);
     for (const { name, size } of found) {
       if (size > trailerBytes) this.#kept.used(name, size);

@@ -67,7 +67,8 @@ export class Members implements AsyncDisposable {
   /** Since when heartbeats go through without a gap. */
   #steadySince = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
-  #beating: Promise<void> = Promise.resolve();
+  /** The beat that is under way. */
+  #beating: Promise<void> | undefined;
   #closed: boolean;
 
   constructor(link: RedisLink, node: string, events: MemberEvents) {
@@ -100,14 +101,18 @@ export class Members implements AsyncDisposable {
     });
   }
 
-  /** One at a time: of beats that overtake each other the older would have the last word. */
+  /**
+   * One at a time, the others are left out: of beats that overtake each other the older would have
+   * the last word, and a Redis that is slow would have more and more of them to answer.
+   */
   #beat(): Promise<void> {
-    if (!this.#closed) this.#beating = this.#beating.then(() => this.#beatNow());
+    this.#beating ??= this.#beatNow().finally(() => {
+      this.#beating = undefined;
+    });
     return this.#beating;
   }
 
   async #beatNow(): Promise<void> {
-    if (this.#closed || performance.now() - this.#beatAt < beatMs / 2) return;
     try {
       const args = [this.#node, JSON.stringify(this.#events.info()), forgottenAfterMs, membersMax];
       const answer = await this.#link.call('beat', memberKeys, args, {

@@ -47,10 +47,11 @@ export class PopFrames implements CountedFrameSource {
 
   /** By one request only where there is nobody to share with: others may be fetching some of them. */
   async fetchRun(frames: readonly Frame[], signal: AbortSignal, options: RunOptions) {
-    if (!this.#site.ready) return await this.#origin.fetchRun(frames, signal, options);
+    const { checkOf } = options;
+    if (!this.#site.ready || !checkOf) return await this.#origin.fetchRun(frames, signal, options);
     await mapBounded(frames, runFramesInFlight, async (frame) => {
       const plain = this.fetchFrame(frame, signal, {
-        isSound: (bytes) => options.isSound?.(frame, bytes) ?? false,
+        isSound: checkOf(frame),
         get background() {
           return options.background;
         },

@@ -85,18 +85,21 @@ export class RedisLink implements AsyncDisposable {
   ): Promise<unknown> {
     if (!this.#up && !probe) throw this.#failure(new Error('it does not answer now'));
     const answer = this.#run(script, [...keys, ...args]);
-    const late: { is: boolean } = { is: false };
-    answer.then(
+    const is: { slow: boolean; late: boolean } = { slow: false, late: false };
+    const end = fairTimeout(callTimeoutMs, () => {
+      is.slow = true;
+    });
+    answer.finally(end).then(
       (value) => {
-        this.#answered();
-        if (late.is) onLate?.(value);
+        this.#answered(is.slow);
+        if (is.late) onLate?.(value);
       },
       () => undefined, // told to the caller, if it still waits
     );
     try {
       return await inTime(answer, timeoutMs);
     } catch (error) {
-      late.is = true;
+      is.late = true;
       throw this.#missed(error);
     }
   }
@@ -112,9 +115,11 @@ export class RedisLink implements AsyncDisposable {
     }
   }
 
-  #answered(): void {
-    this.#silent = 0;
+  /** What comes too late for a read shows that the connection lives, and not that asking is of use. */
+  #answered(slow: boolean): void {
     this.#answeredAt = performance.now();
+    if (slow) return;
+    this.#silent = 0;
     this.#turn(undefined);
   }
 

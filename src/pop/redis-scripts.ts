@@ -87,18 +87,14 @@ return 1`;
 
 /**
  * Keys: seen, info. Arguments: node, what it says of itself, milliseconds after which a silent node
- * is forgotten, members at most. Answers all nodes, each with the milliseconds since it was heard of.
- * A clock that was set back leaves times in the future: they count as now.
+ * is forgotten, and with the last of them everything, members at most. Answers all nodes, each with
+ * the milliseconds since it was heard of. Who is forgotten makes room for who comes. A clock that was
+ * set back leaves times in the future: they count as now.
  */
 const beat = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
-  return redis.error_reply('FULL too many nodes')
-end
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-local answer = {}
+local answer = {ARGV[1], 0}
 local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 for at = 1, #all, 2 do
   local age = now - tonumber(all[at + 1])
@@ -109,11 +105,18 @@ for at = 1, #all, 2 do
   if age > tonumber(ARGV[3]) then
     redis.call('ZREM', KEYS[1], all[at])
     redis.call('HDEL', KEYS[2], all[at])
-  else
+  elseif all[at] ~= ARGV[1] then
     answer[#answer + 1] = all[at]
     answer[#answer + 1] = age
   end
 end
+if #answer / 2 > tonumber(ARGV[4]) then
+  return redis.error_reply('FULL too many nodes')
+end
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return answer`;
 
 /** Keys: seen, info. Arguments: node. */

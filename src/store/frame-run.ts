@@ -17,8 +17,11 @@ export interface RunOptions {
   readonly background: boolean;
   /** Told of each frame once all its bytes are here, in the order of the pack. */
   readonly onFrame: (frame: Frame, plain: Promise<Buffer>) => void;
-  /** Whether plain bytes are what the frame should be; for sources that others write to. */
-  readonly isSound?: ((frame: Frame, plain: Buffer) => boolean) | undefined;
+  /**
+   * Tells whether plain bytes are what a frame should be, for sources that others write to;
+   * undefined for a frame of which that is not known.
+   */
+  readonly checkOf?: ((frame: Frame) => ((plain: Buffer) => boolean) | undefined) | undefined;
 }
 
 /** What a run is asked of. */

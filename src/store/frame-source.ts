@@ -26,7 +26,10 @@ export interface FrameFetchOptions {
   readonly onStall?: ((where: 'queued' | 'asked') => void) | undefined;
   /** Given the frame as it came, compressed, when its plain bytes are at hand. */
   readonly onWire?: ((bytes: Buffer) => void) | undefined;
-  /** Whether plain bytes are what the frame should be; for sources that others write to. */
+  /**
+   * Whether plain bytes are what the frame should be, for sources that others write to: without it
+   * they are not asked.
+   */
   readonly isSound?: ((plain: Buffer) => boolean) | undefined;
 }
 

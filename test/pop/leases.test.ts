@@ -6,11 +6,19 @@ import t from 'tap';
 import type { Agreement } from '../../src/pop/agreement.js';
 import { type LeaseText, markOf, parseLease } from '../../src/pop/lease-protocol.js';
 import type { Claim } from '../../src/pop/leases.js';
-import { channelPrefix, type FetchName, fetchName, leaseKeys } from '../../src/pop/pop-keys.js';
+import {
+  channelPrefix,
+  type FetchName,
+  fetchName,
+  leaseKeys,
+  memberKeys,
+} from '../../src/pop/pop-keys.js';
 import { redisScripts, type ScriptName } from '../../src/pop/redis-scripts.js';
+import { parseRedisAddress } from '../../src/pop-option.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
 import { emptyLease, modelClaim, modelPublish, modelRelease, type Told } from './lease-model.js';
 import { RedisServer } from './redis-server.js';
-import { joinSite, until } from './site.js';
+import { joinSite, openAgreement, until } from './site.js';
 
 const never = new AbortController().signal;
 const redis = await RedisServer.start(t);
@@ -22,6 +30,13 @@ function claim(node: Agreement, name: FetchName, patienceMs = 30_000): Promise<C
 function owned(claimed: Claim) {
   if (claimed.kind === 'own') return claimed.lease;
   throw new Error(`wanted to own it: ${claimed.kind}`);
+}
+
+/** The token of the lease that stands. */
+async function tokenOf(frame: string): Promise<bigint> {
+  const [key] = leaseKeys(fetchName('frame', frame));
+  const text = await redis.ask((client) => client.get(key));
+  return BigInt(text?.split(' ')[1] ?? 0);
 }
 
 /** Resolves when `node` waits for somebody. */
@@ -174,7 +189,7 @@ t.test('a killed owner is taken over from within a second, of a stopped one too'
 t.test('without Redis everybody is on his own at once, and joins again', async (t) => {
   const [a, b] = [await joinSite(t, redis.address, 'c'), await joinSite(t, redis.address, 'd')];
   const held = owned(await claim(a, fetchName('frame', 'before')));
-  const first = held;
+  const first = await tokenOf('before');
   const waiting = claim(b, fetchName('frame', 'before'));
   await waits(b);
   await redis.kill();
@@ -184,7 +199,7 @@ t.test('without Redis everybody is on his own at once, and joins again', async (
   await redis.restart();
   await until(() => a.ready && b.ready);
   const again = owned(await claim(a, fetchName('frame', 'before')));
-  t.ok(first !== again, 'an empty Redis knows nothing of it');
+  t.ok((await tokenOf('before')) > first, 'an empty Redis knows nothing of it, and tokens grow');
   redis.pause();
   const asked = await Promise.all(
     ['one', 'two', 'three'].map((each) => claim(b, fetchName('frame', each))),
@@ -204,12 +219,12 @@ t.test('without Redis everybody is on his own at once, and joins again', async (
 t.test('tokens grow, also where Redis has lost its memory', async (t) => {
   const node = await joinSite(t, redis.address, 'e');
   const name = fetchName('frame', 'fence');
-  const [key, , fence] = leaseKeys(name);
+  const [, , fence] = leaseKeys(name);
   const token = async () => {
     const lease = owned(await claim(node, name));
-    const text = await redis.ask((client) => client.get(key));
+    const found = await tokenOf('fence');
     await lease.release();
-    return BigInt(text?.split(' ')[1] ?? 0);
+    return found;
   };
   const first = await token();
   const second = await token();
@@ -217,4 +232,44 @@ t.test('tokens grow, also where Redis has lost its memory', async (t) => {
   await redis.ask((client) => client.flushall());
   t.ok((await token()) > second, 'after FLUSHALL');
   t.equal(await redis.ask((client) => client.ttl(fence)), -1);
+});
+
+t.test('nodes that fell silent make room for others, and nothing stays for ever', async (t) => {
+  await redis.ask(async (client) => {
+    await client.flushall();
+    const [seen, info] = memberKeys;
+    const { lua, keys } = redisScripts.beat;
+    const beat = async (node: string): Promise<Set<unknown>> => {
+      const answer = await client.eval(lua, keys, ...memberKeys, node, '{}', 30_000, 2);
+      const items: unknown[] = Array.isArray(answer) ? answer : [];
+      return new Set(items.filter((item) => typeof item === 'string'));
+    };
+    await beat('a');
+    t.same(await beat('b'), new Set(['a', 'b']));
+    await t.rejects(beat('c'), /FULL/);
+    await client.zadd(seen, 1, 'a');
+    t.same(await beat('c'), new Set(['b', 'c']), 'who is forgotten is not counted');
+    t.same(new Set(await client.hkeys(info)), new Set(['b', 'c']));
+    t.ok((await client.pttl(seen)) > 0);
+    t.ok((await client.pttl(info)) > 0);
+  });
+});
+
+t.test('a Redis that answers late is left alone, until it is fast again', async (t) => {
+  let delayMs = 150;
+  const proxy = await startTcpProxy(t, `127.0.0.1:${redis.port}`, (client, upstream) => {
+    client.pipe(upstream);
+    upstream.on('data', (bytes) => setTimeout(() => client.write(bytes), delayMs));
+  });
+  const turns: unknown[] = [];
+  const address = parseRedisAddress(`redis://${proxy}`);
+  const node = await openAgreement(address, 'slow', (why) => turns.push(why));
+  t.teardown(() => node[Symbol.asyncDispose]());
+  await until(() => node.members.list().length > 0);
+  t.notOk(node.ready);
+  t.equal((await claim(node, fetchName('frame', 'slow'))).kind, 'alone');
+  t.same(turns, [], 'heartbeats are answered, and nobody is sent there');
+  delayMs = 0;
+  await until(() => node.ready);
+  t.same(turns, [undefined]);
 });

@@ -1,5 +1,5 @@
 import type { Test } from 'tap';
-import { Agreement } from '../../src/pop/agreement.js';
+import { Agreement, type AgreementOptions } from '../../src/pop/agreement.js';
 import type { RedisAddress } from '../../src/pop-option.js';
 
 const pollMs = 10;
@@ -13,9 +13,13 @@ export async function joinSite(t: Test, redis: RedisAddress, nodeName: string): 
   return agreement;
 }
 
-export function openAgreement(redis: RedisAddress, nodeName: string): Promise<Agreement> {
+export function openAgreement(
+  redis: RedisAddress,
+  nodeName: string,
+  onTurn: AgreementOptions['onTurn'] = () => undefined,
+): Promise<Agreement> {
   const info = () => ({ host: nodeName, startedAt: Date.now() });
-  return Agreement.open({ redis, nodeName, info, onTurn: () => undefined });
+  return Agreement.open({ redis, nodeName, info, onTurn });
 }
 
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
