@@ -30,33 +30,55 @@ export function addPopCommands(program: Command, run: Run): void {
 
 function popText(report: PopReport | null): string {
   if (!report) return 'this node is in no site (see thin pop --help)\n';
-  const { counts, peers, served, shelf, leases } = report;
-  const share = (name: string, of: { frames: number; bytes: number }) =>
-    `  ${name.padEnd(34)}${String(of.frames).padStart(9)}  ${formatSize(of.bytes)}`;
-  const near = counts.shelf.frames + counts.peers.frames;
-  const all = near + counts.origin.frames + counts.alone.frames;
-  const ratio = all === 0 ? '' : `, ${Math.round((100 * near) / all)} % from the site`;
+  const { peers, served, shared, shelf, leases } = report;
   return `${[
     report.agreed ? 'Redis answers' : 'Redis does not answer: each node is on its own',
+    `shared: ${shared.frames} frames, ${formatSize(shared.bytes)}`,
     '',
     'NODE',
     ...report.members.map((member) => `  ${memberText(member, report.node)}`),
     '',
-    `FRAMES of this node since it was started${ratio}`,
-    share('from its own shelf', counts.shelf),
-    share('from other nodes', counts.peers),
-    share('from the origin, for the site', counts.origin),
-    share('from the origin, without agreement', counts.alone),
+    ...sourcesText(report),
     '',
     `given to others: ${formatSize(served.bytes)} in ${served.requests} requests, ${served.busy} turned away, ${served.refused} refused`,
     `asked of others: ${peers.requests} requests, ${peers.hedged} of them besides a late one, ${peers.failures} failed, ${peers.wrong} wrong`,
     `kept for the site: ${shelf.frames} frames, ${formatSize(shelf.bytes)}`,
-    `being fetched for the site: ${leases.held}; waiting for other nodes: ${leases.waiting}`,
+    `leases: ${leases.held} held here, ${leases.waiting} frames waited for`,
+    ...leases.waits.map(
+      ({ node, pieces, longestMs }) =>
+        `  ${pieces} of ${node}, the first for ${formatDuration(longestMs)}`,
+    ),
   ].join('\n')}\n`;
+}
+
+/** Where frames came from, with the share that each source has. */
+function sourcesText({ counts }: PopReport): string[] {
+  const all = Object.values(counts);
+  const frames = all.reduce((sum, of) => sum + of.frames, 0);
+  const bytes = all.reduce((sum, of) => sum + of.bytes, 0);
+  const line = (name: string, of: { frames: number; bytes: number }) =>
+    `  ${name.padEnd(34)}${String(of.frames).padStart(9)} ${percent(of.frames, frames)}  ${formatSize(of.bytes).padStart(8)} ${percent(of.bytes, bytes)}`;
+  const near = counts.shelf.frames + counts.peers.frames;
+  const ratio = frames === 0 ? '' : `,${percent(near, frames)} from the site`;
+  return [
+    `FRAMES of this node since it was started${ratio}`,
+    line('from its own shelf', counts.shelf),
+    line('from other nodes', counts.peers),
+    line('from the origin, for the site', counts.origin),
+    line('from the origin, without agreement', counts.alone),
+  ];
+}
+
+function percent(part: number, all: number): string {
+  return `${all === 0 ? '-' : Math.round((100 * part) / all)} %`.padStart(6);
 }
 
 function memberText({ node, info, alive, silentMs }: PopReport['members'][number], own: string) {
   const state = alive ? 'alive' : `silent for ${formatDuration(silentMs)}`;
   const up = formatDuration(Date.now() - info.startedAt);
-  return `${node}  ${info.host}  ${info.url ?? 'serves nobody'}  ${state}, up ${up}${node === own ? ', this node' : ''}`;
+  const kept = info.work && `keeps ${formatSize(info.work.kept.bytes)}`;
+  const busy = info.work && `fetches ${info.work.held}, waits for ${info.work.waiting}`;
+  const told = [kept, busy, node === own ? 'this node' : undefined];
+  const rest = told.filter((each) => each !== undefined).join(', ');
+  return `${node}  ${info.host}  ${info.url ?? 'serves nobody'}  ${state}, up ${up}${rest && `, ${rest}`}`;
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ThinError } from '../errors.js';
 import type { RedisAddress } from '../pop-option.js';
-import { Leases } from './leases.js';
+import { type LeaseCounts, Leases } from './leases.js';
 import { type MemberInfo, Members } from './members.js';
 import { channelOf } from './pop-keys.js';
 import { RedisLink } from './redis-link.js';
@@ -11,7 +11,7 @@ export interface AgreementOptions {
   /** Of this node's folder: stays over restarts. Lower-case letters and digits. */
   readonly nodeName: string;
   /** What the node says of itself. @param localAddress by which it reaches Redis, once it does */
-  readonly info: (localAddress: string | undefined) => MemberInfo;
+  readonly info: (localAddress: string | undefined, leases: LeaseCounts) => MemberInfo;
   /** Redis is not asked any more, with why; or is again. */
   readonly onTurn: (why: ThinError | undefined) => void;
   /** A node fell silent. */
@@ -43,7 +43,7 @@ export class Agreement implements AsyncDisposable {
       },
     });
     this.members = new Members(this.link, this.node, {
-      info: () => info(this.link.localAddress),
+      info: () => info(this.link.localAddress, this.leases.counts),
       onDeath: (node) => {
         this.leases.died(node);
         onDeath?.(node);

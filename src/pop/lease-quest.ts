@@ -29,6 +29,7 @@ export class LeaseQuest implements Disposable {
   readonly end: Promise<QuestEnd>;
   readonly #calls: QuestCalls;
   readonly #endPatience: () => void;
+  readonly #startedAt = performance.now();
   #quest: Quest = { at: 'asking' };
   #look: NodeJS.Timeout | undefined;
   #resolve: (end: QuestEnd) => void = () => {};
@@ -41,6 +42,12 @@ export class LeaseQuest implements Disposable {
     });
     this.#endPatience = fairTimeout(patienceMs, () => this.tell({ on: 'give-up' }));
     void this.#claim(undefined);
+  }
+
+  /** The node that is known to fetch it, and for how many milliseconds it has been wanted here. */
+  get wait(): { readonly node: string; readonly ms: number } | undefined {
+    if (this.#quest.at !== 'waiting') return undefined;
+    return { node: nodeOf(this.#quest.lease), ms: performance.now() - this.#startedAt };
   }
 
   tell(event: QuestEvent): void {

@@ -51,6 +51,23 @@ interface Held extends HeldLease {
   readonly since: number;
 }
 
+/** What this node waits for of another one. */
+export interface Waits {
+  readonly node: string;
+  readonly pieces: number;
+  /** Milliseconds for which the first of them has been wanted. */
+  readonly longestMs: number;
+}
+
+export interface LeaseCounts {
+  /** Leases that this node holds. */
+  readonly held: number;
+  /** What it waits for or asks about. */
+  readonly waiting: number;
+  /** For whom it waits. */
+  readonly waits: readonly Waits[];
+}
+
 /**
  * Who fetches what, agreed through Redis (lease-protocol.ts, redis-scripts.ts). It saves traffic and
  * nothing else depends on it: where Redis does not answer, each node is on its own.
@@ -70,11 +87,16 @@ export class Leases implements AsyncDisposable {
     this.#timer = setInterval(() => this.#renewAll(), renewMs).unref();
   }
 
-  /** Leases that this node holds, and what it waits for or asks about. */
-  get counts(): { readonly held: number; readonly waiting: number } {
-    let waiting = 0;
-    for (const each of this.#quests.values()) waiting += each.size;
-    return { held: this.#held.size, waiting };
+  get counts(): LeaseCounts {
+    const quests = [...this.#quests.values()].flatMap((each) => [...each]);
+    const waits = new Map<string, Waits>();
+    for (const { wait } of quests) {
+      if (!wait) continue;
+      const { pieces, longestMs } = waits.get(wait.node) ?? { pieces: 0, longestMs: 0 };
+      const longest = Math.max(longestMs, wait.ms);
+      waits.set(wait.node, { node: wait.node, pieces: pieces + 1, longestMs: longest });
+    }
+    return { held: this.#held.size, waiting: quests.length, waits: [...waits.values()] };
   }
 
   /**

@@ -27,6 +27,16 @@ const memberInfo = z.object({
   host: z.string().max(300),
   /** Milliseconds since 1970. */
   startedAt: z.number(),
+  /** What it has and does for the site; undefined of a node that does not tell. */
+  work: z
+    .object({
+      /** Pieces that it keeps for the others, and their bytes. */
+      kept: z.object({ frames: z.number(), bytes: z.number() }),
+      /** Pieces that it is fetching for the site, and that it waits for. */
+      held: z.number(),
+      waiting: z.number(),
+    })
+    .optional(),
 });
 export type MemberInfo = z.infer<typeof memberInfo>;
 
@@ -96,8 +106,9 @@ export class Members implements AsyncDisposable {
   list(): Member[] {
     const now = performance.now();
     return [...this.#heard].flatMap(([node, { lastAt, info }]) => {
-      if (info === undefined) return [];
-      return [{ node, info, silentMs: now - lastAt, alive: !this.#dead.has(node) }];
+      const known = node === this.#node ? this.#events.info() : info;
+      if (known === undefined) return [];
+      return [{ node, info: known, silentMs: now - lastAt, alive: !this.#dead.has(node) }];
     });
   }
 

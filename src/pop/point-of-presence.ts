@@ -15,6 +15,7 @@ import type { ThinImageSource } from '../thin/image-store.js';
 import { Agreement } from './agreement.js';
 import { FetchTimes } from './fetch-times.js';
 import { FrameShelf } from './frame-shelf.js';
+import type { LeaseCounts } from './leases.js';
 import type { Member } from './members.js';
 import { SiteSecret } from './peer-auth.js';
 import { PeerServer, type Served } from './peer-server.js';
@@ -38,12 +39,15 @@ export interface PopReport {
   readonly node: string;
   /** Whether Redis answers. */
   readonly agreed: boolean;
+  /** What they tell of themselves is ten seconds old at most. */
   readonly members: readonly Member[];
+  /** What the living ones keep for the site, all together. */
+  readonly shared: { readonly frames: number; readonly bytes: number };
   readonly counts: PopCounts;
   readonly peers: PeerCounts;
   readonly served: Served;
   readonly shelf: FrameShelf['usage'];
-  readonly leases: { readonly held: number; readonly waiting: number };
+  readonly leases: LeaseCounts;
 }
 
 /** This node as one of its site. */
@@ -82,10 +86,12 @@ export class PointOfPresence implements AsyncDisposable {
     const agreement = await Agreement.open({
       ...{ redis: config.redis, nodeName, onTurn: places.onTurn },
       onDeath: (node) => peers.died(node),
-      info: (localAddress) => {
+      info: (localAddress, { held, waiting }) => {
         const host = listen.host ?? localAddress;
         const url = host === undefined ? undefined : urlOf(host, server.port);
-        return { host: hostname(), startedAt, ...(url !== undefined && { url }) };
+        const { frames, bytes } = shelf.usage;
+        const work = { kept: { frames, bytes }, held, waiting };
+        return { host: hostname(), startedAt, work, ...(url !== undefined && { url }) };
       },
     });
     return new PointOfPresence(shelf, server, agreement, peers);
@@ -115,10 +121,12 @@ export class PointOfPresence implements AsyncDisposable {
   }
 
   report(): PopReport {
+    const members = this.#agreement.members.list();
     return {
       node: this.#agreement.node,
       agreed: this.#agreement.ready,
-      members: this.#agreement.members.list(),
+      members,
+      shared: sharedBy(members),
       counts: this.counts,
       peers: this.#peers.counts,
       served: this.#server.served,
@@ -133,6 +141,14 @@ export class PointOfPresence implements AsyncDisposable {
     await this.#server[Symbol.asyncDispose]();
     await this.#peers[Symbol.asyncDispose]();
   }
+}
+
+function sharedBy(members: readonly Member[]): PopReport['shared'] {
+  const kept = members.flatMap(({ alive, info }) => (alive && info.work ? [info.work.kept] : []));
+  return {
+    frames: kept.reduce((sum, { frames }) => sum + frames, 0),
+    bytes: kept.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
 }
 
 async function readSecret(file: string): Promise<Buffer> {

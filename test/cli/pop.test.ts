@@ -62,8 +62,17 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   t.ok(counts.peers.frames > 0.9 * fetched, `${counts.peers.frames} of ${fetched} came from there`);
   t.ok(ofOrigin(await report(second)) < 0.1 * fetched);
   const { stdout } = await second.thin(['pop', 'status']);
-  t.match(stdout, /Redis answers\n\nNODE\n( {2}\S+ {2}\S+ {2}http:\S+ {2}alive, up .*\n){2}/);
-  t.match(stdout, /% from the site/);
+  t.match(stdout, /Redis answers\nshared: \d+ frames, .*B\n\nNODE\n/);
+  t.match(
+    stdout,
+    /NODE\n( {2}\S+ {2}\S+ {2}http:\S+ {2}alive, up .*, keeps .*B, fetches \d+, waits for \d+.*\n){2}/,
+  );
+  t.match(stdout, /% from the site\n.*\n {2}from other nodes +[1-9]\d* +\d+ % .*B +\d+ %\n/);
+  t.match(stdout, /leases: \d+ held here, \d+ frames waited for\n/);
+  await until('all that was fetched is kept by its home, and told', async () => {
+    const { shared } = await report(second);
+    return shared.frames >= 0.9 * fetched;
+  });
 
   const both = await Promise.all([join1(3), join1(3)]);
   await redis.kill();

@@ -155,6 +155,9 @@ t.test('a failed fetch is handed on, an owner is told of who waits', async (t) =
   });
   const second = claim(b, name);
   await hurried;
+  await until(() => b.leases.counts.waits.length > 0);
+  t.match(b.leases.counts, { held: 0, waiting: 1, waits: [{ node: a.node, pieces: 1 }] });
+  t.match(a.leases.counts, { held: 1, waiting: 0, waits: [] });
   await lease.release();
   const next = owned(await second);
   t.equal((await claim(a, name, 1)).kind, 'alone', 'patience has an end');
