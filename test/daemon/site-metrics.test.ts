@@ -4,7 +4,8 @@ import type { PopReport } from '../../src/pop/point-of-presence.js';
 
 const none = { frames: 0, bytes: 0 };
 const report: PopReport = {
-  ...{ node: 'a', agreed: true, members: [], leases: { held: 0, waiting: 2 } },
+  ...{ node: 'a', agreed: true, members: [], leases: { held: 0, waiting: 2, waits: [] } },
+  shared: none,
   counts: { shelf: none, peers: { frames: 3, bytes: 300 }, origin: none, alone: none },
   peers: { requests: 0, hedged: 0, found: 0, bytes: 0, failures: 0, wrong: 1, given: 0 },
   served: { requests: 0, bytes: 0, busy: 0, refused: 0 },
