@@ -132,7 +132,8 @@ async function publishTag(
   if (tag === undefined) return;
   const listed = platforms.map((platform) => platform.listed);
   if (await isTagged(target, tag, listed, signal)) return;
-  await publishThinTag(store, repository, tag, listed, signal);
+  const images = platforms.map(({ source, listed }) => ({ listed, subject: source.digest }));
+  await publishThinTag(store, repository, tag, images, signal);
 }
 
 async function isTagged(

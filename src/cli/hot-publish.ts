@@ -1,25 +1,33 @@
 import { readFile } from 'node:fs/promises';
 import type { ImageRequest, ImageSummary } from '../daemon/control-api.js';
 import { type Digest, parseDigest } from '../digest.js';
-import { fromSystemError, ThinError } from '../errors.js';
+import { fromSystemError, isThinError, ThinError } from '../errors.js';
 import type { HotFolder } from '../hot/hot-folder.js';
 import {
   decodeHotLists,
   encodeHotLists,
   type HotList,
   hotRanges,
-  withRun,
+  lastLists,
+  withRuns,
 } from '../hot/hot-list.js';
 import { makeHotPack } from '../hot/hot-pack.js';
 import { parseReference } from '../image/reference.js';
 import { systemClock } from '../store/clock.js';
 import { frameSource } from '../store/frame-source.js';
 import { openWritableStore } from '../store/open-store.js';
-import type { WritableStore } from '../store/store.js';
+import type { ListedManifest, WritableStore } from '../store/store.js';
 import { parseThinDescriptor, type ThinDescriptor } from '../thin/descriptor.js';
 import { type FoundHotIndex, findHotIndex } from '../thin/find-hot-index.js';
+import { findThinImage } from '../thin/find-thin-image.js';
+import { hotCommandsMax, recordingsBytesMax } from '../thin/hot-index.js';
+import { hotManifestsOf } from '../thin/hot-manifest.js';
 import { readChunkMap } from '../thin/load-thin-image.js';
-import { type NewHotCommand, publishHotIndex } from '../thin/publish-hot-index.js';
+import {
+  type HotIndexBefore,
+  type NewHotCommand,
+  publishHotIndex,
+} from '../thin/publish-hot-index.js';
 import { readWire } from '../thin/wire-blob.js';
 
 /** Milliseconds for which a frame that the store cannot give now is asked for again. */
@@ -67,13 +75,16 @@ export async function publishHot(
   await using opened = await openWritableStore(location, storeOptions(request), signal);
   const { store } = opened;
   const listed = await store.referrers(repository, image, undefined, signal);
-  const before = await findHotIndex(store, listed, image, signal);
-  const lists = mergedLists(await publishedLists(store, before, signal), own);
-  const commands = await packs(store, descriptor, summary, lists, signal);
-  const published = await publishHotIndex(
+  const found = await published(store, listed, image, signal);
+  const merged = mergedLists(await publishedLists(store, found, signal), own);
+  const lists = lastLists(merged, hotCommandsMax, recordingsBytesMax);
+  const tag = await tagOf(store, repository, reference.tag, descriptor, signal);
+  const { commands, newBytes } = await publishHotIndex(
     store,
     {
-      ...{ repository, tag: reference.tag, image: descriptor.image, commands, before },
+      ...{ repository, tag, image: descriptor.image },
+      before: before(listed, image, found),
+      commands: packs(store, descriptor, summary, lists, signal),
       recordings: encodeHotLists(lists),
     },
     signal,
@@ -81,8 +92,8 @@ export async function publishHot(
   return {
     store: store.toString(),
     commands: commands.map(({ args, runs }) => ({ args, runs })),
-    packBytes: commands.reduce((sum, { pack }) => sum + pack.length, 0),
-    newBytes: published.newBytes,
+    packBytes: commands.reduce((sum, { pack }) => sum + pack.size, 0),
+    newBytes,
   };
 }
 
@@ -112,37 +123,81 @@ function storeOptions({ plainHttp, caFile, username, password, ...s3 }: ImageReq
   };
 }
 
-async function publishedLists(
+/** Undefined if there is nothing, or nothing that can be read: it is replaced. */
+async function published(
   store: WritableStore,
-  before: FoundHotIndex | undefined,
+  listed: readonly ListedManifest[],
+  image: Digest,
   signal: AbortSignal,
-): Promise<readonly HotList[]> {
-  if (!before) return [];
-  return decodeHotLists(await readWire(store, before.index.recordings, signal));
+): Promise<FoundHotIndex | undefined> {
+  return findHotIndex(store, listed, image, signal).catch(orNothing);
 }
 
-/** Of each command the runs that were published and those of this node, each once. */
+/** What is broken or gone stands in nobody's way; what a newer thin wrote does. */
+function orNothing(error: unknown): undefined {
+  if (!isThinError(error, 'corrupt', 'not-found')) throw error;
+}
+
+function before(
+  listed: readonly ListedManifest[],
+  image: Digest,
+  found: FoundHotIndex | undefined,
+): HotIndexBefore {
+  const all = hotManifestsOf(listed, image);
+  return {
+    generation: all[0]?.generation ?? 0,
+    manifests: all.map(({ manifest }) => manifest.digest),
+    commands: found?.index.commands ?? [],
+  };
+}
+
+/** The tag, if what is published for it is of this image: it may have moved since it came here. */
+async function tagOf(
+  store: WritableStore,
+  repository: string,
+  tag: string | undefined,
+  { image }: ThinDescriptor,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  if (tag === undefined) return undefined;
+  const { platform, manifest } = image;
+  const wanted = { repository, tag, platform };
+  const tagged = await findThinImage(store, wanted, signal).catch(orNothing);
+  return tagged?.descriptor.image.manifest.digest === manifest.digest ? tag : undefined;
+}
+
+async function publishedLists(
+  store: WritableStore,
+  found: FoundHotIndex | undefined,
+  signal: AbortSignal,
+): Promise<readonly HotList[]> {
+  if (!found) return [];
+  try {
+    return decodeHotLists(await readWire(store, found.index.recordings, signal));
+  } catch (error) {
+    return orNothing(error) ?? [];
+  }
+}
+
+/** Of each command the runs that were published and those of this node; the newest last. */
 function mergedLists(published: readonly HotList[], own: readonly HotList[]): HotList[] {
   const byArgs = new Map(published.map((list) => [JSON.stringify(list.args), list]));
   for (const list of own) {
     const key = JSON.stringify(list.args);
-    const before = byArgs.get(key);
-    const known = new Set(before?.runs.map((run) => JSON.stringify(run)));
-    const fresh = list.runs.filter((run) => !known.has(JSON.stringify(run)));
-    const merged = fresh.reduce(withRun, before ?? { ...list, runs: [] });
+    const merged = withRuns(byArgs.get(key) ?? { ...list, runs: [] }, list.runs);
     byArgs.delete(key);
     byArgs.set(key, merged);
   }
   return [...byArgs.values()];
 }
 
-async function packs(
+async function* packs(
   store: WritableStore,
   descriptor: ThinDescriptor,
   { chunkMapPath = '' }: ImageSummary,
   lists: readonly HotList[],
   signal: AbortSignal,
-): Promise<NewHotCommand[]> {
+): AsyncGenerator<NewHotCommand> {
   const map = readChunkMap(descriptor, await readHere(chunkMapPath));
   const sizes = new Map(descriptor.packs.map(({ digest, size }) => [digest, size]));
   const source = frameSource({
@@ -151,12 +206,10 @@ async function packs(
     deadlineMs: frameDeadlineMs,
     clock: systemClock,
   });
-  const commands: NewHotCommand[] = [];
-  for (const list of lists) {
-    const fetch = source.fetchFrame.bind(source);
+  const fetch = source.fetchFrame.bind(source);
+  for (const list of lists.toReversed()) {
     const { bytes, frames } = await makeHotPack(map, hotRanges(list), fetch, signal);
     if (frames.length === 0) continue;
-    commands.push({ args: list.args, runs: list.runs.length, frames, pack: bytes });
+    yield { args: list.args, runs: list.runs.length, frames, pack: bytes };
   }
-  return commands;
 }

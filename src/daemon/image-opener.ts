@@ -12,6 +12,7 @@ import type { RegistryClient } from '../registry/registry-client.js';
 import type { ListedManifest, Store } from '../store/store.js';
 import { findHotIndex } from '../thin/find-hot-index.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
+import { hotManifestsOf } from '../thin/hot-manifest.js';
 import type { ThinImageSource } from '../thin/image-store.js';
 import { loadThinImage } from '../thin/load-thin-image.js';
 import { formatSize } from '../units.js';
@@ -239,8 +240,8 @@ export class ImageOpener {
     const { digest } = descriptor.image.manifest;
     try {
       // A list that is of the tag alone may not have what was published for another tag.
-      const listed =
-        hot.length > 0 ? hot : await store.referrers(repository, digest, undefined, signal);
+      const ofTag = hotManifestsOf(hot, digest).length > 0;
+      const listed = ofTag ? hot : await store.referrers(repository, digest, undefined, signal);
       const found = await findHotIndex(store, listed, digest, signal);
       if (found) await this.#hot.keepPublished(digest, found.bytes);
     } catch (error) {

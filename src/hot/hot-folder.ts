@@ -1,6 +1,8 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { RootLock } from '../cache/root-lock.js';
 import { type Digest, digestHex } from '../digest.js';
 import { describeError, fromSystemError, isThinError } from '../errors.js';
 import { type HotIndex, parseHotIndex } from '../thin/hot-index.js';
@@ -10,19 +12,25 @@ import {
   type HotList,
   type HotRun,
   hotListBytesMax,
-  withRun,
+  withRuns,
 } from './hot-list.js';
 
 /** Lists that are kept on one node; the ones not changed for longest go. */
 const listsMax = 1000;
-const publishedSuffix = '.published.json';
+/** Lists of one image that are looked at: the ones changed last. */
+const listsOfImageMax = 64;
+const suffix = '.json';
+const publishedSuffix = `.published${suffix}`;
+/** Milliseconds between two looks for the lock, and in all; it is held for one list at a time. */
+const lockPollMs = 10;
+const lockTimeoutMs = 30_000;
 
 export type HotStart = Omit<HotList, 'runs'>;
 
 /** The hot lists of this node: one file for each image and command that was run. */
 export class HotFolder {
   readonly #folder: string;
-  /** Changes of a list happen one after the other. */
+  /** Changes of a list happen one after the other, also those of other processes. */
   #changes: Promise<unknown> = Promise.resolve();
 
   /** @param root of the node's state */
@@ -56,27 +64,52 @@ export class HotFolder {
     return join(this.#folder, `${digestHex(image)}${publishedSuffix}`);
   }
 
-  /** All lists of an image. */
+  /** The lists of an image, the one changed last at the end. */
   async of(image: Digest): Promise<HotList[]> {
-    const names = await readdir(this.#folder).catch(() => []);
-    const own = names.filter((name) => name.startsWith(`${digestHex(image)}-`));
-    const lists = await Promise.all(own.map((name) => this.#read(join(this.#folder, name))));
+    const own = (await this.#dated()).filter(({ name }) => name.startsWith(`${digestHex(image)}-`));
+    const paths = own.slice(-listsOfImageMax).map(({ name }) => join(this.#folder, name));
+    const lists = await Promise.all(paths.map((path) => this.#read(path)));
     return lists.filter((list) => list !== undefined);
   }
 
-  /** @throws ThinError `no-space`, `denied`, `unavailable` */
-  async add(start: HotStart, run: HotRun): Promise<void> {
+  /** @throws ThinError `no-space`, `denied`, `unavailable`; `busy` if another process does not end */
+  async add(start: HotStart, ...runs: readonly HotRun[]): Promise<void> {
     const adding = this.#changes.then(async () => {
+      using _lock = await this.#lock();
       const list = (await this.find(start)) ?? { ...start, runs: [] };
-      await this.#write(nameOf(start.image, start.args), encodeHotList(withRun(list, run)));
+      await this.#write(nameOf(start.image, start.args), encodeHotList(withRuns(list, runs)));
     });
     this.#changes = adding.catch(() => {});
     await adding;
   }
 
-  /** Adds the runs of lists that were recorded elsewhere. @throws as {@link add} */
+  /** Adds the runs of lists that were recorded elsewhere, each once. @throws as {@link add} */
   async import(lists: readonly HotList[]): Promise<void> {
-    for (const { runs, ...start } of lists) for (const run of runs) await this.add(start, run);
+    for (const { runs, ...start } of lists) await this.add(start, ...runs);
+  }
+
+  /** Whoever runs `thin hot import` is another process than the daemon. */
+  async #lock(): Promise<Disposable> {
+    await this.#make();
+    const [lock, owner] = ['lock', 'lock.owner'].map((name) => join(this.#folder, name));
+    const place = { directory: this.#folder, lock: `${lock}`, owner: `${owner}` };
+    const deadline = Date.now() + lockTimeoutMs;
+    for (;;) {
+      try {
+        return RootLock.take([place]);
+      } catch (error) {
+        if (!isThinError(error, 'busy') || Date.now() > deadline) throw error;
+      }
+      await delay(lockPollMs);
+    }
+  }
+
+  async #make(): Promise<void> {
+    try {
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      throw fromSystemError(`Cannot keep hot lists in ${this.#folder}`, error);
+    }
   }
 
   async #read(path: string): Promise<HotList | undefined> {
@@ -92,24 +125,36 @@ export class HotFolder {
 
   async #write(name: string, bytes: Buffer): Promise<void> {
     const path = join(this.#folder, name);
+    const fresh = `${path}.${process.pid}.${randomUUID()}`;
+    await this.#make();
     try {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-      await writeFile(`${path}.new`, bytes, { mode: 0o600 });
-      await rename(`${path}.new`, path);
+      await writeFile(fresh, bytes, { mode: 0o600 });
+      await rename(fresh, path);
       await this.#prune();
     } catch (error) {
+      await rm(fresh, { force: true });
       throw fromSystemError(`Cannot keep hot list ${path}: ${describeError(error)}`, error);
     }
   }
 
   async #prune(): Promise<void> {
-    const names = await readdir(this.#folder);
-    if (names.length <= listsMax) return;
+    const dated = await this.#dated();
+    for (const { name } of dated.slice(0, -listsMax)) {
+      await rm(join(this.#folder, name), { force: true });
+    }
+  }
+
+  /** What is kept, the one changed last at the end. */
+  async #dated(): Promise<{ readonly name: string; readonly at: number }[]> {
+    const names = await readdir(this.#folder).catch(() => []);
+    const kept = names.filter((name) => name.endsWith(suffix));
     const dated = await Promise.all(
-      names.map(async (name) => ({ name, at: (await stat(join(this.#folder, name))).mtimeMs })),
+      kept.map(async (name) => {
+        const at = (await stat(join(this.#folder, name)).catch(() => undefined))?.mtimeMs;
+        return at === undefined ? [] : [{ name, at }]; // another process has removed it
+      }),
     );
-    dated.sort((a, b) => b.at - a.at);
-    for (const { name } of dated.slice(listsMax)) await rm(join(this.#folder, name));
+    return dated.flat().sort((a, b) => a.at - b.at);
   }
 }
 

@@ -121,8 +121,26 @@ export function decodeHotLists(bytes: Buffer): HotList[] {
   return lists;
 }
 
-export function withRun(list: HotList, run: HotRun): HotList {
-  return { ...list, runs: [...list.runs, run].slice(-runsMax) };
+/** With some more runs, each once; the newest stay. */
+export function withRuns(list: HotList, runs: readonly HotRun[]): HotList {
+  const known = new Map(list.runs.map((run) => [JSON.stringify(run), run]));
+  for (const run of runs) {
+    const key = JSON.stringify(run);
+    if (!known.has(key)) known.set(key, run);
+  }
+  return { ...list, runs: [...known.values()].slice(-runsMax) };
+}
+
+/** The last ones of some lists, as many as one document of so many bytes has room for. */
+export function lastLists(lists: readonly HotList[], count: number, bytesMax: number): HotList[] {
+  const taken: HotList[] = [];
+  let bytes = 0;
+  for (const list of lists.slice(-count).reverse()) {
+    bytes += encodeHotList(list).length + 1;
+    if (bytes > bytesMax) break;
+    taken.unshift(list);
+  }
+  return taken;
 }
 
 /** Where a block was in each run that touched it. */

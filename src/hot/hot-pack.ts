@@ -11,6 +11,8 @@ import type { HotRange } from './static-guess.js';
 const level = 15;
 /** Plain bytes of one hot pack; what is touched after so many is no longer the start. */
 const plainBytesMax = 256 * 1024 * 1024;
+/** Chunks of one hot pack: an index takes 50 bytes for each, and 4 MiB in all. */
+const chunksMax = 32_768;
 /** Frames that are fetched at a time. */
 const fetchesMax = 8;
 
@@ -61,7 +63,7 @@ function hotChunks(map: ChunkMap, ranges: readonly HotRange[]): Chunk[] {
       at += chunk.length;
       if (!touched || chunks.has(chunk.digest)) continue;
       total += chunk.length;
-      if (total > plainBytesMax) return [...chunks.values()];
+      if (total > plainBytesMax || chunks.size >= chunksMax) return [...chunks.values()];
       chunks.set(chunk.digest, chunk);
     }
   }

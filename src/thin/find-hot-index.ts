@@ -1,34 +1,50 @@
-import { ThinError } from '../errors.js';
+import type { Digest } from '../digest.js';
+import { isThinError, ThinError } from '../errors.js';
 import { inlinedContent } from '../image/inlined-content.js';
 import { limits } from '../limits.js';
 import { type HotIndex, parseHotIndex } from './hot-index.js';
-import { newestHotManifest, parseHotManifest } from './hot-manifest.js';
+import { type HotManifest, hotManifestsOf, parseHotManifest } from './hot-manifest.js';
 import type { ListedManifest, ThinImageSource } from './image-store.js';
 import { readWhole } from './wire-blob.js';
 
-export interface FoundHotIndex {
+export interface FoundHotIndex extends HotManifest {
   readonly index: HotIndex;
   readonly bytes: Buffer;
-  readonly generation: number;
-  readonly manifest: ListedManifest;
 }
 
 /**
  * What was published of the hot files of an image: the newest of the hot manifests that are listed
- * beside its thin manifest.
+ * beside its thin manifest, or the newest that can be read.
  * @param image digest of the original manifest
  * @returns undefined if nobody published any
- * @throws ThinError `corrupt`, `invalid`, and what the store throws
+ * @throws ThinError `corrupt`, `not-found` if there are some and none can be used; `invalid` if a newer
+ *   thin wrote the newest; what the store throws
  */
 export async function findHotIndex(
   store: ThinImageSource,
   listed: readonly ListedManifest[],
-  image: string,
+  image: Digest,
   signal: AbortSignal,
 ): Promise<FoundHotIndex | undefined> {
-  const newest = newestHotManifest(listed);
-  if (!newest) return undefined;
-  const { manifest, generation } = newest;
+  let problem: ThinError | undefined;
+  for (const candidate of hotManifestsOf(listed, image)) {
+    try {
+      return await readCandidate(store, candidate, image, signal);
+    } catch (error) {
+      if (!isThinError(error, 'corrupt', 'not-found')) throw error;
+      problem ??= error;
+    }
+  }
+  if (problem) throw problem;
+  return undefined;
+}
+
+async function readCandidate(
+  store: ThinImageSource,
+  { manifest, generation }: HotManifest,
+  image: Digest,
+  signal: AbortSignal,
+): Promise<FoundHotIndex> {
   if (manifest.size > limits.manifestBytesMax) {
     throw new ThinError('corrupt', `Cannot read hot manifest: it has ${manifest.size} bytes`);
   }

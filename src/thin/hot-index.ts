@@ -13,7 +13,7 @@ export const hotIndexBytesMax = 4 * 1024 * 1024;
 /** Commands of one image; the ones published longest ago go. */
 export const hotCommandsMax = 16;
 /** Plain bytes of all that is recorded of an image. */
-const recordingsBytesMax = 64 * 1024 * 1024;
+export const recordingsBytesMax = 64 * 1024 * 1024;
 
 /** A chunk as a hot pack has it: whether the bytes are it, its digest tells. */
 export interface HotChunk {

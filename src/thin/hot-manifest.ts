@@ -1,4 +1,4 @@
-import { digestOf, isDigest } from '../digest.js';
+import { type Digest, digestOf, isDigest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import { inlined } from '../image/inlined-content.js';
 import { parseManifest } from '../image/manifest.js';
@@ -18,6 +18,10 @@ const mediaTypeOf = {
 
 /** Annotation: a decimal number; of several hot manifests of an image the highest counts. */
 const generationKey = 'org.thinfs.hot.generation';
+/** Annotation: digest of the original manifest. A tag that has moved still lists what was of the other. */
+const imageKey = 'org.thinfs.hot.image';
+/** Hot manifests of one image that are looked at: more are somebody's mistake or malice. */
+const candidatesMax = 4;
 
 /** The manifest's bytes: JSON without white space, its fields in a fixed order. */
 export function encodeHotManifest(
@@ -27,7 +31,7 @@ export function encodeHotManifest(
   generation: number,
 ): { readonly bytes: Buffer; readonly listed: ListedManifest } {
   const packs = new Map(index.commands.map(({ pack }) => [pack.digest, pack]));
-  const annotations = { [generationKey]: `${generation}` };
+  const annotations = { [generationKey]: `${generation}`, [imageKey]: index.image };
   const bytes = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
@@ -69,16 +73,29 @@ export function parseHotManifest(bytes: Buffer, image: string): Blob {
   return { digest: config.digest, size: config.size };
 }
 
-/** Of those listed, the one that counts, and its generation; undefined if there is none. */
-export function newestHotManifest(
-  listed: readonly ListedManifest[],
-): { readonly manifest: ListedManifest; readonly generation: number } | undefined {
-  const hot = listed.filter(({ artifactType }) => artifactType === hotArtifactType);
+export interface HotManifest {
+  readonly manifest: ListedManifest;
+  readonly generation: number;
+}
+
+/** True of a hot manifest that says to be of another image. */
+export function isHotOfOther(
+  { artifactType, annotations }: ListedManifest,
+  image: Digest,
+): boolean {
+  return artifactType === hotArtifactType && annotations?.[imageKey] !== image;
+}
+
+/** Those listed that say to be of the image; the first is the one that counts. */
+export function hotManifestsOf(listed: readonly ListedManifest[], image: Digest): HotManifest[] {
+  const hot = listed.filter(
+    (manifest) => manifest.artifactType === hotArtifactType && !isHotOfOther(manifest, image),
+  );
   const rated = hot.map((manifest) => ({ manifest, generation: generationOf(manifest) }));
   rated.sort(
     (a, b) => b.generation - a.generation || (a.manifest.digest < b.manifest.digest ? -1 : 1),
   );
-  return rated[0];
+  return rated.slice(0, candidatesMax);
 }
 
 function generationOf({ annotations }: ListedManifest): number {

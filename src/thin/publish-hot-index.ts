@@ -1,15 +1,16 @@
-import { digestOf } from '../digest.js';
+import { type Digest, digestOf } from '../digest.js';
 import { formatPlatform } from '../image/platform.js';
-import type { FoundHotIndex } from './find-hot-index.js';
 import {
   encodeHotIndex,
   type HotCommand,
   type HotFrame,
+  type HotIndex,
   hotCommandsMax,
+  hotIndexBytesMax,
   parseHotIndex,
 } from './hot-index.js';
 import { encodeHotManifest } from './hot-manifest.js';
-import type { Blob, ListedManifest, ThinImageTarget } from './image-store.js';
+import type { Blob, ThinImageTarget } from './image-store.js';
 import type { OriginalImage } from './original-image.js';
 import { bytesOf, publishThinTag, putMissing } from './publish-thin-image.js';
 import { toWire } from './wire-blob.js';
@@ -23,27 +24,39 @@ export interface NewHotCommand {
   readonly pack: Buffer;
 }
 
+/** What is published now, and is replaced. */
+export interface HotIndexBefore {
+  /** Of all that is there, the highest. */
+  readonly generation: number;
+  readonly manifests: readonly Digest[];
+  /** Those that are not made anew stay. */
+  readonly commands: readonly HotCommand[];
+}
+
 export interface NewHotIndex {
-  /** Registry host and repository of the original image, and the tag that people use. */
+  /** Registry host and repository of the original image. */
   readonly repository: string;
+  /** What people use, if it is of this image. */
   readonly tag: string | undefined;
   readonly image: OriginalImage;
-  readonly commands: readonly NewHotCommand[];
+  /** The newest first. Each is asked for when the one before it is sent: one pack is in memory. */
+  readonly commands: AsyncIterable<NewHotCommand>;
   /** Of all commands; plain. */
   readonly recordings: Buffer;
-  /** What is published now: its other commands stay. */
-  readonly before: FoundHotIndex | undefined;
+  readonly before: HotIndexBefore;
 }
 
 export interface PublishedHotIndex {
-  readonly listed: ListedManifest;
+  /** Those that were made; the newest last. */
+  readonly commands: readonly HotCommand[];
   /** Bytes that were sent. */
   readonly newBytes: number;
 }
 
 /**
  * Publishes what commands of an image touch first: packs, recordings and index, then the manifest,
- * which makes them findable beside the thin manifest. The thin image itself stays as it is.
+ * which makes them findable beside the thin manifest. The thin image itself stays as it is. Commands
+ * that are too many for one index are left out, the oldest ones.
  */
 export async function publishHotIndex(
   store: ThinImageTarget,
@@ -51,47 +64,65 @@ export async function publishHotIndex(
   signal: AbortSignal,
 ): Promise<PublishedHotIndex> {
   const wire = await toWire(recordings);
-  const made = commands.map(({ args, runs, frames, pack }) => ({
-    command: { args, runs, frames, pack: blobOf(pack) },
-    bytes: pack,
-  }));
-  const index = {
-    image: image.manifest.digest,
-    platform: formatPlatform(image.platform),
-    commands: mergedCommands(
-      before?.index.commands ?? [],
-      made.map(({ command }) => command),
-    ),
-    recordings: wire.blob,
-  };
-  const indexBytes = encodeHotIndex(index);
-  parseHotIndex(indexBytes);
-  const indexBlob = blobOf(indexBytes);
-  const generation = (before?.generation ?? 0) + 1;
-  const { bytes, listed } = encodeHotManifest(index, indexBlob, image.manifest, generation);
   let newBytes = 0;
   const put = async (blob: Blob, content: Buffer) => {
     newBytes += await putMissing(store, { ...blob, open: bytesOf(content) }, signal);
   };
-  for (const { command, bytes } of made) await put(command.pack, bytes);
+  const room = new IndexRoom({
+    image: image.manifest.digest,
+    platform: formatPlatform(image.platform),
+    recordings: wire.blob,
+  });
+  for await (const { args, runs, frames, pack } of commands) {
+    const command = { args, runs, frames, pack: blobOf(pack) };
+    if (!room.takes(command)) break;
+    await put(command.pack, pack);
+  }
+  const made = room.index.commands;
+  for (const command of before.commands.toReversed()) {
+    // A registry refuses a manifest that names what it does not have.
+    if (await store.hasBlob(command.pack, signal)) room.takes(command);
+  }
+  const index = room.index;
+  const indexBytes = encodeHotIndex(index);
+  parseHotIndex(indexBytes);
+  const indexBlob = blobOf(indexBytes);
+  const generation = before.generation + 1;
+  const { bytes, listed } = encodeHotManifest(index, indexBlob, image.manifest, generation);
   await put(wire.blob, wire.bytes);
   await put(indexBlob, indexBytes);
-  const replaces = before ? [before.manifest.digest] : [];
   const subject = image.manifest.digest;
+  const replaces = before.manifests;
   await store.putManifest({ repository, subject, listed, bytes, replaces }, signal);
-  if (tag !== undefined) await publishThinTag(store, repository, tag, [listed], signal);
-  return { listed, newBytes };
+  if (tag !== undefined) {
+    await publishThinTag(store, repository, tag, [{ listed, subject }], signal);
+  }
+  return { commands: made, newBytes };
 }
 
-/** The new ones stand in for those of the same command line. */
-function mergedCommands(before: readonly HotCommand[], made: readonly HotCommand[]): HotCommand[] {
-  const byArgs = new Map<string, HotCommand>();
-  for (const command of [...before, ...made]) {
-    const key = JSON.stringify(command.args);
-    byArgs.delete(key);
-    byArgs.set(key, command);
+/** The commands that one index has room for. */
+class IndexRoom {
+  readonly #head: Omit<HotIndex, 'commands'>;
+  /** The newest first, by command line. */
+  readonly #commands = new Map<string, HotCommand>();
+
+  constructor(head: Omit<HotIndex, 'commands'>) {
+    this.#head = head;
   }
-  return [...byArgs.values()].slice(-hotCommandsMax);
+
+  get index(): HotIndex {
+    return { ...this.#head, commands: [...this.#commands.values()].reverse() };
+  }
+
+  /** @returns false for one that is too much, or is there in a newer form */
+  takes(command: HotCommand): boolean {
+    const key = JSON.stringify(command.args);
+    if (this.#commands.has(key) || this.#commands.size >= hotCommandsMax) return false;
+    this.#commands.set(key, command);
+    if (encodeHotIndex(this.index).length <= hotIndexBytesMax) return true;
+    this.#commands.delete(key);
+    return false;
+  }
 }
 
 function blobOf(bytes: Buffer): Blob {

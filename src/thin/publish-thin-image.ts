@@ -1,10 +1,11 @@
-import { digestOf } from '../digest.js';
+import { type Digest, digestOf } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { Platform } from '../image/descriptor.js';
 import { mediaTypes } from '../image/media-type.js';
 import { formatPlatform } from '../image/platform.js';
 import { ChunkMap } from './chunk-map.js';
 import { encodeThinDescriptor, parseThinDescriptor } from './descriptor.js';
+import { isHotOfOther } from './hot-manifest.js';
 import type { Blob, ListedManifest, OpenBytes, ThinImageTarget } from './image-store.js';
 import { inParallel } from './parallel.js';
 import { encodeThinManifest, listedAs } from './thin-manifest.js';
@@ -34,8 +35,13 @@ export interface NewThinImage {
   readonly packs: readonly NewPack[];
 }
 
-export interface PublishedThinImage {
+/** What a tag lists, and the original manifest that it is of. */
+export interface TaggedManifest {
   readonly listed: ListedManifest;
+  readonly subject: Digest;
+}
+
+export interface PublishedThinImage extends TaggedManifest {
   /** Bytes that were sent: what the store had already is not counted. */
   readonly newBytes: number;
 }
@@ -77,26 +83,31 @@ export async function publishThinImage(
   );
   const subject = descriptor.image.manifest.digest;
   await store.putManifest({ repository: image.repository, subject, listed, bytes }, signal);
-  return { listed, newBytes };
+  return { listed, subject, newBytes };
 }
 
 /**
  * Publishes an index of thin manifests for a tag, for people and for stores that have no referrers.
- * What the tag lists for other platforms, or of another kind, stays; of two who write at once the last one wins.
+ * What the tag lists for other platforms, or of another kind, stays, but not the hot manifest of the
+ * image that the tag was of before; of two who write at once the last one wins.
  */
 export async function publishThinTag(
   store: ThinImageTarget,
   repository: string,
   tag: string,
-  images: readonly ListedManifest[],
+  images: readonly TaggedManifest[],
   signal: AbortSignal,
 ): Promise<void> {
-  const keyOf = ({ artifactType, platform }: ListedManifest) =>
-    `${platform ? formatPlatform(platform) : ''} ${artifactType}`;
-  const entries = new Map<string, ListedManifest>();
+  const platformOf = ({ platform }: ListedManifest) => (platform ? formatPlatform(platform) : '');
+  const subjects = new Map(images.map(({ listed, subject }) => [platformOf(listed), subject]));
   const before = await listedBefore(store, repository, tag, signal);
-  for (const listed of [...before, ...images]) {
-    entries.set(keyOf(listed), listed);
+  const kept = before.filter((listed) => {
+    const subject = subjects.get(platformOf(listed));
+    return subject === undefined || !isHotOfOther(listed, subject);
+  });
+  const entries = new Map<string, ListedManifest>();
+  for (const listed of [...kept, ...images.map((image) => image.listed)]) {
+    entries.set(`${platformOf(listed)} ${listed.artifactType}`, listed);
   }
   const sorted = [...entries].sort(([a], [b]) => (a < b ? -1 : 1));
   const manifests = sorted.map(([, listed]) => {

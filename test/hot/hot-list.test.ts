@@ -10,6 +10,7 @@ import {
   encodeHotList,
   type HotList,
   hotRanges,
+  runsMax,
   type Touch,
 } from '../../src/hot/hot-list.js';
 import { HotRecording } from '../../src/hot/hot-recording.js';
@@ -121,10 +122,24 @@ t.test('the folder keeps the newest eight runs of each image and command', async
   await folder.add({ ...start, args: ['sh'] }, { touches: [touch(b)] });
   t.equal((await folder.of(a)).length, 2);
   t.same(await folder.of(b), []);
-  for (const name of readdirSync(join(root, 'hot'))) {
-    writeFileSync(join(root, 'hot', name), '{"version":9}');
-  }
+  const lists = readdirSync(join(root, 'hot')).filter((name) => name.endsWith('.json'));
+  for (const name of lists) writeFileSync(join(root, 'hot', name), '{"version":9}');
   t.equal(await folder.find(start), undefined, 'what a newer one wrote is left alone');
   await folder.add(start, { touches: [touch(c)] });
   t.equal((await folder.find(start))?.runs.length, 1);
+});
+
+t.test('what two processes add at once is all kept, and each run once', async (t) => {
+  const root = t.testdir({});
+  const [daemon, command] = [new HotFolder(root), new HotFolder(root)];
+  const runs = Array.from({ length: runsMax }, (_, at) => ({ touches: [touch(a, at)] }));
+  await Promise.all(runs.map((run, at) => (at % 2 ? daemon : command).add(start, run)));
+  const kept = (await daemon.find(start))?.runs ?? [];
+  t.same(new Set(kept.map((run) => JSON.stringify(run))).size, runsMax);
+  await command.import([{ ...start, runs: [...runs, ...runs] }]);
+  t.same((await daemon.find(start))?.runs, kept);
+  const other = { ...start, args: ['other'] };
+  const [run = { touches: [] }] = runs;
+  await command.import([{ ...other, runs: [run, run] }]);
+  t.equal((await daemon.find(other))?.runs.length, 1);
 });

@@ -1,15 +1,27 @@
-import { rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { z } from 'zod';
+import { parseHotIndex } from '../../src/thin/hot-index.js';
 import { startNode, type TestNode, thinifyProgram, until } from '../cli/test-node.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
 
 t.setTimeout(240_000); // one conversion, and starts of nodes that have nothing
 const registry = await startRegistry(t);
-const reference = `${registry.host}/base:1`;
+/** Paths that were asked for, in their order. */
+const asked: string[] = [];
+const host = await startTcpProxy(t, registry.host, (client, upstream) => {
+  client.on('data', (bytes: Buffer) => {
+    for (const [, path = ''] of bytes.toString('latin1').matchAll(/^GET (\S+) HTTP/gm)) {
+      asked.push(path);
+    }
+  });
+  client.pipe(upstream).pipe(client);
+});
+const reference = `${host}/base:1`;
 const store = `dir:${t.testdir({})}`;
 await pushToRegistry(await testImage('base'), reference);
 await runCommand(process.execPath, [thinifyProgram, reference]);
@@ -48,6 +60,14 @@ async function publish(node: TestNode, flags: string[] = []) {
   return publishedSchema.parse(JSON.parse(stdout));
 }
 
+/** Digests of the packs that were published of an image, as a node knows them. */
+async function hotPacks(node: TestNode): Promise<string[]> {
+  const [image] = (await node.status()).images;
+  const hex = image?.manifest.replace('sha256:', '');
+  const index = await readFile(join(node.root, 'hot', `${hex}.published.json`));
+  return parseHotIndex(index).commands.map(({ pack }) => pack.digest);
+}
+
 async function fetched(node: TestNode): Promise<{ requests: number; bytes: number }> {
   const [image] = (await node.status()).images;
   return image?.fetched ?? { requests: 0, bytes: 0 };
@@ -70,14 +90,20 @@ t.test('what one node has learned, another one is brought in a few requests', as
   t.ok(again.newBytes < 100_000, 'the pack is there');
 
   const node = startNode(t);
+  asked.length = 0;
   await run(t, node);
   const trained = await fetched(node);
+  const [pack = ''] = await hotPacks(node);
+  const frames = asked.filter((path) => path.includes('/blobs/')).slice(-trained.requests);
+  const fromPack = frames.filter((path) => path.endsWith(pack));
+  t.ok(fromPack.length > 0, 'the pack was asked for');
+  t.ok(fromPack.length >= trained.requests / 2, `${fromPack.length} of ${trained.requests}`);
   t.ok(
     trained.requests <= untrained.requests / 2,
     `${trained.requests} of ${untrained.requests} requests`,
   );
   t.ok(trained.bytes <= untrained.bytes, `${trained.bytes} of ${untrained.bytes} bytes`);
-  t.ok(trained.bytes >= 0.8 * first.packBytes, 'they came from the pack');
+  t.ok(trained.bytes >= 0.8 * first.packBytes, 'about all of it was');
 
   // Another command's runs go beside it.
   await run(t, node, ['bash', '-c', 'type cd']);
@@ -117,6 +143,12 @@ t.test(
     const lied = startNode(t);
     await run(t, lied, words, ['--store', place]);
     t.match((await lied.thin(['check'])).code, 0, 'nothing wrong was kept');
+    // An index that nobody can read is replaced.
+    const [index = ''] = (await runCommand('grep', ['-rl', '"lengths"', folder])).stdout.split(
+      '\n',
+    );
+    await writeFile(index, 'x'.repeat((await readFile(index)).length));
+    await publish(trainer, ['--store', place]);
     await rm(pack);
     const lost = startNode(t);
     await run(t, lost, words, ['--store', place]);

@@ -190,8 +190,8 @@ const tests: Readonly<Record<string, (t: Test, store: StoreUnderTest) => Promise
     const two = await smallImage('tag arm64', { repository, platform: arm64 });
     const first = await publishThinImage(writer, one, never);
     const second = await publishThinImage(writer, two, never);
-    await publishThinTag(writer, repository, 'v1', [first.listed], never);
-    await publishThinTag(writer, repository, 'v1', [second.listed], never);
+    await publishThinTag(writer, repository, 'v1', [first], never);
+    await publishThinTag(writer, repository, 'v1', [second], never);
     const listed = await reader.tagged(repository, 'v1', never);
     t.strictSame(
       listed.map(({ digest }) => digest),

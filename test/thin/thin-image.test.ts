@@ -68,9 +68,9 @@ function watched(store: TestStore, tell: (call: string, digest?: Digest) => void
 }
 
 async function publishWithTag(store: TestStore, image: SmallImage): Promise<ListedManifest> {
-  const { listed } = await publishThinImage(store, image, signal);
-  await publishThinTag(store, image.repository, 'v1', [listed], signal);
-  return listed;
+  const published = await publishThinImage(store, image, signal);
+  await publishThinTag(store, image.repository, 'v1', [published], signal);
+  return published.listed;
 }
 
 t.test('packs come first, and what makes them findable comes last', async (t) => {

@@ -1,0 +1,149 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { type Digest, digestHex, digestOf } from '../../src/digest.js';
+import { DirectoryObjects } from '../../src/store/directory-objects.js';
+import { writableLayoutStore } from '../../src/store/layout-store.js';
+import { findHotIndex } from '../../src/thin/find-hot-index.js';
+import { findThinImage } from '../../src/thin/find-thin-image.js';
+import { hotArtifactType, hotManifestsOf } from '../../src/thin/hot-manifest.js';
+import type { ListedManifest } from '../../src/thin/image-store.js';
+import { type NewHotCommand, publishHotIndex } from '../../src/thin/publish-hot-index.js';
+import { publishThinImage, publishThinTag } from '../../src/thin/publish-thin-image.js';
+import { amd64, type SmallImage, smallImage } from './small-image.js';
+
+const { signal } = new AbortController();
+const nothingBefore = { generation: 0, manifests: [], commands: [] };
+
+/** A command whose pack has this one text, `chunks` times. */
+function command(name: string, chunks = 1): NewHotCommand {
+  const pack = Buffer.from(name.repeat(chunks));
+  const chunk = { digest: digestOf(Buffer.from(name)), length: name.length };
+  const frame = { length: pack.length, codec: 'stored' as const };
+  return {
+    args: [name],
+    runs: 1,
+    frames: [{ ...frame, chunks: Array.from({ length: chunks }, () => chunk) }],
+    pack,
+  };
+}
+
+function storeIn(folder: string) {
+  return writableLayoutStore(new DirectoryObjects(folder));
+}
+type TestStore = ReturnType<typeof storeIn>;
+
+async function publishThin(store: TestStore, image: SmallImage) {
+  const published = await publishThinImage(store, image, signal);
+  await publishThinTag(store, image.repository, 'v1', [published], signal);
+}
+
+const wantedOf = ({ repository, subject }: SmallImage) => ({
+  repository,
+  manifest: subject,
+  platform: amd64,
+});
+
+async function publishHot(
+  store: TestStore,
+  image: SmallImage,
+  commands: readonly NewHotCommand[],
+  before: Parameters<typeof publishHotIndex>[1]['before'] = nothingBefore,
+) {
+  const original = await findThinImage(store, wantedOf(image), signal);
+  if (!original) throw new Error('it is not published');
+  const all = async function* () {
+    yield* commands;
+  };
+  return publishHotIndex(
+    store,
+    {
+      ...{ repository: image.repository, tag: 'v1', image: original.descriptor.image },
+      ...{ commands: all(), recordings: Buffer.from('none\n'), before },
+    },
+    signal,
+  );
+}
+
+function hotOf(listed: readonly ListedManifest[]): ListedManifest[] {
+  return listed.filter(({ artifactType }) => artifactType === hotArtifactType);
+}
+
+async function commandsOf(store: TestStore, { repository, subject }: SmallImage) {
+  const listed = await store.referrers(repository, subject, undefined, signal);
+  const found = await findHotIndex(store, listed, subject, signal);
+  return found?.index.commands.map(({ args }) => args[0]);
+}
+
+t.test('a tag that moves leaves the hot manifest of the other image behind', async (t) => {
+  const store = storeIn(t.testdir({}));
+  const [old, fresh] = [await smallImage('old'), await smallImage('fresh')];
+  await publishThin(store, old);
+  await publishHot(store, old, [command('of the old one')]);
+  const listed = await store.tagged(old.repository, 'v1', signal);
+  t.equal(hotOf(listed).length, 1);
+  t.ok(await findHotIndex(store, listed, old.subject, signal));
+  t.equal(await findHotIndex(store, listed, fresh.subject, signal), undefined, 'it is of another');
+  await publishThin(store, fresh);
+  t.same(hotOf(await store.tagged(old.repository, 'v1', signal)), []);
+  t.same(await commandsOf(store, old), ['of the old one'], 'who has the old one finds it');
+});
+
+t.test('one of two that cannot be read is passed over', async (t) => {
+  const folder = t.testdir({});
+  const store = storeIn(folder);
+  const image = await smallImage('broken');
+  const { repository, subject } = image;
+  await publishThin(store, image);
+  await publishHot(store, image, [command('first')]);
+  const listed = await store.referrers(repository, subject, undefined, signal);
+  await publishHot(store, image, [command('second')], { ...nothingBefore, generation: 1 });
+  // As a registry lists them that has the referrers API.
+  listed.push(...(await store.referrers(repository, subject, undefined, signal)));
+  const found = () => findHotIndex(store, listed, subject, signal);
+  t.same(
+    hotManifestsOf(listed, subject).map(({ generation }) => generation),
+    [2, 1],
+  );
+  const indexes = [await found()];
+  await spoil();
+  t.same((await found())?.index.commands[0]?.args, ['first']);
+  indexes.push(await found());
+  await spoil();
+  await t.rejects(found(), { code: 'corrupt' });
+
+  async function spoil(): Promise<void> {
+    const bytes = indexes.at(-1)?.bytes ?? Buffer.alloc(0);
+    writeFileSync(blobIn(folder, digestOf(bytes)), Buffer.alloc(bytes.length, 'x'));
+  }
+});
+
+t.test(
+  'an index takes the newest that fit, and of older ones those whose pack is there',
+  async (t) => {
+    const folder = t.testdir({});
+    const store = storeIn(folder);
+    const image = await smallImage('many');
+    await publishThin(store, image);
+    await publishHot(store, image, [command('kept'), command('lost')]);
+    const listed = await store.referrers(image.repository, image.subject, undefined, signal);
+    const commands =
+      (await findHotIndex(store, listed, image.subject, signal))?.index.commands ?? [];
+    rmSync(blobIn(folder, digestOf(command('lost').pack)));
+    await publishHot(store, image, [command('new')], { ...nothingBefore, commands });
+    t.same(await commandsOf(store, image), ['kept', 'new']);
+    // 45 bytes for each chunk, and 4 MiB in all: three have room.
+    const large = ['a', 'b', 'c', 'd'].map((name) => command(name, 30_000));
+    const { commands: made } = await publishHot(store, image, large);
+    t.same(
+      made.map(({ args }) => args[0]),
+      ['c', 'b', 'a'],
+    );
+    const many = Array.from({ length: 20 }, (_, at) => command(`${at}`));
+    t.equal((await publishHot(store, image, many)).commands.length, 16);
+  },
+);
+
+function blobIn(folder: string, digest: Digest): string {
+  return join(folder, 'blobs', 'sha256', digestHex(digest));
+}
