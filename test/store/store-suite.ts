@@ -173,7 +173,11 @@ const tests: Readonly<Record<string, (t: Test, store: StoreUnderTest) => Promise
     const others = await reader.referrers(repository, image.subject, 'application/other', never);
     t.strictSame(others, [], 'what is of another type is not listed');
     const again = await publishThinImage(writer, image, never);
-    t.strictSame(again, { listed, newBytes: 0 }, 'publishing it again sends nothing');
+    t.strictSame(
+      again,
+      { listed, subject: image.subject, newBytes: 0 },
+      'publishing it again sends nothing',
+    );
   },
 
   'an image that nobody published is not found': async (t, { reader, repository }) => {
