@@ -2,6 +2,8 @@
 const patienceMinMs = 3000;
 const patienceMaxMs = 15_000;
 const patienceUnknownMs = 5000;
+/** For what is larger than a frame: as long as its lease is renewed. */
+export const wholePatienceMs = 20_000;
 /** In times of our own late fetches, and the fetches that are remembered for it. */
 const patienceFetches = 4;
 const fetchTimesMax = 64;

@@ -7,13 +7,17 @@ import { fromSystemError, isThinError } from '../errors.js';
 import type { ReplacementPolicy } from '../pop-option.js';
 import type { FetchName } from './pop-keys.js';
 import { type Replacement, replacement } from './replacement.js';
+import { type Voucher, voucherBytes } from './voucher.js';
 
 /** Bytes of frames in memory: what was just fetched, and the others are about to ask for. */
 const recentBytesMax = 32 * 1024 * 1024;
 /** Milliseconds for which they stay: as long as the others are told of them (leases.ts). */
 const recentMs = 60_000;
-/** Bytes at the end of a file: the SHA-256 of what is before. */
-const trailerBytes = 32;
+/** Bytes at the end of a file: who vouches for it, or zeros; and the SHA-256 of all before. */
+const trailerBytes = voucherBytes + 32;
+const nobody = Buffer.alloc(voucherBytes);
+/** Before what is hashed: files of other versions are wrong. */
+const hashedFirst = 'thinfs shelf 2';
 /** Bytes being written; beyond it frames are not kept. */
 const writingBytesMax = 16 * 1024 * 1024;
 /** Milliseconds for which what is known of the free space is believed. */
@@ -33,6 +37,12 @@ export interface ShelfOptions {
   readonly freeSpaceFloorBytes: number;
 }
 
+/** A frame; without a voucher this node has verified it itself. */
+export interface ShelvedFrame {
+  readonly bytes: Buffer;
+  readonly voucher: Voucher | undefined;
+}
+
 /**
  * Frames, compressed as they came, that this node has for the others of its site: the latest in
  * memory, those that it is home to on disk. Files are not
@@ -40,9 +50,9 @@ export interface ShelfOptions {
  */
 export class FrameShelf {
   readonly #options: ShelfOptions;
-  readonly #recent = new LRUCache<FetchName, Buffer>({
+  readonly #recent = new LRUCache<FetchName, ShelvedFrame>({
     maxSize: recentBytesMax,
-    sizeCalculation: (bytes) => bytes.length + 1,
+    sizeCalculation: ({ bytes }) => bytes.length + trailerBytes,
     ttl: recentMs,
     ttlAutopurge: true,
   });
@@ -79,23 +89,25 @@ export class FrameShelf {
   }
 
   /** The frame if it is here and whole. */
-  async get(name: FetchName): Promise<Buffer | undefined> {
+  async get(name: FetchName): Promise<ShelvedFrame | undefined> {
     const recent = this.#recent.get(name);
     const size = this.#kept.sizeOf(name);
     if (size !== undefined) this.#kept.used(name, size);
     if (recent || size === undefined) return recent;
-    const bytes = await this.#read(name);
-    if (Buffer.isBuffer(bytes)) return bytes;
-    if (bytes === 'gone') await this.remove(name);
-    return undefined;
+    const read = await this.#read(name);
+    if (read === 'gone') await this.remove(name);
+    return typeof read === 'object' ? read : undefined;
   }
 
   /** `gone`: what is there is of no use; `unread`: that is not known, and another try may do. */
-  async #read(name: FetchName): Promise<Buffer | 'gone' | 'unread'> {
+  async #read(name: FetchName): Promise<ShelvedFrame | 'gone' | 'unread'> {
     try {
       const file = await readFile(this.#path(name));
-      const bytes = file.subarray(0, Math.max(file.length - trailerBytes, 0));
-      if (file.subarray(bytes.length).equals(hashOf(bytes))) return bytes;
+      const size = Math.max(file.length - trailerBytes, 0);
+      const [bytes, voucher] = [file.subarray(0, size), file.subarray(size, size + voucherBytes)];
+      if (file.subarray(size + voucherBytes).equals(hashOf(bytes, voucher))) {
+        return { bytes, voucher: voucher.equals(nobody) ? undefined : (voucher as Voucher) };
+      }
       this.#failures += 1;
       return 'gone';
     } catch (error) {
@@ -104,18 +116,17 @@ export class FrameShelf {
     }
   }
 
-  /** Whether it is in memory now. */
-  recent(name: FetchName): boolean {
-    return this.#recent.has(name);
+  has(name: FetchName): boolean {
+    return this.#recent.has(name) || this.#kept.sizeOf(name) !== undefined;
   }
 
-  /** Keeps it in memory for a while. */
-  remember(name: FetchName, bytes: Buffer): void {
-    this.#recent.set(name, bytes);
+  /** Keeps it in memory for a while. @param voucher of who gave it, where it was not verified here */
+  remember(name: FetchName, bytes: Buffer, voucher?: Voucher): void {
+    this.#recent.set(name, { bytes, voucher });
   }
 
   /** Keeps it on disk where there is room. Never fails. */
-  async keep(name: FetchName, bytes: Buffer): Promise<void> {
+  async keep(name: FetchName, bytes: Buffer, voucher?: Voucher): Promise<void> {
     const size = bytes.length + trailerBytes;
     if (this.#kept.sizeOf(name) !== undefined || this.#writingBytes + size > writingBytesMax)
       return;
@@ -123,7 +134,9 @@ export class FrameShelf {
     const incoming = join(this.#options.folder, `.${randomBytes(8).toString('hex')}`);
     try {
       if (!(await this.#hasRoom(size))) return;
-      await writeFile(incoming, Buffer.concat([bytes, hashOf(bytes)]), { mode: 0o600, flag: 'wx' });
+      const trailer = voucher ?? nobody;
+      const file = Buffer.concat([bytes, trailer, hashOf(bytes, trailer)]);
+      await writeFile(incoming, file, { mode: 0o600, flag: 'wx' });
       await rename(incoming, this.#path(name));
       this.#kept.used(name, size);
       await this.#makeRoom();
@@ -191,6 +204,6 @@ export class FrameShelf {
   }
 }
 
-function hashOf(bytes: Buffer): Buffer {
-  return createHash('sha256').update(bytes).digest();
+function hashOf(bytes: Buffer, voucher: Buffer): Buffer {
+  return createHash('sha256').update(hashedFirst).update(bytes).update(voucher).digest();
 }

@@ -11,19 +11,21 @@ export class SiteSecret {
 
   /** @param secret of any length; only a key derived from it is used */
   constructor(secret: Buffer) {
-    this.#key = createHmac('sha256', secret).update('thinfs peers 1').digest();
+    this.#key = createHmac('sha256', secret).update('thinfs peers 2').digest();
   }
 
   newNonce(): string {
     return randomBytes(12).toString('hex');
   }
 
-  signRequest(nonce: string, method: string, path: string, body: Buffer): string {
-    return this.#sign('request', nonce, method, path, hashOf(body));
+  /** @param bodyHash by which the request is known to be a peer's before its body is taken in */
+  signRequest(nonce: string, method: string, path: string, bodyHash: string): string {
+    return this.#sign('request', nonce, method, path, bodyHash);
   }
 
-  signAnswer(nonce: string, status: number, body: Buffer): string {
-    return this.#sign('answer', nonce, String(status), hashOf(body));
+  /** @param voucher as it is sent, or '' */
+  signAnswer(nonce: string, status: number, voucher: string, bodyHash: string): string {
+    return this.#sign('answer', nonce, String(status), voucher, bodyHash);
   }
 
   /** Whether `signature`, which came from outside, is `wanted`. */
@@ -38,10 +40,19 @@ export class SiteSecret {
   }
 }
 
-function hashOf(body: Buffer): string {
+/** Hex of the SHA-256. */
+export function hashOf(body: Buffer): string {
   return createHash('sha256').update(body).digest('hex');
 }
 
+/** Of nothing: what `GET` and `DELETE` send. */
+export const emptyHash = hashOf(Buffer.alloc(0));
+
 export const nonceHeader = 'x-thinfs-nonce';
 export const proofHeader = 'x-thinfs-proof';
+/** {@link hashOf} what a `PUT` sends. */
+export const bodyHeader = 'x-thinfs-body';
+/** Who gave the frame to who has it: hex of a voucher. */
+export const voucherHeader = 'x-thinfs-voucher';
 export const nonceForm = /^[0-9a-f]{24}$/;
+export const hashForm = /^[0-9a-f]{64}$/;

@@ -3,17 +3,37 @@ import { fromSystemError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
 import type { FrameShelf } from './frame-shelf.js';
-import { nonceForm, nonceHeader, proofHeader, type SiteSecret } from './peer-auth.js';
+import {
+  bodyHeader,
+  emptyHash,
+  hashForm,
+  hashOf,
+  nonceForm,
+  nonceHeader,
+  proofHeader,
+  type SiteSecret,
+  voucherHeader,
+} from './peer-auth.js';
 import type { FetchName } from './pop-keys.js';
+import { parseVoucher, type Voucher, whoVouches } from './voucher.js';
 
 /** Bytes of a frame as it is sent: as many as the format allows, and some. */
 export const frameBytesMax = 1024 * 1024;
 /** Requests answered at the same time, and milliseconds that one may wait for its share of the rate. */
 const answersMax = 256;
 const shareWaitMaxMs = 200;
-/** Milliseconds for a request to arrive whole, and for which a connection may lie idle. */
+/** Frames that are being taken in: of 1 MiB at most each. */
+const takingMax = 32;
+/** Connections: 16 of each of 64 nodes that ask at the same time. More are closed at once. */
+const connectionsMax = 1024;
+/**
+ * Milliseconds for the headers of a request to arrive, for all of it, for which a connection may lie
+ * idle, and between looks.
+ */
+const headersTimeoutMs = 5000;
 const requestTimeoutMs = 10_000;
 const idleTimeoutMs = 60_000;
+const looksMs = 1000;
 
 export interface PeerServerOptions {
   readonly host: string | undefined;
@@ -26,8 +46,9 @@ export interface PeerServerOptions {
 }
 
 interface Answer {
-  readonly status: 200 | 204 | 404 | 503;
+  readonly status: 200 | 204 | 403 | 404 | 503;
   readonly body?: Buffer;
+  readonly voucher?: Voucher | undefined;
 }
 
 /** What this node has given to the others. */
@@ -40,6 +61,14 @@ export interface Served {
   refused: number;
 }
 
+/** What a request asks, once its sender has shown that it knows the secret. */
+interface Asked {
+  readonly method: string;
+  readonly name: FetchName;
+  readonly nonce: string;
+  readonly bodyHash: string;
+}
+
 /** Gives frames to the nodes of this site: `GET`, `PUT` and `DELETE` of `/v1/frame/<name>`. */
 export class PeerServer implements AsyncDisposable {
   readonly served: Served = { requests: 0, bytes: 0, busy: 0, refused: 0 };
@@ -48,13 +77,22 @@ export class PeerServer implements AsyncDisposable {
   readonly #upload: Bandwidth;
   readonly #closing = new AbortController();
   #answering = 0;
+  #taking = 0;
 
   private constructor(options: PeerServerOptions) {
     this.#options = options;
     this.#upload = new Bandwidth(options.uploadBytesPerSecond, systemClock);
-    this.#server = createServer((request, response) => void this.#handle(request, response));
-    this.#server.requestTimeout = requestTimeoutMs;
-    this.#server.keepAliveTimeout = idleTimeoutMs;
+    const limits = {
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: idleTimeoutMs,
+      connectionsCheckingInterval: looksMs,
+    };
+    this.#server = createServer(limits, (request, response) => {
+      void this.#handle(request, response);
+    });
+    this.#server.maxConnections = connectionsMax;
+    this.#server.setTimeout(idleTimeoutMs);
   }
 
   /** @throws ThinError `busy`, `denied`, `unavailable` if the address cannot be had */
@@ -80,66 +118,85 @@ export class PeerServer implements AsyncDisposable {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.on('error', () => undefined); // the peer has gone
     try {
-      await this.#answer(request, response);
+      const asked = this.#read(request);
+      if (asked) return this.#send(asked, await this.#do(asked, request), response);
+      this.served.refused += 1;
+      // Nothing that a stranger sends is taken in: what it goes on to send is cut off.
+      response.writeHead(403, { connection: 'close' }).end();
     } catch {
       response.destroy();
     }
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** By its headers alone. Undefined if it is no request of a node of this site. */
+  #read({ method = '', url = '', headers }: IncomingMessage): Asked | undefined {
+    const { [nonceHeader]: nonce, [bodyHeader]: bodyHash = emptyHash } = headers;
+    const name = /^\/v1\/frame\/([0-9a-f]{32})$/.exec(url)?.[1];
+    if (typeof nonce !== 'string' || !nonceForm.test(nonce) || name === undefined) return undefined;
+    if (typeof bodyHash !== 'string' || !hashForm.test(bodyHash)) return undefined;
     const { secret } = this.#options;
-    const [nonce, proof] = [request.headers[nonceHeader], request.headers[proofHeader]];
-    const name = /^\/v1\/frame\/([0-9a-f]{32})$/.exec(request.url ?? '')?.[1];
-    // Who proves nothing cannot make us take in more than a frame's bytes, nor answer with any.
-    const body = await readBody(request);
-    const wanted = nonceForm.test(String(nonce))
-      ? secret.signRequest(String(nonce), request.method ?? '', request.url ?? '', body)
-      : undefined;
-    if (wanted === undefined || name === undefined || !secret.matches(proof, wanted)) {
-      this.served.refused += 1;
-      response.writeHead(403).end();
-      return;
-    }
-    const { status, body: bytes = Buffer.alloc(0) } = await this.#do(
-      request.method ?? '',
-      name as FetchName,
-      body,
-    );
-    const signature = secret.signAnswer(String(nonce), status, bytes);
-    response.writeHead(status, { 'content-length': bytes.length, [proofHeader]: signature });
-    response.end(bytes);
+    const wanted = secret.signRequest(nonce, method, url, bodyHash);
+    if (!secret.matches(headers[proofHeader], wanted)) return undefined;
+    return { method, name: name as FetchName, nonce, bodyHash };
   }
 
-  async #do(method: string, name: FetchName, body: Buffer): Promise<Answer> {
-    const { shelf } = this.#options;
-    if (method === 'PUT') {
-      shelf.remember(name, body);
-      void shelf.keep(name, body);
-      return { status: 204 };
-    }
-    if (method === 'DELETE') {
-      await shelf.remove(name);
+  #send({ nonce }: Asked, answer: Answer, response: ServerResponse): void {
+    const { status, body = Buffer.alloc(0) } = answer;
+    const voucher = answer.voucher?.toString('hex') ?? '';
+    const proof = this.#options.secret.signAnswer(nonce, status, voucher, hashOf(body));
+    response.writeHead(status, {
+      ...{ 'content-length': body.length, [proofHeader]: proof },
+      ...(voucher !== '' && { [voucherHeader]: voucher }),
+    });
+    response.end(body);
+  }
+
+  async #do(asked: Asked, request: IncomingMessage): Promise<Answer> {
+    if (asked.method === 'PUT') return await this.#take(asked, request);
+    if (asked.method === 'DELETE') {
+      await this.#options.shelf.remove(asked.name);
       return { status: 204 };
     }
     if (this.#answering >= answersMax || this.#upload.delayMs > shareWaitMaxMs) return this.#busy();
     this.#answering += 1;
     try {
-      return await this.#give(name);
+      return await this.#give(asked.name);
     } finally {
       this.#answering -= 1;
     }
   }
 
+  /** What it should be is not known here: somebody has to answer for it. */
+  async #take({ name, bodyHash }: Asked, request: IncomingMessage): Promise<Answer> {
+    const voucher = parseVoucher(request.headers[voucherHeader]);
+    const isVouched = voucher && whoVouches(voucher, name, bodyHash) !== undefined;
+    if (!isVouched) return { status: 403 };
+    // What is here may have been verified; if it is wrong, it is taken away first.
+    if (this.#options.shelf.has(name)) return { status: 204 };
+    if (this.#taking >= takingMax) return this.#busy();
+    this.#taking += 1;
+    try {
+      const bytes = await readBody(request);
+      if (hashOf(bytes) !== bodyHash) return { status: 403 };
+      this.#options.shelf.remember(name, bytes, voucher);
+      void this.#options.shelf.keep(name, bytes, voucher);
+      return { status: 204 };
+    } finally {
+      this.#taking -= 1;
+    }
+  }
+
   async #give(name: FetchName): Promise<Answer> {
     this.served.requests += 1;
-    const bytes = await this.#options.shelf.get(name);
-    if (!bytes) return { status: 404 };
+    const kept = await this.#options.shelf.get(name);
+    if (!kept) return { status: 404 };
+    const { bytes, voucher } = kept;
     const wait = this.#upload.delayMs;
     if (wait > shareWaitMaxMs) return this.#busy();
     this.#upload.spend(bytes.length);
     if (wait > 0) await systemClock.sleep(wait, this.#closing.signal);
     this.served.bytes += bytes.length;
-    return { status: 200, body: bytes };
+    return { status: 200, body: bytes, voucher };
   }
 
   #busy(): Answer {

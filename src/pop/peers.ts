@@ -3,10 +3,19 @@ import { Agent, request } from 'undici';
 import type { Clock } from '../store/clock.js';
 import { fairTimeout } from './fair-timeout.js';
 import type { Member } from './members.js';
-import { nonceHeader, proofHeader, type SiteSecret } from './peer-auth.js';
+import {
+  bodyHeader,
+  emptyHash,
+  hashOf,
+  nonceHeader,
+  proofHeader,
+  type SiteSecret,
+  voucherHeader,
+} from './peer-auth.js';
 import { PeerHealth } from './peer-health.js';
 import { frameBytesMax } from './peer-server.js';
-import type { FetchName } from './pop-keys.js';
+import { type FetchName, stableNameOf } from './pop-keys.js';
+import { type NodeKey, parseVoucher, type Voucher, whoVouches } from './voucher.js';
 
 /** Connections to one peer. */
 const connectionsMax = 16;
@@ -43,6 +52,14 @@ export interface PeerCounts {
 export interface Gift {
   readonly bytes: Buffer;
   readonly member: Member;
+  /** Of who gave it to that one, which has not verified it. */
+  readonly voucher: Voucher | undefined;
+}
+
+interface PeerAnswer {
+  readonly status: number;
+  readonly body: Buffer;
+  readonly voucher: Voucher | undefined;
 }
 
 /** The other nodes of the site, asked for frames. */
@@ -51,6 +68,7 @@ export class Peers implements AsyncDisposable {
     ...{ requests: 0, hedged: 0, found: 0, bytes: 0, failures: 0, wrong: 0, given: 0 },
   };
   readonly #secret: SiteSecret;
+  readonly #key: NodeKey;
   readonly #clock: Clock;
   readonly #health = new Map<string, PeerHealth>();
   readonly #agent = new Agent({
@@ -64,8 +82,9 @@ export class Peers implements AsyncDisposable {
   readonly #deaths = new Set<(node: string) => void>();
   #giving = 0;
 
-  constructor(secret: SiteSecret, clock: Clock) {
+  constructor(secret: SiteSecret, key: NodeKey, clock: Clock) {
     this.#secret = secret;
+    this.#key = key;
     this.#clock = clock;
   }
 
@@ -85,7 +104,7 @@ export class Peers implements AsyncDisposable {
   get(
     name: FetchName,
     members: readonly Member[],
-    isGood: (bytes: Buffer, member: Member) => Promise<boolean>,
+    isGood: (gift: Gift) => Promise<boolean>,
     signal: AbortSignal,
     sure?: string,
   ): Promise<Gift | 'absent' | 'late'> {
@@ -113,13 +132,13 @@ export class Peers implements AsyncDisposable {
       };
       const ask = async (member: Member, afterMs: number): Promise<void> => {
         if (afterMs > 0) await wait(afterMs);
-        const bytes = await this.#ask(name, member, over.signal);
-        const good = Buffer.isBuffer(bytes) && (await isGood(bytes, member));
+        const gift = await this.#ask(name, member, over.signal);
+        const good = typeof gift === 'object' && (await isGood(gift));
         if (over.signal.aborted) return;
-        if (bytes === 'busy' && member.node === sure) return ask(member, busyMs);
+        if (gift === 'busy' && member.node === sure) return ask(member, busyMs);
         asked.delete(member);
-        if (good) return end({ bytes, member });
-        absent &&= bytes === 'absent';
+        if (good) return end(gift);
+        absent &&= gift === 'absent';
         next();
       };
       const next = (): void => {
@@ -166,15 +185,33 @@ export class Peers implements AsyncDisposable {
     const signal = AbortSignal.timeout(answerTimeoutMs);
     const done = await this.#exchange('PUT', name, bytes, member, signal);
     this.#giving -= 1;
-    if (done) this.counts.given += 1;
+    if (done?.status === 204) this.counts.given += 1;
   }
 
-  /** What a peer gave was something else: it is told, and banned if it goes on. */
-  lied(name: FetchName, member: Member): void {
-    this.counts.wrong += 1;
-    this.#healthOf(member).lied();
+  /**
+   * What a peer gave was something else: it is told. To blame is who vouches for it, and without that
+   * who gave it: banned if it goes on.
+   * @param members among whom who vouches is looked for: one who has left cannot be banned
+   */
+  lied(name: FetchName, { member, bytes, voucher }: Gift, members: readonly Member[]): void {
+    this.blame(name, bytes, voucher, members, member);
     const signal = AbortSignal.timeout(answerTimeoutMs);
     void this.#exchange('DELETE', name, Buffer.alloc(0), member, signal);
+  }
+
+  /** The same for what lay on our own shelf. @param giver undefined for that */
+  blame(
+    name: FetchName,
+    bytes: Buffer,
+    voucher: Voucher | undefined,
+    members: readonly Member[],
+    giver?: Member,
+  ): void {
+    this.counts.wrong += 1;
+    const who = voucher && whoVouches(voucher, name, hashOf(bytes));
+    const vouching = members.find(({ node }) => who !== undefined && stableNameOf(node) === who);
+    const guilty = who === undefined ? giver : vouching;
+    if (guilty && who !== this.#key.nodeName) this.#healthOf(guilty).lied();
   }
 
   async #ask(name: FetchName, member: Member, signal: AbortSignal) {
@@ -185,7 +222,7 @@ export class Peers implements AsyncDisposable {
     if (answer?.status !== 200) return undefined;
     this.counts.found += 1;
     this.counts.bytes += answer.body.length;
-    return answer.body;
+    return { bytes: answer.body, member, voucher: answer.voucher };
   }
 
   /** Undefined for whatever is no signed answer in time. */
@@ -195,11 +232,16 @@ export class Peers implements AsyncDisposable {
     body: Buffer,
     member: Member,
     signal: AbortSignal,
-  ): Promise<{ readonly status: number; readonly body: Buffer } | undefined> {
+  ): Promise<PeerAnswer | undefined> {
     const health = this.#healthOf(member);
     const nonce = this.#secret.newNonce();
     const path = `/v1/frame/${name}`;
-    const proof = this.#secret.signRequest(nonce, method, path, body);
+    const bodyHash = method === 'PUT' ? hashOf(body) : emptyHash;
+    const proof = this.#secret.signRequest(nonce, method, path, bodyHash);
+    const given = method === 'PUT' && {
+      [bodyHeader]: bodyHash,
+      [voucherHeader]: this.#key.vouch(name, bodyHash).toString('hex'),
+    };
     const startedAt = this.#clock.now();
     try {
       const {
@@ -208,15 +250,17 @@ export class Peers implements AsyncDisposable {
         body: stream,
       } = await request(`${member.info.url}${path}`, {
         ...{ method, signal, dispatcher: this.#agent },
-        headers: { [nonceHeader]: nonce, [proofHeader]: proof },
+        headers: { [nonceHeader]: nonce, [proofHeader]: proof, ...given },
         ...(method === 'PUT' && { body }),
       });
       const bytes = Buffer.from(await stream.arrayBuffer());
-      const wanted = this.#secret.signAnswer(nonce, statusCode, bytes);
+      const voucher = parseVoucher(headers[voucherHeader]);
+      const vouched = voucher?.toString('hex') ?? '';
+      const wanted = this.#secret.signAnswer(nonce, statusCode, vouched, hashOf(bytes));
       if (!this.#secret.matches(headers[proofHeader], wanted)) throw new Error('not signed');
       if (statusCode === 503) health.busy();
       else health.answered(this.#clock.now() - startedAt);
-      return { status: statusCode, body: bytes };
+      return { status: statusCode, body: bytes, voucher };
     } catch {
       if (!signal.aborted) {
         health.failed();

@@ -3,8 +3,7 @@
  * from node to node (peers.ts, peer-server.ts), and SiteFetch, which puts both in front of an origin.
  * Nothing here is needed to read a file: whatever fails, the origin is asked instead.
  */
-import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fromSystemError, ThinError } from '../errors.js';
@@ -23,6 +22,7 @@ import { type PeerCounts, Peers } from './peers.js';
 import { PopBlobs } from './pop-blobs.js';
 import { PopFrames } from './pop-frames.js';
 import { type PopCounts, SiteFetch } from './site-fetch.js';
+import { NodeKey } from './voucher.js';
 
 /** Milliseconds between looks for peers that are gone. */
 const tidyMs = 60_000;
@@ -72,7 +72,7 @@ export class PointOfPresence implements AsyncDisposable {
   static async open(config: PopConfig, places: PopPlaces): Promise<PointOfPresence> {
     const folder = join(places.root, 'pop');
     const secret = new SiteSecret(await readSecret(config.secretFile));
-    const nodeName = await readNodeName(folder);
+    const key = await NodeKey.open(folder);
     const shelf = await FrameShelf.open({
       folder: join(folder, 'frames'),
       quotaBytes: config.sizeBytes,
@@ -81,10 +81,10 @@ export class PointOfPresence implements AsyncDisposable {
     });
     const { uploadBytesPerSecond, listen } = config;
     const server = await PeerServer.open({ ...listen, secret, shelf, uploadBytesPerSecond });
-    const peers = new Peers(secret, systemClock);
+    const peers = new Peers(secret, key, systemClock);
     const startedAt = Date.now();
     const agreement = await Agreement.open({
-      ...{ redis: config.redis, nodeName, onTurn: places.onTurn },
+      ...{ redis: config.redis, nodeName: key.nodeName, onTurn: places.onTurn },
       onDeath: (node) => peers.died(node),
       info: (localAddress, { held, waiting }) => {
         const host = listen.host ?? localAddress;
@@ -163,21 +163,6 @@ async function readSecret(file: string): Promise<Buffer> {
     'invalid',
     `Cannot use the PoP's secret ${file}: it is too short (${wanted})`,
   );
-}
-
-/** What this node is called among the others, whenever it is started. */
-async function readNodeName(folder: string): Promise<string> {
-  const file = join(folder, 'node');
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const known = await readFile(file, 'utf8').catch(() => '');
-    if (/^[0-9a-f]{12}$/.test(known)) return known;
-    const name = randomBytes(6).toString('hex');
-    await writeFile(file, name, { mode: 0o600 });
-    return name;
-  } catch (error) {
-    throw fromSystemError(`Cannot use ${folder} for the PoP`, error);
-  }
 }
 
 function urlOf(host: string, port: number): string {

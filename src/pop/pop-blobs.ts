@@ -1,18 +1,19 @@
-import { mapBounded } from '../cache/bounded.js';
 import { type Digest, digestOf } from '../digest.js';
 import { collect } from '../store/byte-stream.js';
 import type { Blob } from '../store/store.js';
 import type { ThinImageSource } from '../thin/image-store.js';
 import { fetchName } from './pop-keys.js';
-import type { SiteFetch } from './site-fetch.js';
+import type { Piece, SiteFetch } from './site-fetch.js';
 
-/** Bytes of one part of a blob, and parts that are fetched at a time. */
+/** Bytes of one part of a blob. */
 const partBytes = 512 * 1024;
-const partsInFlight = 8;
+/** Milliseconds without a byte after which others try. */
+const stallMs = 1500;
 
 /**
- * Descriptors, metadata and chunk maps of images, in parts, from the nodes of the site or the image's store. Parts
- * have no digest of their own: a whole that is wrong is fetched again, from the store alone.
+ * Descriptors, metadata and chunk maps of images, from the nodes of the site or the image's store.
+ * They go from node to node in parts, which have no digest of their own: one node fetches the whole,
+ * and the others are told when it has verified that.
  */
 export class PopBlobs implements ThinImageSource {
   readonly #store: ThinImageSource;
@@ -30,37 +31,37 @@ export class PopBlobs implements ThinImageSource {
     signal: AbortSignal,
   ): AsyncGenerator<Buffer> {
     const whole = offset === 0 && length === blob.size;
-    const bytes = whole && this.#site.ready ? await this.#readParts(blob, signal) : undefined;
-    if (bytes) yield bytes;
+    if (whole && this.#site.ready) yield await this.#site.get(this.#piece(blob, signal), signal);
     else yield* this.#store.openRange(blob, offset, length, signal);
   }
 
-  /** Undefined if what has come is something else. */
-  async #readParts(blob: Blob, signal: AbortSignal): Promise<Buffer | undefined> {
+  #piece(blob: Blob, signal: AbortSignal): Piece<Buffer> {
     const offsets = Array.from(
       { length: Math.ceil(blob.size / partBytes) },
       (_, at) => at * partBytes,
     );
-    const parts = await mapBounded(offsets, partsInFlight, (offset) =>
-      this.#readPart(blob, offset, Math.min(partBytes, blob.size - offset), signal),
-    );
-    const bytes = Buffer.concat(parts);
-    return digestOf(bytes) === blob.digest ? bytes : undefined;
-  }
-
-  #readPart(blob: Blob, offset: number, length: number, signal: AbortSignal): Promise<Buffer> {
-    const piece = {
-      name: fetchName('blob', `${blob.digest} ${offset} ${length}`),
+    const isRight = (bytes: Buffer) => digestOf(bytes) === blob.digest;
+    let cameAt = Number.POSITIVE_INFINITY;
+    return {
+      name: fetchName('blob', `${blob.digest} ${blob.size}`),
+      parts: offsets.map((offset) => fetchName('part', `${blob.digest} ${blob.size} ${offset}`)),
       background: () => false,
-      read: async (bytes: Buffer) => (bytes.length === length ? bytes : undefined),
-      fetch: async () => {
-        const source = this.#store.openRange(blob, offset, length, signal);
-        const bytes = await collect(source, length, `a part of ${blob.digest}`);
-        return { value: bytes, bytes };
+      read: async (parts) => {
+        const bytes = Buffer.concat(parts);
+        return isRight(bytes) ? bytes : undefined;
       },
-      stuck: () => false,
+      fetch: async () => {
+        cameAt = performance.now();
+        const source = this.#store.openRange(blob, 0, blob.size, signal);
+        const told = tapped(source, () => {
+          cameAt = performance.now();
+        });
+        const value = await collect(told, blob.size, `blob ${blob.digest}`);
+        const parts = offsets.map((offset) => value.subarray(offset, offset + partBytes));
+        return { value, parts: isRight(value) ? parts : undefined };
+      },
+      stuck: () => performance.now() - cameAt > stallMs,
     };
-    return this.#site.get(piece, signal);
   }
 
   /** What a tag means now, its registry tells. */
@@ -78,5 +79,12 @@ export class PopBlobs implements ThinImageSource {
 
   toString(): string {
     return this.#store.toString();
+  }
+}
+
+async function* tapped(source: AsyncIterable<Buffer>, onBytes: () => void): AsyncGenerator<Buffer> {
+  for await (const bytes of source) {
+    onBytes();
+    yield bytes;
   }
 }

@@ -23,10 +23,11 @@ export class PopFrames implements CountedFrameSource {
   async fetchFrame(frame: Frame, signal: AbortSignal, options: FrameFetchOptions = {}) {
     const { isSound } = options;
     if (options.fresh || !isSound) return await this.#origin.fetchFrame(frame, signal, options);
+    const name = frameName(frame);
     const piece = {
-      name: frameName(frame),
+      ...{ name, parts: [name] },
       background: () => options.background ?? false,
-      read: (bytes: Buffer) => decoded(frame, bytes, isSound),
+      read: ([bytes]: readonly Buffer[]) => decoded(frame, bytes, isSound),
       fetch: async (wish: Pick<FrameFetchOptions, 'background' | 'onStall'>) => {
         let bytes: Buffer | undefined;
         const value = await this.#origin.fetchFrame(frame, signal, {
@@ -38,7 +39,7 @@ export class PopFrames implements CountedFrameSource {
             return wish.background;
           },
         });
-        return { value, bytes: isSound(value) ? bytes : undefined };
+        return { value, parts: bytes && isSound(value) ? [bytes] : undefined };
       },
       stuck: () => this.#origin.trouble() !== undefined,
     };
@@ -79,8 +80,12 @@ export class PopFrames implements CountedFrameSource {
 }
 
 /** Undefined if it is not what the frame should be. */
-async function decoded(frame: Frame, wire: Buffer, isSound: (plain: Buffer) => boolean) {
-  if (wire.length !== frame.length) return undefined;
+async function decoded(
+  frame: Frame,
+  wire: Buffer | undefined,
+  isSound: (plain: Buffer) => boolean,
+) {
+  if (wire?.length !== frame.length) return undefined;
   try {
     const plain = await decodeFrame(frame, wire);
     return isSound(plain) ? plain : undefined;

@@ -11,8 +11,8 @@ const prefix = 'thinfs:1';
  */
 export type FetchName = string & { readonly fetchName: unique symbol };
 
-/** @param kind keeps frames and parts of blobs apart, whose names could otherwise be the same */
-export function fetchName(kind: 'frame' | 'blob', text: string): FetchName {
+/** @param kind keeps frames, blobs and their parts apart, whose names could otherwise be the same */
+export function fetchName(kind: 'frame' | 'blob' | 'part', text: string): FetchName {
   const hex = createHash('sha256').update(`${kind} ${text}`).digest('hex');
   return hex.slice(0, 32) as FetchName;
 }
@@ -28,6 +28,11 @@ export function frameName(frame: Frame): FetchName {
 export function leaseKeys(name: FetchName): [lease: string, waiters: string, fence: string] {
   const bucket = `${prefix}:{${name.charAt(0)}}`;
   return [`${bucket}:lease:${name}`, `${bucket}:wait:${name}`, `${bucket}:fence`];
+}
+
+/** What of a node's name stays when it is started again. */
+export function stableNameOf(node: string): string {
+  return node.split('.')[0] ?? node;
 }
 
 /** When each node was heard of last, and what it says of itself. */

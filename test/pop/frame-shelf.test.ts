@@ -32,7 +32,7 @@ t.test(
     t.equal(shelf.usage.frames, 1, 'that says nothing of the frame');
     rmdirSync(file);
     renameSync(`${file}.aside`, file);
-    t.same(await shelf.get(name), bytes);
+    t.same((await shelf.get(name))?.bytes, bytes);
 
     const wrong = readFileSync(file);
     wrong[3] = 255 - (wrong[3] ?? 0);
