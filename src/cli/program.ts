@@ -72,6 +72,8 @@ export async function runProgram(
   const interrupts = new Interrupts();
   // A reader that went away (`thin ls … | head`) is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    // Of a command that hands on what others write, it ends those.
+    if (process.stdout.listenerCount('error') > 1) return;
     process.exit(error.code === 'EPIPE' ? 0 : 1);
   });
   let exitCode = 0;

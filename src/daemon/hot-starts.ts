@@ -9,7 +9,7 @@ import { commandLine } from '../mount/container-process.js';
 import type { CheckedRequest } from './control-api.js';
 import { HotStart } from './hot-start.js';
 import type { LiveImage } from './live-image.js';
-import { untilReady, type WatchedContainer } from './readiness.js';
+import { checkReadySign, untilReady, type WatchedContainer } from './readiness.js';
 
 /** Of one image: starts for which all was here, and whose next ones need no look. */
 const warmStartsMax = 64;
@@ -37,8 +37,12 @@ export class HotStarts implements AsyncDisposable {
     this.#log = log;
   }
 
-  /** Returns at once; goes on until the program has started, or {@link end}. */
+  /**
+   * Returns at once; goes on until the program has started, or {@link end}.
+   * @throws ThinError `invalid` for a sign of having started that the image cannot give
+   */
   begin(container: WatchedContainer, image: LiveImage, request: StartRequest): void {
+    checkReadySign(request.ready, image.config);
     const { id } = container.key;
     if (image.record.kind !== 'thin' || this.#starts.has(id)) return;
     const start = commandStart(image, request);

@@ -1,16 +1,30 @@
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { ThinError } from '../errors.js';
 import type { ImageConfig } from '../image/image-config.js';
-import { type ContainerKey, runInContainer } from '../mount/runc.js';
+import { runInContainer } from '../mount/run-in-container.js';
+import type { ContainerKey } from '../mount/runc.js';
 import type { ReadySign } from '../ready-option.js';
 
 /** Milliseconds between two looks at a port, and between two health checks. */
 const portPollMs = 20;
 const healthPollMs = 250;
+/** Milliseconds for an answer: of a port of this machine, and of a check that the image gives no time. */
+const portAnswerMs = 1_000;
+const healthAnswerMs = 30_000;
 
 export interface WatchedContainer {
   readonly key: ContainerKey;
   readonly config: ImageConfig;
+}
+
+/** @throws ThinError `invalid` for a sign that an image cannot give */
+export function checkReadySign(sign: ReadySign | undefined, config: ImageConfig): void {
+  if (sign?.kind !== 'health' || healthCommand(config)) return;
+  throw new ThinError(
+    'invalid',
+    'Cannot use --ready health: the image has no health check (wanted tcp:<port>, line:<text> or seconds)',
+  );
 }
 
 /**
@@ -24,12 +38,13 @@ export async function untilReady(
   signal: AbortSignal,
 ): Promise<void> {
   const check = healthCommand(config);
+  const timeoutMs = healthTimeoutMs(config);
   if (sign?.kind === 'seconds') {
     await delay(sign.seconds * 1000, undefined, { signal, ref: false }).catch(() => {});
   } else if (sign?.kind === 'tcp') {
     await poll(() => answers(sign.port), portPollMs, signal);
   } else if ((sign === undefined || sign.kind === 'health') && check) {
-    await poll(() => runInContainer(key, check), healthPollMs, signal);
+    await poll(() => runInContainer(key, check, { signal, timeoutMs }), healthPollMs, signal);
   } else {
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
@@ -46,6 +61,12 @@ export function healthCommand({ config }: ImageConfig): string[] | undefined {
   return undefined;
 }
 
+/** As docker reads it: nanoseconds, 0 for the default. */
+function healthTimeoutMs({ config }: ImageConfig): number {
+  const stated = (config?.Healthcheck?.Timeout ?? 0) / 1e6;
+  return stated > 0 ? Math.min(stated, healthAnswerMs) : healthAnswerMs;
+}
+
 async function poll(
   look: () => Promise<boolean>,
   everyMs: number,
@@ -58,12 +79,13 @@ async function poll(
 
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port });
+    const socket = connect({ host: '127.0.0.1', port, timeout: portAnswerMs });
     const end = (answer: boolean) => {
       socket.destroy();
       resolve(answer);
     };
     socket.once('connect', () => end(true));
+    socket.once('timeout', () => end(false));
     socket.once('error', () => end(false));
   });
 }

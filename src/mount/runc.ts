@@ -106,15 +106,18 @@ function watchOutput(
   { text, onLine }: NonNullable<ContainerRun['line']>,
 ): void {
   let found = false;
+  const wanted = Buffer.from(text).toString('latin1'); // a character may come in two pieces
   const watch = (from: Readable | null, to: NodeJS.WriteStream) => {
     let last = '';
     from?.on('data', (bytes: Buffer) => {
       if (found) return;
-      last = (last + bytes.toString('utf8')).slice(-lineBytesMax);
-      found = last.split('\n').some((line) => line.includes(text));
+      last = (last + bytes.toString('latin1')).slice(-lineBytesMax);
+      found = last.split('\n').some((line) => line.includes(wanted));
       last = last.slice(last.lastIndexOf('\n') + 1);
       if (found) onLine();
     });
+    // Who read it is gone: the command is told by its own pipe, as if it had been given ours.
+    to.on('error', () => from?.destroy());
     from?.pipe(to, { end: false });
   };
   watch(child.stdout, process.stdout);
@@ -176,14 +179,6 @@ export async function killContainer(key: ContainerKey, signal: NodeJS.Signals): 
   const result = await runRuntime(key, ['kill', key.id, signal]);
   if (result.code === 0) return;
   throw new ThinError('not-found', `Cannot send ${signal} to ${key.id}: ${result.stderr}`);
-}
-
-/** Runs a command inside a container. @returns whether it exited with 0; false if nothing runs there */
-export async function runInContainer(
-  key: ContainerKey,
-  command: readonly string[],
-): Promise<boolean> {
-  return (await runRuntime(key, ['exec', key.id, ...command])).code === 0;
 }
 
 /** Ends a container, whatever it does, and forgets it. That it is not there is no error. */

@@ -42,6 +42,16 @@ t.test('a line of its output', async (t) => {
   await readyBy(t, 'line:at your service', `echo now at your service; ${forever}`);
 });
 
+t.test('who reads its output may go away: it is told as any program is', async (t) => {
+  const node = startNode(t);
+  const loop = 'while echo spam; do :; done; exit 7'; // EPIPE
+  const words = ['run', '--rm', '-q', '--ready', 'line:never', reference, 'sh', '-c', loop];
+  const container = startThin(t, node, words);
+  await container.printed('spam');
+  container.hangUp();
+  t.same(await container.ended, { code: 7, signal: null });
+});
+
 t.test('a port that answers', async (t) => {
   const server = createServer();
   const port = await new Promise<number>((resolve) => {
@@ -70,4 +80,7 @@ t.test('what a sign may be', async (t) => {
   const node = startNode(t);
   const args = ['run', '--net', 'none', '--ready', 'tcp:80', reference, 'true'];
   t.match((await node.thin(args)).stderr, /--ready tcp with --net none/);
+  const unhealthy = await node.thin(['run', '--rm', '--ready', 'health', reference, 'true']);
+  t.equal(unhealthy.code, 2);
+  t.match(unhealthy.stderr, /--ready health: the image has no health check/);
 });

@@ -101,6 +101,8 @@ export interface StartedCommand {
   /** And to standard error. */
   errors(): string;
   kill(signal: NodeJS.Signals): void;
+  /** Reads nothing more of its standard output, and closes it. */
+  hangUp(): void;
   /** Resolves when standard output has `text`; rejects if the command ends without. */
   printed(text: string): Promise<void>;
 }
@@ -133,6 +135,7 @@ export function startThin(
     output: () => output,
     errors: () => errors,
     kill: (signal) => child.kill(signal),
+    hangUp: () => void child.stdout.destroy(),
     printed: (text) =>
       until(`${args.join(' ')} prints ${text}`, () => {
         if (output.includes(text)) return true;
