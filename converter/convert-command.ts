@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import type { Run } from '../src/cli/program.js';
 import { openProgress, progressStyle } from '../src/cli/progress.js';
@@ -54,7 +54,7 @@ export function addConvertCommand(program: Command, run: Run): void {
     .option('--platform <os/arch>', 'one platform of an index (default: all)')
     .option('--base <reference>', 'refer to chunks of this thin image of the same store')
     .option('--from-node', 'read the layers from what thin pull has left on this machine')
-    .option('--root <folder>', "with --from-node: the node's folder (default: as thin)")
+    .option('--root <folder>', "with --from-node or --hot: the node's folder (default: as thin)")
     .option(
       '--tier <tier>',
       'with --from-node: a tier of that node, as thin daemon was given it (may be repeated)',
@@ -84,13 +84,16 @@ function cacheFolder(environment: NodeJS.ProcessEnv): string {
   return own || join(user || join(homedir(), '.cache'), 'thinfs');
 }
 
-function nodePlace({ fromNode, root, tier }: ConvertFlags): NodePlace | undefined {
+function nodePlace({ fromNode, root, tier, hot }: ConvertFlags): NodePlace | undefined {
   if (fromNode) {
     const node = nodeConfig({ root, tier }, process.env, process.getuid?.() ?? 0);
     return { root: node.root, tiers: node.tiers.map(({ directory }) => directory) };
   }
-  if (root === undefined && tier === undefined) return undefined;
-  throw new ThinError('invalid', 'Cannot use --root or --tier: wanted --from-node with them');
+  if (tier !== undefined) {
+    throw new ThinError('invalid', 'Cannot use --tier: wanted --from-node with it');
+  }
+  if (root === undefined || hot !== undefined) return undefined;
+  throw new ThinError('invalid', 'Cannot use --root: wanted --from-node or --hot with it');
 }
 
 function checkTraining(words: readonly string[], { hot, record, username }: ConvertFlags): void {
@@ -105,7 +108,7 @@ function checkTraining(words: readonly string[], { hot, record, username }: Conv
 async function train(
   { location, reference }: Destination,
   words: readonly string[],
-  { hot, record, plainHttp, caFile, s3Endpoint, s3Region }: ConvertFlags,
+  { hot, record, root, plainHttp, caFile, s3Endpoint, s3Region }: ConvertFlags,
   signal: AbortSignal,
 ): Promise<void> {
   const flags = [
@@ -117,7 +120,7 @@ async function train(
   ];
   const place = { reference: formatReference(reference), flags, signal };
   if (record) await recordStart(place, words);
-  if (hot === 'auto') await publishRecorded(place);
+  if (hot === 'auto') await publishRecorded(place, root && resolve(root));
 }
 
 /** @returns what the image is called in the store */

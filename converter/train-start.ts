@@ -1,13 +1,14 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ThinError } from '../src/errors.js';
+import { fromSystemError, ThinError } from '../src/errors.js';
 
 /** The exit code of `thin` for what is not there. */
 const notFound = 3;
+/** Milliseconds that a program has to end in when it is told to, as of `docker stop`. */
+const endMs = 10_000;
 
 export interface TrainingPlace {
   /** What the image is called in the store. */
@@ -37,9 +38,16 @@ export async function recordStart(place: TrainingPlace, command: readonly string
   }
 }
 
-/** Publishes what starts on this machine's node have read; nothing if there were none. */
-export async function publishRecorded({ reference, flags, signal }: TrainingPlace): Promise<void> {
-  await thin(['hot', 'publish', ...flags, reference], signal, [0, notFound]);
+/**
+ * Publishes what starts on this machine's node have read; nothing if there were none.
+ * @param root of the node, if it is not the usual one
+ */
+export async function publishRecorded(
+  { reference, flags, signal }: TrainingPlace,
+  root: string | undefined,
+): Promise<void> {
+  const at = root === undefined ? [] : ['--root', root];
+  await thin(['hot', 'publish', ...at, ...flags, reference], signal, [0, notFound]);
 }
 
 /** Our standard output is the report's: what thin says goes to standard error. */
@@ -49,12 +57,32 @@ async function thin(
   expected: readonly number[] = [0],
 ): Promise<void> {
   const program = fileURLToPath(new URL('../src/cli/thin.js', import.meta.url));
-  const child = spawn(process.execPath, [program, ...words], { stdio: ['ignore', 2, 2], signal });
-  const [code] = await once(child, 'exit').catch((error: unknown) => {
-    throw new ThinError('canceled', `Cannot run thin ${words[0]}: it was given up`, {
-      cause: error,
+  const child = spawn(process.execPath, [program, ...words], { stdio: ['ignore', 2, 2] });
+  const code = await exitCodeOf(child, signal);
+  if (signal.aborted) {
+    throw new ThinError('canceled', `Cannot run thin ${words[0]}: it was given up`);
+  }
+  if (code !== undefined && expected.includes(code)) return;
+  const how = code === undefined ? 'was killed' : `exited with ${code}`;
+  throw new ThinError('unavailable', `Cannot learn a start: thin ${words[0]} ${how}`);
+}
+
+/** Waits until it has ended, and its container with it; undefined if a signal has ended it. */
+async function exitCodeOf(child: ChildProcess, signal: AbortSignal): Promise<number | undefined> {
+  let killing: NodeJS.Timeout | undefined;
+  const onAbort = () => {
+    child.kill('SIGTERM');
+    killing ??= setTimeout(() => child.kill('SIGKILL'), endMs);
+  };
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  try {
+    return await new Promise((resolve, reject) => {
+      child.once('exit', (code) => resolve(code ?? undefined));
+      child.once('error', (error) => reject(fromSystemError('Cannot run thin', error)));
     });
-  });
-  if (expected.includes(Number(code))) return;
-  throw new ThinError('unavailable', `Cannot learn a start: thin ${words[0]} exited with ${code}`);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    clearTimeout(killing);
+  }
 }

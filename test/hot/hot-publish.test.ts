@@ -1,9 +1,13 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { z } from 'zod';
+import { exitCodes } from '../../src/cli/exit-code.js';
 import { parseHotIndex } from '../../src/thin/hot-index.js';
-import { startNode, type TestNode, thinifyProgram, until } from '../cli/test-node.js';
+import { mountsBelow, startNode, type TestNode, thinifyProgram, until } from '../cli/test-node.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
@@ -167,4 +171,34 @@ t.test('the build server runs the image once, and publishes what that read', asy
   await run(t, node, words, ['--store', place]);
   const { requests } = await fetched(node);
   t.ok(requests > 0 && requests <= 25, `${requests} requests`);
+
+  // From a node that runs it anyway.
+  await run(t, node, ['perl', '-v'], ['--store', place]);
+  await recorded(node, 2);
+  const hot = [thinifyProgram, reference, '--to', place, '--hot', 'auto', '--root', node.root];
+  t.match((await runCommand(process.execPath, hot)).stderr, /: 2 commands, /);
+});
+
+t.test('a recording that is interrupted ends with its container', async (t) => {
+  const place = `dir:${t.testdir({})}`;
+  const folder = await mkdtemp(join(tmpdir(), 'thinfs-record-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const script = 'trap "sleep 1; echo ended; exit 0" TERM; echo begun; while :; do sleep 0.1; done';
+  const record = [reference, '--to', place, '--record', '--', 'sh', '-c', script];
+  const child = spawn(process.execPath, [thinifyProgram, ...record], {
+    env: { ...process.env, TMPDIR: folder },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  const code = once(child, 'exit');
+  await until('the container runs', () => said.includes('begun'));
+  child.kill('SIGTERM');
+  t.same(await code, [exitCodes.canceled, null], said);
+  t.match(said, /ended\n.*interrupted/s, 'it was waited for');
+  t.same(await readdir(folder), [], 'nothing is left of the node');
+  t.same(mountsBelow(folder), []);
 });
