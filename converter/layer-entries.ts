@@ -1,9 +1,10 @@
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { fromSystemError, type ThinError } from '../src/errors.js';
 import type { LayerEntry } from '../src/image/layer-entry.js';
-import { EntryDecoder, encodeEntry, entrySize, malformed } from '../src/layer/entry-codec.js';
+import { encodeEntry, entrySize } from '../src/layer/entry-codec.js';
+import { decodeEntries, filePieces } from '../src/layer/entry-file.js';
 
-/** Bytes of one read or write: the file is in the page cache, so the calls block nobody for long. */
+/** Bytes of one write: the file is in the page cache, so the calls block nobody for long. */
 const pieceBytes = 256 * 1024;
 
 /**
@@ -18,50 +19,19 @@ export class LayerEntries implements Iterable<LayerEntry> {
   }
 
   /** The file's bytes. A piece is valid until the next one is asked for. */
-  *pieces(): Generator<Buffer, void> {
-    const file = this.#open();
-    const piece = Buffer.allocUnsafeSlow(pieceBytes);
-    try {
-      for (let read = readSync(file, piece); read > 0; read = readSync(file, piece)) {
-        yield piece.subarray(0, read);
-      }
-    } catch (error) {
-      throw fromSystemError(`Cannot read ${this.#path}`, error);
-    } finally {
-      closeSync(file);
-    }
+  pieces(): Generator<Buffer, void> {
+    return filePieces(this.#path);
   }
 
   /** @throws ThinError `corrupt` if they came malformed out of the conversion index */
-  *[Symbol.iterator](): Generator<LayerEntry, void> {
-    const decoder = new EntryDecoder();
-    let rest: Buffer = Buffer.alloc(0);
-    for (const piece of this.pieces()) {
-      const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
-      let at = 0;
-      for (;;) {
-        const length = EntryDecoder.lengthAt(bytes, at);
-        if (length === undefined || length > bytes.length - at) break;
-        yield decoder.decode(bytes.subarray(at, at + length));
-        at += length;
-      }
-      rest = Buffer.from(bytes.subarray(at));
-    }
-    if (rest.length > 0) throw malformed();
+  [Symbol.iterator](): Generator<LayerEntry, void> {
+    return decodeEntries(this.pieces());
   }
 
   /** Reads them once. @throws ThinError `corrupt` if they are malformed */
   check(): void {
     const entries = this[Symbol.iterator]();
     while (entries.next().done !== true);
-  }
-
-  #open(): number {
-    try {
-      return openSync(this.#path, 'r');
-    } catch (error) {
-      throw fromSystemError(`Cannot read ${this.#path}`, error);
-    }
   }
 }
 

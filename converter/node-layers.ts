@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { errnoName } from '../src/cache/disk.js';
 import { LayerRecordFile } from '../src/cache/layer-record.js';
-import { layerRecordPath } from '../src/cache/layer-records.js';
+import { checkRecord, layerRecordPath, layerRecordsFolder } from '../src/cache/layer-records.js';
 import { localTier, tierDirectory, tierPath } from '../src/cache/layout.js';
 import type { Digest } from '../src/digest.js';
 import { fromSystemError, isThinError, ThinError } from '../src/errors.js';
@@ -31,10 +29,10 @@ const entriesMax = 512;
  * that leave it meanwhile make the conversion fail.
  * @throws ThinError `not-found` if a layer is not on the node
  */
-export async function layersOnNode(image: SourceImage, node: NodePlace): Promise<SourceImage> {
+export function layersOnNode(image: SourceImage, node: NodePlace): SourceImage {
   const layers: SourceLayer[] = [];
   for (const layer of image.layers) {
-    const record = await readRecord(layer, node);
+    const record = openRecord(layer, node);
     const files = new NodeFiles(node);
     layers.push({
       ...layer,
@@ -44,13 +42,14 @@ export async function layersOnNode(image: SourceImage, node: NodePlace): Promise
   return { ...image, layers };
 }
 
-async function readRecord({ diffId }: SourceLayer, { root }: NodePlace): Promise<LayerRecordFile> {
-  const path = layerRecordPath(join(root, 'layers'), diffId);
+function openRecord({ diffId }: SourceLayer, { root }: NodePlace): LayerRecordFile {
+  const path = layerRecordPath(layerRecordsFolder(root), diffId);
   try {
-    return new LayerRecordFile(await readFile(path));
+    const record = LayerRecordFile.open(path);
+    checkRecord(record.summary, diffId);
+    return record;
   } catch (error) {
-    const failure = fromSystemError(`Cannot read layer record ${path}`, error);
-    if (!isThinError(failure, 'not-found')) throw failure;
+    if (!isThinError(error, 'not-found')) throw error;
     throw new ThinError(
       'not-found',
       `Cannot convert from node: layer ${diffId} was not pulled to ${root} (wanted thin pull first)`,

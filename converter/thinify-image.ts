@@ -84,7 +84,7 @@ async function chosenImages(
   const note = (message: string) => progress.note(message);
   const platform = wanted ?? (node && formatPlatform(hostPlatform()));
   const images = await sourceImages(content, { platform, note, signal });
-  return node ? await Promise.all(images.map((image) => layersOnNode(image, node))) : images;
+  return node ? images.map((image) => layersOnNode(image, node)) : images;
 }
 
 async function bringOriginal(

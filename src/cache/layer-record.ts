@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { type Digest, digestFromBytes, digestSize } from '../digest.js';
-import { ThinError } from '../errors.js';
+import { fromSystemError, ThinError } from '../errors.js';
 import type { LayerEntry } from '../image/layer-entry.js';
-import { EntryDecoder } from '../layer/entry-codec.js';
+import { decodeEntries, filePieces } from '../layer/entry-file.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import {
   headerFields,
@@ -13,18 +14,37 @@ import {
   trailerSize,
 } from './layer-record-format.js';
 
-/** A layer's record in memory, verified: see layer-record-format.ts. Entries are decoded one by one. */
+/**
+ * A layer's record on the disk, verified: see layer-record-format.ts. Of a layer with a million files
+ * no more than some hundred of its entries are in memory.
+ */
 export class LayerRecordFile {
   readonly summary: LayerSummary;
-  readonly #bytes: Buffer;
+  readonly #path: string;
+  readonly #trailerAt: number;
   readonly #count: number;
 
-  /** @throws ThinError `corrupt` if the bytes are no record, damaged, or of a newer version */
-  constructor(bytes: Buffer) {
-    checkWhole(bytes);
-    const trailer = bytes.subarray(bytes.length - trailerSize);
+  /**
+   * Reads it once. Blocks, as going through its entries does.
+   * @throws ThinError `not-found`; `corrupt` if it is no record, damaged, or of another version
+   */
+  static open(path: string): LayerRecordFile {
+    const size = sizeOf(path);
+    if (size < headerSize + trailerSize) throw damaged('it is too short');
+    checkHeader(bytesOf(path, 0, headerSize));
+    const trailer = bytesOf(path, size - trailerSize, size);
+    const hash = createHash('sha256');
+    for (const piece of filePieces(path, 0, size - digestSize)) hash.update(piece);
+    if (!hash.digest().equals(trailer.subarray(trailerFields.checksum))) {
+      throw damaged('its checksum is wrong');
+    }
+    return new LayerRecordFile(path, size - trailerSize, trailer);
+  }
+
+  private constructor(path: string, trailerAt: number, trailer: Buffer) {
     const field = trailerFields;
-    this.#bytes = bytes.subarray(0, bytes.length - trailerSize);
+    this.#path = path;
+    this.#trailerAt = trailerAt;
     this.#count = trailer.readDoubleLE(field.entries);
     this.summary = {
       digest: digestFromBytes(trailer, field.digest),
@@ -34,35 +54,38 @@ export class LayerRecordFile {
     };
   }
 
-  /** May be gone through any number of times. @throws ThinError `corrupt` */
+  /** May be gone through any number of times. @throws ThinError `corrupt`, `not-found` */
   get entries(): Iterable<LayerEntry> {
     return { [Symbol.iterator]: () => this.#decode() };
   }
 
   *#decode(): Generator<LayerEntry, void> {
-    const decoder = new EntryDecoder();
-    const bytes = this.#bytes;
-    let at = headerSize;
-    for (let left = this.#count; left > 0; left--) {
-      const length = EntryDecoder.lengthAt(bytes, at);
-      if (length === undefined || length > bytes.length - at)
-        throw damaged('it ends inside an entry');
-      yield decoder.decode(bytes.subarray(at, at + length));
-      at += length;
+    let count = 0;
+    for (const entry of decodeEntries(filePieces(this.#path, headerSize, this.#trailerAt))) {
+      count += 1;
+      yield entry;
     }
-    if (at !== bytes.length) throw damaged('more than its entries is in it');
+    if (count !== this.#count) throw damaged(`it has ${count} entries (wanted ${this.#count})`);
   }
 }
 
-function checkWhole(bytes: Buffer): void {
-  if (bytes.length < headerSize + trailerSize || !bytes.subarray(0, magic.length).equals(magic)) {
-    throw damaged('it does not begin as one');
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch (error) {
+    throw fromSystemError(`Cannot read layer record ${path}`, error);
   }
-  const version = bytes.readUInt32LE(headerFields.version);
+}
+
+/** A few bytes of it. */
+function bytesOf(path: string, from: number, to: number): Buffer {
+  return Buffer.concat([...filePieces(path, from, to)]);
+}
+
+function checkHeader(header: Buffer): void {
+  if (!header.subarray(0, magic.length).equals(magic)) throw damaged('it does not begin as one');
+  const version = header.readUInt32LE(headerFields.version);
   if (version !== recordVersion) throw damaged(`version ${version} (wanted ${recordVersion})`);
-  const end = bytes.length - digestSize;
-  const sum = createHash('sha256').update(bytes.subarray(0, end)).digest();
-  if (!sum.equals(bytes.subarray(end))) throw damaged('its checksum is wrong');
 }
 
 function damaged(what: string): ThinError {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { FileStore } from '../../native-bindings/file-store.js';
 import { LayerRecordFile } from '../cache/layer-record.js';
 import { packFiles } from '../cache/packed-files.js';
@@ -16,7 +15,7 @@ import type { MergeReply, MergeRequest } from './merge-records.js';
 export async function mergeImage({ records, place }: MergeRequest): Promise<MergeReply> {
   try {
     const root = treeOf(records);
-    globalThis.gc?.(); // the records are as large as the metadata
+    globalThis.gc?.(); // what reading the records has left
     const contents = contentsOf(root);
     const missing = new FileStore(place).missing([...contents.keys()]); // looked for on another thread
     const metadata = writeErofs(root);
@@ -32,7 +31,7 @@ export async function mergeImage({ records, place }: MergeRequest): Promise<Merg
 
 function treeOf(paths: readonly string[]): DirectoryNode {
   const layers = paths.map((path) => {
-    const { summary, entries } = new LayerRecordFile(readFileSync(path));
+    const { summary, entries } = LayerRecordFile.open(path);
     return { diffId: summary.diffId, entries };
   });
   return mergeLayers(layers);

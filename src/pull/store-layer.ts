@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { FileStore } from '../../native-bindings/file-store.js';
 import { filesOf, LayerRecordFile } from '../cache/layer-record.js';
 import { LayerRecordWriter } from '../cache/layer-record-writer.js';
 import type { PackedFile } from '../cache/packed-files.js';
-import { fromSystemError, ThinError } from '../errors.js';
+import { ThinError } from '../errors.js';
 import { type LayerSummary, readLayer } from '../layer/read-layer.js';
 import { LayerFiles, type Room } from './layer-files.js';
 import type { FilePlace, LayerJob } from './layer-messages.js';
@@ -71,7 +70,7 @@ export async function findLayer(
   place: FilePlace,
   onFound: StoreEvents['stored'],
 ): Promise<LayerSummary> {
-  const record = readRecord(path);
+  const record = LayerRecordFile.open(path);
   const sizes = new Map([...filesOf(record)].map(({ content, size }) => [content, size]));
   const missing = await new FileStore(place).missing([...sizes.keys()]);
   if (missing.length > 0) {
@@ -82,14 +81,4 @@ export async function findLayer(
     onFound(files.slice(at, at + toldFilesMax));
   }
   return record.summary;
-}
-
-function readRecord(path: string): LayerRecordFile {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    throw fromSystemError(`Cannot read layer record ${path}`, error);
-  }
-  return new LayerRecordFile(bytes);
 }

@@ -1,0 +1,58 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { fromSystemError } from '../errors.js';
+import type { LayerEntry } from '../image/layer-entry.js';
+import { EntryDecoder, malformed } from './entry-codec.js';
+
+/** Bytes of one read: the file is in the page cache, so the calls block nobody for long. */
+const pieceBytes = 256 * 1024;
+
+/**
+ * The bytes of a file from `from` up to `to`, or to its end. A piece is valid until the next one is
+ * asked for. Blocks. @throws ThinError `not-found`, `unavailable`
+ */
+export function* filePieces(
+  path: string,
+  from = 0,
+  to: number = Number.POSITIVE_INFINITY,
+): Generator<Buffer, void> {
+  const file = opened(path);
+  try {
+    const piece = Buffer.allocUnsafeSlow(pieceBytes);
+    for (let at = from; at < to; ) {
+      const read = readSync(file, piece, 0, Math.min(pieceBytes, to - at), at);
+      if (read === 0) return;
+      yield piece.subarray(0, read);
+      at += read;
+    }
+  } catch (error) {
+    throw fromSystemError(`Cannot read ${path}`, error);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function opened(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw fromSystemError(`Cannot read ${path}`, error);
+  }
+}
+
+/** Entries that lie one behind the other in these pieces. @throws ThinError `corrupt` */
+export function* decodeEntries(pieces: Iterable<Buffer>): Generator<LayerEntry, void> {
+  const decoder = new EntryDecoder();
+  let rest: Buffer = Buffer.alloc(0);
+  for (const piece of pieces) {
+    const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
+    let at = 0;
+    for (;;) {
+      const length = EntryDecoder.lengthAt(bytes, at);
+      if (length === undefined || length > bytes.length - at) break;
+      yield decoder.decode(bytes.subarray(at, at + length));
+      at += length;
+    }
+    rest = Buffer.from(bytes.subarray(at));
+  }
+  if (rest.length > 0) throw malformed();
+}
