@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ThinError } from '../src/errors.js';
 
 /** Of the exports below; src/entry.cc has the same number. */
-const interfaceVersion = 5;
+const interfaceVersion = 6;
 
 declare const handleOf: unique symbol;
 /** State that C++ keeps between calls; freed when it is collected. */
@@ -54,6 +54,7 @@ export interface Addon {
   spoolWrite(spool: SpoolHandle, hole: number, bytes: Buffer): Promise<void>;
   spoolCommit(spool: SpoolHandle, record: Buffer): Promise<void>;
   trimMemory(): void;
+  residentMemory(bytes: number): Buffer;
   listXattrs(path: Buffer): Promise<Buffer>;
   getXattr(path: Buffer, name: Buffer): Promise<Buffer | undefined>;
   setXattr(path: Buffer, name: Buffer, value: Buffer): Promise<void>;

@@ -16,6 +16,7 @@
         "src/file-store.cc",
         "src/file-spool.cc",
         "src/trim-memory.cc",
+        "src/resident-memory.cc",
         "src/xattr.cc",
         "src/mount.cc",
         "src/mount-api.cc",

@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of a signature, so that a stale build is recognised (addon.ts).
-constexpr uint32_t interfaceVersion = 5;
+constexpr uint32_t interfaceVersion = 6;
 
 struct Operation {
   const char* name;
@@ -31,6 +31,7 @@ constexpr Operation operations[] = {
     {"spoolWrite", thinfs::spoolWrite},
     {"spoolCommit", thinfs::spoolCommit},
     {"trimMemory", thinfs::trimMemory},
+    {"residentMemory", thinfs::residentMemory},
     {"listXattrs", thinfs::listXattrs},
     {"getXattr", thinfs::getXattr},
     {"setXattr", thinfs::setXattr},

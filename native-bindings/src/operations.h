@@ -31,6 +31,9 @@ napi_value spoolCommit(napi_env env, napi_callback_info info);
 // trim-memory.cc
 napi_value trimMemory(napi_env env, napi_callback_info info);
 
+// resident-memory.cc
+napi_value residentMemory(napi_env env, napi_callback_info info);
+
 // xattr.cc
 napi_value listXattrs(napi_env env, napi_callback_info info);
 napi_value getXattr(napi_env env, napi_callback_info info);

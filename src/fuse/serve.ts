@@ -1,3 +1,4 @@
+import { residentMemory } from '../../native-bindings/resident-memory.js';
 import { type Answer, answer } from './answer.js';
 import { readRequest, sendReply } from './device.js';
 import { errnoOfNamespace } from './errno.js';
@@ -38,9 +39,10 @@ export interface ServeHooks {
  * This thread must touch no path below the mount: it would wait for itself.
  */
 export function serveDevice(device: number, namespace: Namespace, hooks: ServeHooks): void {
-  // Touched beforehand: memory that must be found while a request is read fails the request.
-  const input = Buffer.alloc(requestBytesMax).fill(0);
-  const output = Buffer.alloc(replyHeaderBytes + readBytesMax).fill(0);
+  // A thread that is being killed may still take a request. It is asked again from the next server,
+  // unless the request could not be copied to here: a page fault of a dying thread fails it with EIO.
+  const input = residentMemory(requestBytesMax);
+  const output = residentMemory(replyHeaderBytes + readBytesMax);
   const body = output.subarray(replyHeaderBytes);
   while (!hooks.stopped()) {
     const length = readRequest(device, input);

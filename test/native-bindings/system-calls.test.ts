@@ -4,6 +4,7 @@ import { closeSync, fstatSync, statSync, symlinkSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import t from 'tap';
 import { mount, mountFlags, unmount, unmountFlags } from '../../native-bindings/mount-calls.js';
+import { residentMemory } from '../../native-bindings/resident-memory.js';
 import { receiveFd, socketPair } from '../../native-bindings/socket.js';
 import { getXattr, listXattrs, setXattr } from '../../native-bindings/xattr.js';
 import { byteString, byteStringFromText } from '../../src/byte-string.js';
@@ -114,4 +115,18 @@ t.test('no descriptor: the sender closes, sends plain bytes, or is too late', as
   closeSync(d);
   await t.rejects(receiveFd(-1), { code: 'invalid' });
   await t.rejects(receiveFd(0, 1e12), { code: 'invalid' });
+});
+
+t.test('memory that the kernel writes to without a page fault, also after a fork', (t) => {
+  const pages = 2048;
+  /** Page faults of writing to each page after a child process was forked. */
+  const faults = (memory: Buffer): number => {
+    execFileSync('true');
+    const { minorPageFault: before } = process.resourceUsage();
+    for (let page = 0; page < pages; page++) memory[page * 4096] = page;
+    return process.resourceUsage().minorPageFault - before;
+  };
+  t.ok(faults(Buffer.alloc(pages * 4096).fill(0)) > pages / 2, 'ordinary memory');
+  t.ok(faults(residentMemory(pages * 4096)) < pages / 2);
+  t.end();
 });
