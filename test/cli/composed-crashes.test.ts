@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -151,10 +152,15 @@ t.test('server and holder killed: nothing hangs, and what is lost is told', asyn
   const node = startNode(t, { THINFS_COMPLETE: 'never', THINFS_PREFETCH: 'none' });
   await node.status(); // starts a daemon that is no child of the reader, which will not reap it
   const reader = await startReader(t, node, ['--rm', '--name', 'lost']);
-  const target = join(node.folder, 'mounted');
-  t.equal((await node.thin(['mount', '-q', '--read-only', unread, target])).code, 0);
+  const [filling, target] = [join(node.folder, 'filling'), join(node.folder, 'mounted')];
+  for (const place of [filling, target]) {
+    t.equal((await node.thin(['mount', '-q', '--read-only', unread, place])).code, 0);
+  }
+  const bytes = readFileSync(join(filling, 'data/1'));
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  const complete = join(node.root, 'tiers/local', hash.slice(0, 2), hash);
+  await until('a file is complete', () => existsSync(complete));
   const [warm, cold] = [join(target, 'data/1'), join(target, 'data/2')];
-  const bytes = readFileSync(warm);
   const { pid, ...server } = await serving(node);
   const serverPid = Number(server.serverPid);
   reader.command.kill('SIGSTOP'); // so that it does not start a daemon to tell how it ended
@@ -163,7 +169,7 @@ t.test('server and holder killed: nothing hangs, and what is lost is told', asyn
   process.kill(pid, 'SIGKILL');
   await until('both are gone', () => !isAlive(pid) && !isAlive(serverPid));
 
-  t.ok(readFileSync(warm).equals(bytes), 'what was read can be read');
+  t.ok(readFileSync(warm).equals(bytes), 'what is here can be read');
   const read = await runCommand('timeout', ['20', 'cat', cold], { mayFail: true });
   t.match(read.stderr, /Transport endpoint is not connected|Software caused connection abort/);
   const listed = await runCommand('timeout', ['20', 'ls', '-lR', target]);
