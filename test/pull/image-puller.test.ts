@@ -10,6 +10,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { FileCache } from '../../src/cache/file-cache.js';
 import { layerRecordPath, layerRecordsFolder } from '../../src/cache/layer-records.js';
@@ -443,6 +445,7 @@ t.test('odd layers: of no bytes, of no entries, without an image at all', async 
 
 t.test('memory does not grow with the layer', async (t) => {
   const { puller } = await openNode(t);
+  collectAsTheServerDoes(t);
   const block = randomBytes(1024 * 1024);
   const count = 150;
   const header = file('big', Buffer.alloc(0), { size: count * block.length });
@@ -470,5 +473,16 @@ t.test('memory does not grow with the layer', async (t) => {
   };
   const { plainBytes } = await pullAndPin(puller, { image: 'big', layers: [layer], signal });
   t.ok(plainBytes > 150_000_000);
-  t.ok(peak < 100_000_000, `${peak} bytes of buffers, ${before} resident before`);
+  t.ok(peak < 40_000_000, `${peak} bytes of buffers, ${before} resident before`);
 });
+
+/** The daemon's server is started with --expose-gc: without it V8 lets 30 MiB of garbage gather. */
+function collectAsTheServerDoes(t: Test): void {
+  if (globalThis.gc !== undefined) return;
+  setFlagsFromString('--expose-gc');
+  globalThis.gc = runInNewContext('gc');
+  t.teardown(() => {
+    globalThis.gc = undefined;
+  });
+  globalThis.gc?.();
+}
