@@ -51,13 +51,18 @@ interface TreePaths {
 export function composedAgainstOverlay(): Measurement {
   return {
     name: 'composed mount against overlayfs, all files here (python)',
-    open: async (scratch) => {
+    open: async (scratch, owned) => {
       const image = await readImage(await ensureImage('python'));
       const [layered, composed] = [join(scratch, 'layered'), join(scratch, 'composed')];
       const metadata = join(scratch, 'metadata');
       const program = join(scratch, 'everyday-reads');
       await runCommand('cc', ['-O2', '-o', program, client]);
+      const finallyDo = (undo: () => Promise<unknown>) =>
+        owned.use({ [Symbol.asyncDispose]: async () => void (await undo()) });
+      finallyDo(() => detachPath(layered));
       await mountLayered(image, join(scratch, 'layers'), layered);
+      finallyDo(() => unmountMetadata(metadata));
+      finallyDo(() => detachPath(composed));
       await compose(image, scratch, metadata, composed);
       const paths = await listTree(composed);
       const contender = (workload: Workload, name: string, root: string): Contender => ({
@@ -78,11 +83,6 @@ export function composedAgainstOverlay(): Measurement {
             );
           }
           return figures;
-        },
-        [Symbol.asyncDispose]: async () => {
-          await detachPath(composed);
-          await unmountMetadata(metadata);
-          await detachPath(layered);
         },
       };
     },

@@ -42,7 +42,6 @@ export function conversion(name: ImageName): Measurement {
           },
         ],
         figures: async () => describe(conversions, image),
-        [Symbol.asyncDispose]: async () => undefined,
       };
     },
   };
@@ -89,7 +88,6 @@ export function memoryOfConversion(name: ImageName): Measurement {
           { name: 'for each further file', unit: 'bytes', value: perFile, most: memoryPerFileMost },
         ];
       },
-      [Symbol.asyncDispose]: async () => undefined,
     }),
   };
 }
@@ -115,7 +113,6 @@ export function conversionOfUpdate(): Measurement {
           { name: 'share of python-updated that is new', unit: '', value: changed, most: 1 },
         ];
       },
-      [Symbol.asyncDispose]: async () => undefined,
     }),
   };
 }

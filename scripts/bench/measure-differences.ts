@@ -1,6 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Ownership } from '../../src/daemon/ownership.js';
 import {
   compareTrees,
   describeDifferences,
@@ -18,8 +17,7 @@ import { ThinNode } from './thin-node.js';
 export function treeDifferences(): Measurement {
   return {
     name: 'differences between lazy mount and extraction',
-    open: async (scratch) => {
-      const owned = new Ownership();
+    open: async (scratch, owned) => {
       const registry = owned.use(await LoopbackRegistry.open(scratch));
       const node = owned.use(await ThinNode.open(join(scratch, 'node')));
       return {
@@ -32,7 +30,6 @@ export function treeDifferences(): Measurement {
           }
           return figures;
         },
-        [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
       };
     },
   };

@@ -1,6 +1,5 @@
 import { readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Ownership } from '../../src/daemon/ownership.js';
 import { ChunkMap } from '../../src/thin/chunk-map.js';
 import { pushToRegistry } from '../../test/support/images.js';
 import { extractQuickly, makeBundle, runBundle } from '../extracted-image.js';
@@ -8,7 +7,7 @@ import { ensureImage } from '../images/image-cache.js';
 import { readImage } from '../images/image-manifest.js';
 import { convert } from './conversion.js';
 import { LoopbackRegistry } from './loopback-registry.js';
-import { type Figure, type Measurement, median, timed } from './measurement.js';
+import { type Figure, type Measurement, median, RunCosts, timed } from './measurement.js';
 import { ThinNode } from './thin-node.js';
 import { type TouchedRanges, touchedFrames, touchedRanges } from './touched-frames.js';
 
@@ -28,29 +27,21 @@ interface ColdRun {
 export function fewFiles(): Measurement {
   return {
     name: 'first run of a program that needs few files (python)',
-    open: async (scratch) => {
+    open: async (scratch, owned) => {
       const image = await readImage(await ensureImage('python'));
-      const owned = new Ownership();
       const registry = owned.use(await LoopbackRegistry.open(scratch));
       const [plain, thin] = [`${registry.host}/plain:1`, `${registry.host}/thin:1`];
       await pushToRegistry(image, plain);
       await pushToRegistry(image, thin);
       await convert({ image: thin, cache: join(scratch, 'converter') });
       const root = join(scratch, 'node');
-      const runs: ColdRun[] = [];
+      const runs = new RunCosts<ColdRun>();
       return {
         unit: 'ms',
         limit: { ratio: 1 },
         contenders: [
-          { name: 'pulled in full', run: async () => (await runCold(root, plain)).milliseconds },
-          {
-            name: 'thin image',
-            run: async () => {
-              const run = await runCold(root, thin);
-              runs.push(run);
-              return run.milliseconds;
-            },
-          },
+          runs.contender('pulled in full', () => runCold(root, plain)),
+          runs.contender('thin image', () => runCold(root, thin)),
         ],
         figures: async () => {
           const tree = join(scratch, 'tree');
@@ -59,9 +50,8 @@ export function fewFiles(): Measurement {
           const id = `thinfs-bench-${process.pid}`;
           const touched = await touchedRanges(tree, () => runBundle(join(scratch, 'bundle'), id));
           const layers = image.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
-          return describe(runs, touched, layers);
+          return describe(runs.of('thin image'), touched, layers);
         },
-        [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
       };
     },
   };

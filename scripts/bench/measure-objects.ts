@@ -7,7 +7,7 @@ import { byteStringFromText } from '../../src/byte-string.js';
 import type { FileRef } from '../../src/cache/file-origin.js';
 import { tierPath } from '../../src/cache/layout.js';
 import type { PartialView } from '../../src/cache/partial-view.js';
-import { Ownership } from '../../src/daemon/ownership.js';
+import type { Ownership } from '../../src/daemon/ownership.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import { openDevice } from '../../src/fuse/device.js';
 import { detachPath } from '../../src/fuse/kernel-mount.js';
@@ -32,8 +32,7 @@ const client = fileURLToPath(new URL('./cold-reads.c', import.meta.url));
 export function objectReads(): Measurement {
   return {
     name: 'reads through F, the bytes being here',
-    open: async (scratch) => {
-      const owned = new Ownership();
+    open: async (scratch, owned) => {
       const program = join(scratch, 'cold-reads');
       await runCommand('cc', ['-O2', '-o', program, client]);
       const tier = join(scratch, 'tier');
@@ -48,7 +47,6 @@ export function objectReads(): Measurement {
           ...(await firstTouches({ program, scratch, server, metadata, tier, refs })),
           ...(await partialReads(program, server, partial)),
         ],
-        [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
       };
     },
   };

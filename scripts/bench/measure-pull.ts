@@ -1,15 +1,13 @@
-import { Ownership } from '../../src/daemon/ownership.js';
 import { pullModes } from '../../src/pull/pull-mode.js';
 import { pushToRegistry } from '../../test/support/images.js';
 import { ensureImage } from '../images/image-cache.js';
 import { readImage } from '../images/image-manifest.js';
 import type { ImageName } from '../images/recipes.js';
 import { LoopbackRegistry } from './loopback-registry.js';
-import { type Contender, type Figure, type Measurement, median } from './measurement.js';
+import { type Figure, type Measurement, median, RunCosts } from './measurement.js';
 import {
   containerdClient,
   onlyTheBytes,
-  type PullClient,
   type PullCost,
   thinClient,
   umociClient,
@@ -38,63 +36,37 @@ export function pullName({ image, link }: Pick<PullComparison, 'image' | 'link'>
 export function pullAgainstClients({ image, link, ratioMost }: PullComparison): Measurement {
   return {
     name: pullName({ image, ...(link !== undefined && { link }) }),
-    open: async (scratch) => {
-      const owned = new Ownership();
-      try {
-        const rate = link === undefined ? undefined : owned.use(await RateLink.open(link));
-        const listen = rate === undefined ? '127.0.0.1' : '0.0.0.0';
-        const registry = owned.use(await LoopbackRegistry.open(scratch, 0, listen));
-        const source = await readImage(await ensureImage(image));
-        await pushToRegistry(source, `127.0.0.1:${registry.port}/${image}:1`);
-        const reference = `${rate?.address ?? '127.0.0.1'}:${registry.port}/${image}:1`;
-        const behind = (words: readonly string[]) => rate?.behind(words) ?? [...words];
-        const place = { folder: scratch, behind };
-        const clients = [
-          containerdClient(place),
-          umociClient(place),
-          ...pullModes.map((mode) => thinClient(mode, place)),
-          onlyTheBytes(place),
-        ];
-        const costs = new Map<string, PullCost[]>();
-        return {
-          unit: 'ms',
-          contenders: clients.map((client) => contender(client, reference, costs)),
-          figures: async () => figuresOf(costs, link !== undefined, ratioMost),
-          [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
-        };
-      } catch (error) {
-        await owned[Symbol.asyncDispose]();
-        throw error;
-      }
-    },
-  };
-}
-
-function contender(
-  client: PullClient,
-  reference: string,
-  costs: Map<string, PullCost[]>,
-): Contender {
-  return {
-    name: client.name,
-    run: async () => {
-      const cost = await client.pull(reference);
-      costs.set(client.name, [...(costs.get(client.name) ?? []), cost]);
-      return cost.milliseconds;
+    open: async (scratch, owned) => {
+      const rate = link === undefined ? undefined : owned.use(await RateLink.open(link));
+      const listen = rate === undefined ? '127.0.0.1' : '0.0.0.0';
+      const registry = owned.use(await LoopbackRegistry.open(scratch, 0, listen));
+      const source = await readImage(await ensureImage(image));
+      await pushToRegistry(source, `127.0.0.1:${registry.port}/${image}:1`);
+      const reference = `${rate?.address ?? '127.0.0.1'}:${registry.port}/${image}:1`;
+      const behind = (words: readonly string[]) => rate?.behind(words) ?? [...words];
+      const place = { folder: scratch, behind };
+      const clients = [
+        containerdClient(place),
+        umociClient(place),
+        ...pullModes.map((mode) => thinClient(mode, place)),
+        onlyTheBytes(place),
+      ];
+      const costs = new RunCosts<PullCost>();
+      return {
+        unit: 'ms',
+        contenders: clients.map(({ name, pull }) => costs.contender(name, () => pull(reference))),
+        figures: async () => figuresOf(costs, link !== undefined, ratioMost),
+      };
     },
   };
 }
 
 function figuresOf(
-  costs: ReadonlyMap<string, readonly PullCost[]>,
+  costs: RunCosts<PullCost>,
   limited: boolean,
   ratioMost: number | undefined,
 ): Figure[] {
-  const time = (client: string) => {
-    const all = costs.get(client) ?? [];
-    const counted = all.length > 1 ? all.slice(1) : all; // the first is the one that does not count
-    return median(counted.map(({ milliseconds }) => milliseconds));
-  };
+  const time = (client: string) => median(costs.of(client).map(({ milliseconds }) => milliseconds));
   const toContainerd = time('thin, auto') / time('containerd');
   const toBytes = time('thin, auto') / time('only the bytes');
   const most = ratioMost === undefined ? {} : { most: ratioMost };

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { Ownership } from '../../src/daemon/ownership.js';
 import { pushToRegistry } from '../../test/support/images.js';
 import { runCommand } from '../../test/support/run-command.js';
 import { ensureImage } from '../images/image-cache.js';
@@ -20,8 +19,7 @@ const pulledSchema = z.object({ event: z.literal('pulled'), writtenBytes: z.numb
 export function pullOfUpdate(): Measurement {
   return {
     name: 'pull python-updated where python is',
-    open: async (scratch) => {
-      const owned = new Ownership();
+    open: async (scratch, owned) => {
       return {
         unit: 'bytes',
         contenders: [],
@@ -51,7 +49,6 @@ export function pullOfUpdate(): Measurement {
             { name: 'written / new', unit: '', value: disk / files, most: ratioMost },
           ];
         },
-        [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
       };
     },
   };

@@ -1,41 +1,38 @@
 import { join } from 'node:path';
 import { guessHotRanges, type HotRange } from '../../src/hot/static-guess.js';
+import { commandLine } from '../../src/mount/container-process.js';
 import { pullFiles } from '../../test/hot/pulled-files.js';
 import { extractQuickly, makeBundle, runBundle } from '../extracted-image.js';
 import { ensureImage } from '../images/image-cache.js';
 import { readImage } from '../images/image-manifest.js';
 import type { Figure, Measurement } from './measurement.js';
+import { type StartName, startPrograms } from './start-programs.js';
 import { type TouchedRanges, touchedRanges } from './touched-frames.js';
 
 /** Files are compared in blocks of about the size of a chunk. */
 const blockBytes = 65_536;
 
-const programs = {
-  python: ['python3', '-c', 'import numpy, sqlalchemy, lxml.etree'],
-  node: ['node', '/srv/app/main.js'],
-} as const;
-
 /** How much of what a start touches is guessed without running it, and how much is guessed in vain. */
-export function guessedStart(name: keyof typeof programs): Measurement {
+export function guessedStart(name: StartName): Measurement {
   return {
     name: `what a start touches, guessed (${name})`,
     open: async (scratch) => ({
       unit: 'bytes',
       contenders: [],
       figures: async () => {
-        const args = programs[name];
+        const { image, words } = startPrograms[name];
         const guessed: HotRange[] = [];
-        await using pulled = await pullFiles(name, join(scratch, 'cache'));
+        await using pulled = await pullFiles(image, join(scratch, 'cache'));
+        const args = commandLine(pulled.config.config ?? {}, { command: [...words] });
         const start = { args, env: pulled.config.config?.Env ?? [], workdir: '/' };
         await guessHotRanges(pulled.files, start, (range) => void guessed.push(range));
         const [tree, bundle] = [join(scratch, 'tree'), join(scratch, 'bundle')];
-        await extractQuickly(await readImage(await ensureImage(name)), tree);
+        await extractQuickly(await readImage(await ensureImage(image)), tree);
         await makeBundle(bundle, tree, args);
         const id = `thinfs-bench-${process.pid}`;
         const touched = await touchedRanges(tree, () => runBundle(bundle, id));
         return describe(blocksOf(guessed), blocksOf(flat(touched)));
       },
-      [Symbol.asyncDispose]: async () => {},
     }),
   };
 }

@@ -1,7 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { Ownership } from '../../src/daemon/ownership.js';
 import { pushToRegistry } from '../../test/support/images.js';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
 import { ensureImage } from '../images/image-cache.js';
@@ -9,7 +8,7 @@ import { readImage } from '../images/image-manifest.js';
 import type { ImageName } from '../images/recipes.js';
 import { convert } from './conversion.js';
 import { LoopbackRegistry } from './loopback-registry.js';
-import { type Contender, type Figure, type Measurement, median, timed } from './measurement.js';
+import { type Figure, type Measurement, median, RunCosts, timed } from './measurement.js';
 import { type LinkOptions, SlowLink } from './slow-link.js';
 import { type StartName, startPrograms } from './start-programs.js';
 import { builtProgram } from './thin-node.js';
@@ -37,23 +36,16 @@ export function startsOverLink(name: StartName, link: LinkOptions): Measurement 
   const line = `${link.megabitsPerSecond} Mbit/s and ${link.roundTripMs} ms`;
   return {
     name: `first start over a link of ${line} (${name})`,
-    open: async (scratch) => {
-      const owned = new Ownership();
+    open: async (scratch, owned) => {
       const slow = owned.use(await SlowLink.open(scratch, link));
       const registry = owned.use(await LoopbackRegistry.open(scratch, 0, '0.0.0.0'));
       await publish(imageName, registry.host, scratch);
       const far = (form: string) => `${slow.address}:${registry.port}/${form}:1`;
       const node = new FarNode(slow, join(scratch, 'node'), words);
       const packBytes = await node.train(far('trained'));
-      const starts = new Map<string, ColdStart[]>();
-      const contender = (title: string, form: string, prefetch: Prefetch): Contender => ({
-        name: title,
-        run: async () => {
-          const cold = await node.run(far(form), prefetch);
-          starts.set(title, [...(starts.get(title) ?? []), cold]);
-          return cold.milliseconds;
-        },
-      });
+      const starts = new RunCosts<ColdStart>();
+      const contender = (title: string, form: string, prefetch: Prefetch) =>
+        starts.contender(title, () => node.run(far(form), prefetch));
       return {
         unit: 'ms',
         contenders: [
@@ -70,7 +62,6 @@ export function startsOverLink(name: StartName, link: LinkOptions): Measurement 
           );
           return [{ name: 'warm start', unit: 'ms', value: warm }, used, ...described];
         },
-        [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
       };
     },
   };

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { Ownership } from '../../src/daemon/ownership.js';
 import { pushToRegistry } from '../../test/support/images.js';
 import { extractQuickly, makeBundle, runBundle } from '../extracted-image.js';
 import { ensureImage } from '../images/image-cache.js';
@@ -14,12 +13,11 @@ import { ThinNode } from './thin-node.js';
 export function startWarm(name: ImageName): Measurement {
   return {
     name: `run /bin/true in ${name}, cached`,
-    open: async (scratch) => {
+    open: async (scratch, owned) => {
       const [root, bundle] = [join(scratch, 'root'), join(scratch, 'bundle')];
       const image = await readImage(await ensureImage(name));
       await extractQuickly(image, root);
       await makeBundle(bundle, root, ['/bin/true']);
-      const owned = new Ownership();
       const registry = owned.use(await LoopbackRegistry.open(scratch));
       const reference = `${registry.host}/${name}:1`;
       await pushToRegistry(image, reference);
@@ -38,7 +36,6 @@ export function startWarm(name: ImageName): Measurement {
             run: () => timed(() => node.thin('run', '--rm', reference, '/bin/true')),
           },
         ],
-        [Symbol.asyncDispose]: () => owned[Symbol.asyncDispose](),
       };
     },
   };

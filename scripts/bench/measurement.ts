@@ -1,8 +1,13 @@
+import type { Ownership } from '../../src/daemon/ownership.js';
+
 /** One of the things that are compared. */
 export interface Contender {
   readonly name: string;
-  /** One run, from the same starting point each time. Returns what it measured. */
-  readonly run: () => Promise<number>;
+  /**
+   * One run, from the same starting point each time. Returns what it measured.
+   * @param counted false for the run that warms up
+   */
+  readonly run: (counted: boolean) => Promise<number>;
 }
 
 /** How far a contender may be behind the baseline. */
@@ -22,8 +27,8 @@ export interface Figure {
   readonly most?: number;
 }
 
-/** A measurement that is ready to run; contenders that have something to undo are closed. */
-export interface OpenMeasurement extends AsyncDisposable {
+/** A measurement that is ready to run. */
+export interface OpenMeasurement {
   readonly unit: 'ms' | 'bytes' | 'requests' | 'differences';
   /** The first is the baseline. None where only figures are wanted. */
   readonly contenders: readonly Contender[];
@@ -34,8 +39,36 @@ export interface OpenMeasurement extends AsyncDisposable {
 
 export interface Measurement {
   readonly name: string;
-  /** @param scratch an empty folder on a fresh disk of its own, removed afterwards. */
-  readonly open: (scratch: string) => Promise<OpenMeasurement>;
+  /**
+   * @param scratch an empty folder on a fresh disk of its own, removed afterwards
+   * @param owned closed afterwards, also if this fails: what is opened goes there at once
+   */
+  readonly open: (scratch: string, owned: Ownership) => Promise<OpenMeasurement>;
+}
+
+/** What the counted runs of contenders have cost, each by its name. */
+export class RunCosts<Cost extends { readonly milliseconds: number }> {
+  readonly #costs = new Map<string, Cost[]>();
+
+  /** A contender whose time is raced, and whose costs are kept. */
+  contender(name: string, once: () => Promise<Cost>): Contender {
+    const costs: Cost[] = [];
+    this.#costs.set(name, costs);
+    const run = async (counted: boolean) => {
+      const cost = await once();
+      if (counted) costs.push(cost);
+      return cost.milliseconds;
+    };
+    return { name, run };
+  }
+
+  *[Symbol.iterator](): Generator<readonly [name: string, costs: readonly Cost[]]> {
+    yield* this.#costs;
+  }
+
+  of(name: string): readonly Cost[] {
+    return this.#costs.get(name) ?? [];
+  }
 }
 
 export interface ContenderResult {
@@ -62,18 +95,18 @@ export interface MeasurementResult {
  * round from one round to the next, so that whatever else the machine does meets them alike.
  */
 export async function measure(
-  { contenders, unit, limit, figures }: Omit<OpenMeasurement, keyof AsyncDisposable>,
+  { contenders, unit, limit, figures }: OpenMeasurement,
   name: string,
   rounds: number,
   { warmUp = true }: { readonly warmUp?: boolean } = {},
 ): Promise<MeasurementResult> {
   const samples = contenders.map((): number[] => []);
-  if (warmUp) for (const { run } of contenders) await run();
+  if (warmUp) for (const { run } of contenders) await run(false);
   for (let round = 0; round < rounds; round += 1) {
     const order = [...contenders.keys()];
     if (round % 2 === 1) order.reverse();
     for (const at of order) {
-      const value = await contenders[at]?.run();
+      const value = await contenders[at]?.run(true);
       if (value !== undefined) samples[at]?.push(value);
     }
   }

@@ -18,7 +18,6 @@ const reportSchema = z.object({
   counts: z.object({ shelf: count, peers: count, origin: count, alone: count }),
 });
 export type SiteReport = z.infer<typeof reportSchema>;
-const statusSchema = z.object({ pid: z.number() });
 
 /** A site: all behind one link to the rest of the world, with a Redis of its own. */
 export class PopSite implements AsyncDisposable {
@@ -121,12 +120,6 @@ export class SiteNode {
 
   async report(): Promise<SiteReport> {
     return reportSchema.parse(JSON.parse((await this.thin('pop', 'status', '--json')).stdout));
-  }
-
-  /** As a machine that loses its power: its daemon is started again only by a command. */
-  async kill(): Promise<void> {
-    const { pid } = statusSchema.parse(JSON.parse((await this.thin('status', '--json')).stdout));
-    process.kill(pid, 'SIGKILL');
   }
 
   async end(): Promise<void> {

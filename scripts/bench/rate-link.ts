@@ -1,4 +1,5 @@
 import { runCommand } from '../../test/support/run-command.js';
+import { LinkNamespace } from './link-namespace.js';
 
 /** Of tbf: what may leave at once after a pause, as milliseconds of the rate, and bytes at least. */
 const burstMs = 2;
@@ -13,34 +14,34 @@ const latencyMs = 50;
 export class RateLink implements AsyncDisposable {
   /** Of this machine, as the namespace sees it. */
   readonly address = '10.78.0.2';
-  readonly #namespace: string;
+  readonly #namespace: LinkNamespace;
   readonly #device: string;
 
-  private constructor(namespace: string, device: string) {
+  private constructor(namespace: LinkNamespace, device: string) {
     this.#namespace = namespace;
     this.#device = device;
   }
 
   /** @param megabitsPerSecond in each direction, headers included */
   static async open(megabitsPerSecond: number): Promise<RateLink> {
-    const namespace = `thinfs-rate-${process.pid}`;
     const [here, there] = [`tr${process.pid}h`, `tr${process.pid}t`]; // 15 characters at most
-    await runCommand('ip', ['netns', 'add', namespace]);
+    const namespace = await LinkNamespace.open('rate');
     const link = new RateLink(namespace, here);
+    const { name } = namespace;
     try {
       const ip = (words: string) => runCommand('ip', words.split(' '));
-      await ip(`link add ${here} type veth peer name ${there} netns ${namespace}`);
+      await ip(`link add ${here} type veth peer name ${there} netns ${name}`);
       await ip(`address add 10.78.0.2/30 dev ${here}`);
       await ip(`link set ${here} up`);
-      await ip(`-n ${namespace} address add 10.78.0.1/30 dev ${there}`);
-      await ip(`-n ${namespace} link set ${there} up`);
-      await ip(`-n ${namespace} link set lo up`);
+      await ip(`-n ${name} address add 10.78.0.1/30 dev ${there}`);
+      await ip(`-n ${name} link set ${there} up`);
+      await ip(`-n ${name} link set lo up`);
       const bits = megabitsPerSecond * 1e6;
       const burst = Math.max(burstBytesMin, Math.round((bits / 8 / 1000) * burstMs));
       const limit = ['rate', `${bits}bit`, 'burst', `${burst}b`, 'latency', `${latencyMs}ms`];
       const add = ['qdisc', 'add', 'dev'];
       await runCommand('tc', [...add, here, 'root', 'tbf', ...limit]);
-      await runCommand('tc', ['-n', namespace, ...add, there, 'root', 'tbf', ...limit]);
+      await runCommand('tc', ['-n', name, ...add, there, 'root', 'tbf', ...limit]);
       return link;
     } catch (error) {
       await link[Symbol.asyncDispose]();
@@ -48,13 +49,12 @@ export class RateLink implements AsyncDisposable {
     }
   }
 
-  /** The words that run `command` behind the link; only its network is another one. */
   behind(command: readonly string[]): string[] {
-    return ['nsenter', `--net=/run/netns/${this.#namespace}`, ...command];
+    return this.#namespace.behind(command);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await runCommand('ip', ['link', 'delete', this.#device], { mayFail: true });
-    await runCommand('ip', ['netns', 'delete', this.#namespace]);
+    await this.#namespace[Symbol.asyncDispose]();
   }
 }

@@ -9,6 +9,7 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
+import { Ownership } from '../../src/daemon/ownership.js';
 import { formatTable } from './format-table.js';
 import { isMet, type MeasurementResult, measure } from './measurement.js';
 import { measurements } from './measurements.js';
@@ -46,12 +47,9 @@ const results: MeasurementResult[] = [];
 for (const { name, open } of chosen) {
   const loadBefore = loadavg()[0] ?? 0;
   const result = await withScratchDisk(scratchSize, async (scratch) => {
-    const opened = await open(scratch);
-    try {
-      return await measure(opened, name, rounds, { warmUp: !values['no-warm-up'] });
-    } finally {
-      await opened[Symbol.asyncDispose]();
-    }
+    await using owned = new Ownership();
+    const opened = await open(scratch, owned);
+    return await measure(opened, name, rounds, { warmUp: !values['no-warm-up'] });
   });
   results.push(result);
   process.stdout.write(`${formatTable(result)}  load before: ${loadBefore.toFixed(2)}\n\n`);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { runCommand } from '../../test/support/run-command.js';
+import { LinkNamespace } from './link-namespace.js';
 
 export interface LinkOptions {
   /** In each direction. */
@@ -17,21 +18,21 @@ const source = fileURLToPath(new URL('./slow-link.c', import.meta.url));
 export class SlowLink implements AsyncDisposable {
   /** Of this machine, as the namespace sees it. */
   readonly address = '10.77.0.2';
-  readonly #namespace: string;
+  readonly #namespace: LinkNamespace;
   readonly #program: ChildProcess;
 
-  private constructor(namespace: string, program: ChildProcess) {
+  private constructor(namespace: LinkNamespace, program: ChildProcess) {
     this.#namespace = namespace;
     this.#program = program;
   }
 
   /** @param folder an existing folder for the program that is the link */
   static async open(folder: string, options: LinkOptions): Promise<SlowLink> {
-    const [binary, namespace] = [join(folder, 'slow-link'), `thinfs-link-${process.pid}`];
+    const binary = join(folder, 'slow-link');
     await runCommand('cc', ['-O2', '-o', binary, source]);
-    await runCommand('ip', ['netns', 'add', namespace]);
+    const namespace = await LinkNamespace.open('link');
     const { megabitsPerSecond, roundTripMs } = options;
-    const words = [`${megabitsPerSecond}`, `${roundTripMs}`, `/run/netns/${namespace}`];
+    const words = [`${megabitsPerSecond}`, `${roundTripMs}`, namespace.path];
     const program = spawn(binary, words, { stdio: ['pipe', 'pipe', 'inherit'] });
     const link = new SlowLink(namespace, program);
     for await (const line of createInterface({ input: program.stdout })) {
@@ -41,9 +42,8 @@ export class SlowLink implements AsyncDisposable {
     throw new Error('Cannot make a slow link: its program has ended');
   }
 
-  /** The words that run `command` behind the link; only its network is another one. */
   behind(command: readonly string[]): string[] {
-    return ['nsenter', `--net=/run/netns/${this.#namespace}`, ...command];
+    return this.#namespace.behind(command);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -52,6 +52,6 @@ export class SlowLink implements AsyncDisposable {
       this.#program.stdin?.end();
       await exited;
     }
-    await runCommand('ip', ['netns', 'delete', this.#namespace]);
+    await this.#namespace[Symbol.asyncDispose]();
   }
 }

@@ -3,7 +3,13 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { formatTable } from '../../scripts/bench/format-table.js';
-import { isMet, measure, median, type OpenMeasurement } from '../../scripts/bench/measurement.js';
+import {
+  isMet,
+  measure,
+  median,
+  type OpenMeasurement,
+  RunCosts,
+} from '../../scripts/bench/measurement.js';
 import { withScratchDisk } from '../../scripts/bench/scratch-disk.js';
 import { runCommand } from '../support/run-command.js';
 
@@ -27,7 +33,6 @@ function measurement(order: string[], limit: OpenMeasurement['limit']): OpenMeas
       contender('ours', [999, 150, 160, 140], order),
     ],
     ...(limit && { limit }),
-    [Symbol.asyncDispose]: async () => undefined,
   };
 }
 
@@ -39,6 +44,17 @@ t.test('contenders take turns, and the first run of each does not count', async 
     { name: 'base', median: 100, ratio: 1, samples: [100, 90, 110], withinLimit: true },
     { name: 'ours', median: 150, ratio: 1.5, samples: [150, 160, 140], withinLimit: true },
   ]);
+});
+
+t.test('costs are kept of the runs that count, with a warm-up or without', async (t) => {
+  for (const warmUp of [true, false]) {
+    let next = 0;
+    const costs = new RunCosts<{ milliseconds: number }>();
+    const contenders = [costs.contender('only', async () => ({ milliseconds: next++ }))];
+    await measure({ unit: 'ms', contenders }, 'm', 2, { warmUp });
+    const kept = costs.of('only').map(({ milliseconds }) => milliseconds);
+    t.strictSame(kept, warmUp ? [1, 2] : [0, 1]);
+  }
 });
 
 t.test('limits are of medians, by ratio and by difference', async (t) => {

@@ -1,0 +1,30 @@
+import { runCommand } from '../../test/support/run-command.js';
+
+/** A network namespace at the far end of a link, until it is disposed of. */
+export class LinkNamespace implements AsyncDisposable {
+  readonly name: string;
+
+  private constructor(name: string) {
+    this.name = name;
+  }
+
+  /** @param kind tells links of one process apart */
+  static async open(kind: string): Promise<LinkNamespace> {
+    const name = `thinfs-${kind}-${process.pid}`;
+    await runCommand('ip', ['netns', 'add', name]);
+    return new LinkNamespace(name);
+  }
+
+  get path(): string {
+    return `/run/netns/${this.name}`;
+  }
+
+  /** The words that run `command` behind the link; only its network is another one. */
+  behind(command: readonly string[]): string[] {
+    return ['nsenter', `--net=${this.path}`, ...command];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await runCommand('ip', ['netns', 'delete', this.name]);
+  }
+}
