@@ -34,7 +34,12 @@ export async function extractQuickly(image: LayoutImage, root: string): Promise<
 }
 
 const specSchema = z.looseObject({
-  process: z.looseObject({ args: z.array(z.string()), terminal: z.boolean() }),
+  process: z.looseObject({
+    args: z.array(z.string()),
+    env: z.array(z.string()),
+    cwd: z.string(),
+    terminal: z.boolean(),
+  }),
   root: z.looseObject({ path: z.string(), readonly: z.boolean() }),
 });
 
@@ -43,6 +48,7 @@ export async function makeBundle(
   bundle: string,
   root: string,
   args: readonly string[],
+  { env = [], cwd = '/' }: { readonly env?: readonly string[]; readonly cwd?: string } = {},
 ): Promise<void> {
   await mkdir(bundle, { recursive: true });
   const spec = join(bundle, 'config.json');
@@ -50,6 +56,8 @@ export async function makeBundle(
   const { stdout } = await runCommand('cat', [spec]);
   const config = specSchema.parse(JSON.parse(stdout));
   config.process.args = [...args];
+  config.process.env.push(...env);
+  config.process.cwd = cwd;
   config.process.terminal = false;
   config.root = { path: root, readonly: true };
   await writeFile(spec, JSON.stringify(config));

@@ -12,7 +12,9 @@ export class LinkNamespace implements AsyncDisposable {
   static async open(kind: string): Promise<LinkNamespace> {
     const name = `thinfs-${kind}-${process.pid}`;
     await runCommand('ip', ['netns', 'add', name]);
-    return new LinkNamespace(name);
+    const namespace = new LinkNamespace(name);
+    await runCommand('ip', ['-n', name, 'link', 'set', 'lo', 'up']); // it is down at first
+    return namespace;
   }
 
   get path(): string {

@@ -20,15 +20,19 @@ export function guessedStart(name: StartName): Measurement {
       unit: 'bytes',
       contenders: [],
       figures: async () => {
-        const { image, words } = startPrograms[name];
+        const { image, words: command, ...over } = startPrograms[name];
         const guessed: HotRange[] = [];
         await using pulled = await pullFiles(image, join(scratch, 'cache'));
-        const args = commandLine(pulled.config.config ?? {}, { command: [...words] });
-        const start = { args, env: pulled.config.config?.Env ?? [], workdir: '/' };
-        await guessHotRanges(pulled.files, start, (range) => void guessed.push(range));
+        const { Env: env = [], WorkingDir: workdir = '/' } = pulled.config.config ?? {};
+        const args = commandLine(pulled.config.config ?? {}, { command, ...over });
+        await guessHotRanges(
+          pulled.files,
+          { args, env, workdir },
+          (range) => void guessed.push(range),
+        );
         const [tree, bundle] = [join(scratch, 'tree'), join(scratch, 'bundle')];
         await extractQuickly(await readImage(await ensureImage(image)), tree);
-        await makeBundle(bundle, tree, args);
+        await makeBundle(bundle, tree, args, { env, cwd: workdir });
         const id = `thinfs-bench-${process.pid}`;
         const touched = await touchedRanges(tree, () => runBundle(bundle, id));
         return describe(blocksOf(guessed), blocksOf(flat(touched)));

@@ -9,14 +9,22 @@ import type { ImageName } from '../images/recipes.js';
 import { convert } from './conversion.js';
 import { LoopbackRegistry } from './loopback-registry.js';
 import { type Figure, type Measurement, median, RunCosts, timed } from './measurement.js';
+import { containerdClient } from './pull-clients.js';
 import { type LinkOptions, SlowLink } from './slow-link.js';
-import { type StartName, startPrograms } from './start-programs.js';
+import { type StartName, type StartProgram, startPrograms } from './start-programs.js';
 import { builtProgram } from './thin-node.js';
 
 /** What fetching everything touched may not be faster than, in round trips. */
 const roundTripsMin = 4;
 /** Times that limit that a trained start may take. */
 const trainedMost = 1.25;
+/** The baseline. */
+const fullPull = 'pulled by containerd';
+/** Parts of the time of the full pull that starts may take. */
+const partsMost: ReadonlyMap<string, number> = new Map([
+  ['thin, static guess', 0.35],
+  ['thin, trained', 0.12],
+]);
 
 const statusSchema = z.object({
   images: z.array(z.object({ fetched: z.object({ requests: z.number(), bytes: z.number() }) })),
@@ -32,24 +40,29 @@ interface ColdStart {
 
 /** From `thin run` to its end, on a node that has nothing of the image, over a slow link. */
 export function startsOverLink(name: StartName, link: LinkOptions): Measurement {
-  const { image: imageName, words } = startPrograms[name];
+  const program = startPrograms[name];
   const line = `${link.megabitsPerSecond} Mbit/s and ${link.roundTripMs} ms`;
   return {
     name: `first start over a link of ${line} (${name})`,
     open: async (scratch, owned) => {
       const slow = owned.use(await SlowLink.open(scratch, link));
       const registry = owned.use(await LoopbackRegistry.open(scratch, 0, '0.0.0.0'));
-      await publish(imageName, registry.host, scratch);
+      await publish(program.image, registry.host, scratch);
       const far = (form: string) => `${slow.address}:${registry.port}/${form}:1`;
-      const node = new FarNode(slow, join(scratch, 'node'), words);
+      const node = new FarNode(slow, join(scratch, 'node'), program);
       const packBytes = await node.train(far('trained'));
+      const client = containerdClient({ folder: scratch, behind: (words) => slow.behind(words) });
       const starts = new RunCosts<ColdStart>();
       const contender = (title: string, form: string, prefetch: Prefetch) =>
         starts.contender(title, () => node.run(far(form), prefetch));
       return {
         unit: 'ms',
         contenders: [
-          contender('pulled in full', 'plain', 'none'),
+          starts.contender(fullPull, async () => ({
+            ...(await client.pull(far('plain'))),
+            ...{ requests: 0, bytes: 0 },
+          })),
+          contender('thin, no thin form', 'plain', 'none'),
           contender('thin, nothing ahead', 'guessed', 'none'),
           contender('thin, static guess', 'guessed', 'auto'),
           contender('thin, trained', 'trained', 'auto'),
@@ -60,7 +73,11 @@ export function startsOverLink(name: StartName, link: LinkOptions): Measurement 
           const described = [...starts].flatMap(([title, cold]) =>
             describe(title, cold, warm, packBytes, link),
           );
-          return [{ name: 'warm start', unit: 'ms', value: warm }, used, ...described];
+          const parts = [...partsMost].map(([title, most]) => ({
+            ...{ name: `${title}: time / ${fullPull}`, unit: '', most },
+            value: middleTime(starts.of(title)) / middleTime(starts.of(fullPull)),
+          }));
+          return [{ name: 'warm start', unit: 'ms', value: warm }, used, ...parts, ...described];
         },
       };
     },
@@ -94,12 +111,16 @@ function describe(
   if (title !== 'thin, trained') return figures;
   const lineMs = (packBytes * 8) / (link.megabitsPerSecond * 1000);
   const bound = warmMs + lineMs + roundTripsMin * link.roundTripMs;
-  const ratio = middle(({ milliseconds }) => milliseconds) / bound;
+  const ratio = middleTime(starts) / bound;
   return [
     ...figures,
     { name: `${title}: the limit`, unit: 'ms', value: bound },
     { name: `${title}: time / that limit`, unit: '', value: ratio, most: trainedMost },
   ];
+}
+
+function middleTime(starts: readonly ColdStart[]): number {
+  return median(starts.map(({ milliseconds }) => milliseconds));
 }
 
 type Prefetch = 'auto' | 'none';
@@ -108,9 +129,9 @@ type Prefetch = 'auto' | 'none';
 class FarNode {
   readonly #link: SlowLink;
   readonly #root: string;
-  readonly #program: readonly string[];
+  readonly #program: StartProgram;
 
-  constructor(slow: SlowLink, root: string, program: readonly string[]) {
+  constructor(slow: SlowLink, root: string, program: StartProgram) {
     this.#link = slow;
     this.#root = root;
     this.#program = program;
@@ -159,7 +180,9 @@ class FarNode {
   }
 
   #start(reference: string): Promise<CommandResult> {
-    return this.#thin('run', '--rm', '-q', '--plain-http', reference, ...this.#program);
+    const { words, entrypoint } = this.#program;
+    const over = entrypoint === undefined ? [] : ['--entrypoint', entrypoint];
+    return this.#thin('run', '--rm', '-q', '--plain-http', ...over, reference, ...words);
   }
 
   #thin(...words: string[]): Promise<CommandResult> {

@@ -27,8 +27,6 @@ export class PopSite implements AsyncDisposable {
 
   static async open(link: SlowLink, folder: string): Promise<PopSite> {
     await writeFile(join(folder, 'secret'), 'what the nodes of the bench know each other by');
-    // Of a namespace the loopback is down at first.
-    await runCommand('sh', ['-c', link.behind(['ip', 'link', 'set', 'lo', 'up']).join(' ')]);
     const [program = '', ...words] = link.behind(['redis-server', '--save', '']);
     const redis = spawn(program, words, { stdio: 'ignore', cwd: folder });
     return new PopSite(link, folder, redis);

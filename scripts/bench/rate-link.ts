@@ -35,7 +35,6 @@ export class RateLink implements AsyncDisposable {
       await ip(`link set ${here} up`);
       await ip(`-n ${name} address add 10.78.0.1/30 dev ${there}`);
       await ip(`-n ${name} link set ${there} up`);
-      await ip(`-n ${name} link set lo up`);
       const bits = megabitsPerSecond * 1e6;
       const burst = Math.max(burstBytesMin, Math.round((bits / 8 / 1000) * burstMs));
       const limit = ['rate', `${bits}bit`, 'burst', `${burst}b`, 'latency', `${latencyMs}ms`];

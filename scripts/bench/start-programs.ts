@@ -4,6 +4,8 @@ import type { ImageName } from '../images/recipes.js';
 export interface StartProgram {
   readonly image: ImageName;
   readonly words: readonly string[];
+  /** Instead of the image's. */
+  readonly entrypoint?: string;
 }
 
 /** Starts a server, and ends when it has answered on a port of this container. */
@@ -22,7 +24,7 @@ const database = `
 
 const compile = `cd /tmp && printf 'int main(void) { return 0; }' > a.c && gcc -o a a.c && ./a`;
 
-export const startPrograms = {
+const programs = {
   python: {
     image: 'python',
     words: ['python3', '-c', 'import numpy, sqlalchemy, lxml.etree'],
@@ -30,6 +32,7 @@ export const startPrograms = {
   node: { image: 'node', words: [] },
   nginx: {
     image: 'nginx',
+    entrypoint: '',
     words: answering('nginx -g "daemon off;"', 8080, 'GET / HTTP/1.0\\r\\n\\r\\n'),
   },
   postgres: { image: 'postgres', words: ['sh', '-c', database] },
@@ -37,4 +40,6 @@ export const startPrograms = {
   gcc: { image: 'science', words: ['sh', '-c', compile] },
 } as const satisfies Readonly<Record<string, StartProgram>>;
 
-export type StartName = keyof typeof startPrograms;
+export type StartName = keyof typeof programs;
+
+export const startPrograms: Readonly<Record<StartName, StartProgram>> = programs;
