@@ -22,12 +22,12 @@ export async function askDaemon(
   request: HolderRequest,
   signal: AbortSignal,
 ): Promise<HolderStatus> {
-  const deadline = Date.now() + comingMs;
+  const deadline = performance.now() + comingMs;
   for (;;) {
     try {
       return await askHolder(holderSocket, request, signal);
     } catch (error) {
-      if (!isThinError(error, 'not-found') || Date.now() > deadline) throw error;
+      if (!isThinError(error, 'not-found') || performance.now() > deadline) throw error;
       if (!(await isListening(socket))) throw error;
     }
     await delay(comingPollMs, undefined, { signal }).catch(() => {});

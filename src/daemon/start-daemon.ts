@@ -24,7 +24,7 @@ export async function ensureDaemon(
   settings: ServerSettings,
   signal: AbortSignal,
 ): Promise<void> {
-  const deadline = Date.now() + startDeadlineMs;
+  const deadline = performance.now() + startDeadlineMs;
   while (!(await isListening(config.socket))) {
     const report =
       (await startByHolder(config, settings, signal)) ??
@@ -33,7 +33,8 @@ export async function ensureDaemon(
     // A holder may not know yet that its server has just died.
     if (report.ready && (await isListening(config.socket))) return;
     // Another one has the root's lock: it will listen soon, or it is ending and the next try wins.
-    if (Date.now() > deadline) throw cannotStart(report.ready ? 'it keeps dying' : report.message);
+    if (performance.now() > deadline)
+      throw cannotStart(report.ready ? 'it keeps dying' : report.message);
     await delay(busyPauseMs, undefined, { signal }).catch(() => {});
   }
 }

@@ -20,7 +20,10 @@ import { serveDevice } from './serve.js';
 const { device, tiers, images, updates, state }: ObjectWorkerData = workerData;
 const namespace = new ObjectNamespace();
 for (const list of images) namespace.add(list);
-const uses = new FirstUses((contents) => report({ type: 'used', contents }), Date.now);
+const uses = new FirstUses(
+  (contents) => report({ type: 'used', contents }),
+  () => performance.now(),
+);
 const files = new LocalFiles(tiers, (content) => uses.add(content));
 const partials = new PartialReads();
 /** Milliseconds between reports that something is being read. */
@@ -48,7 +51,7 @@ try {
 
 /** A file that is being filled is in no tier, and looking for it there is not cheap. */
 function readLocal(file: FileContent, offset: number, target: Buffer, node: number): boolean {
-  const now = Date.now();
+  const now = performance.now();
   if (now - readingAt >= readingMs) {
     readingAt = now;
     report({ type: 'reading' });

@@ -12,7 +12,10 @@ import type { TreeWorkerData, TreeWorkerReport } from './tree-worker-messages.js
 
 const { device, metadata, form, tiers, stop }: TreeWorkerData = workerData;
 const image = ErofsImage.parse(Buffer.from(metadata));
-const uses = new FirstUses((contents) => report({ type: 'used', contents }), Date.now);
+const uses = new FirstUses(
+  (contents) => report({ type: 'used', contents }),
+  () => performance.now(),
+);
 const files = new LocalFiles(tiers, (content) => uses.add(content));
 
 try {

@@ -93,12 +93,12 @@ export class HotFolder {
     await this.#make();
     const [lock, owner] = ['lock', 'lock.owner'].map((name) => join(this.#folder, name));
     const place = { directory: this.#folder, lock: `${lock}`, owner: `${owner}` };
-    const deadline = Date.now() + lockTimeoutMs;
+    const deadline = performance.now() + lockTimeoutMs;
     for (;;) {
       try {
         return RootLock.take([place]);
       } catch (error) {
-        if (!isThinError(error, 'busy') || Date.now() > deadline) throw error;
+        if (!isThinError(error, 'busy') || performance.now() > deadline) throw error;
       }
       await delay(lockPollMs);
     }

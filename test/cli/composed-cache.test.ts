@@ -1,4 +1,5 @@
 import {
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -12,9 +13,11 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startRegistry } from '../support/docker-registry.js';
 import { runCommand } from '../support/run-command.js';
+import { killServer } from './holder-status.js';
 import { makeRootfs } from './small-rootfs.js';
 import { startNode, type TestNode, thinifyProgram } from './test-node.js';
 
+const yearMs = 365 * 24 * 3_600_000;
 t.setTimeout(400_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const folder = mkdtempSync(join(tmpdir(), 'thinfs-composed-'));
@@ -110,4 +113,45 @@ t.test('a container reads four times what fits, five times over', async (t) => {
   const { stdout } = await runCommand('du', ['-sk', join(node.root, 'tiers')]);
   t.ok(Number.parseInt(stdout, 10) < 3_000, 'on the disk, with its folders');
   t.ok(Number(images[0]?.fetched.bytes) > count * bytes, 'more was fetched than there is');
+});
+
+/** What every process of a node is to see of the time; `set` as faketime(1) says it: `-2d`, `+10y`. */
+function fakeClock(folder: string) {
+  const path = join(folder, 'clock');
+  const [library = ''] = readdirSync('/usr/lib', { withFileTypes: true })
+    .map(({ name }) => `/usr/lib/${name}/faketime/libfaketime.so.1`)
+    .filter((candidate) => existsSync(candidate));
+  const env = {
+    LD_PRELOAD: library,
+    FAKETIME_TIMESTAMP_FILE: path,
+    FAKETIME_NO_CACHE: '1',
+    FAKETIME_DONT_FAKE_MONOTONIC: '1', // a clock that is set leaves that alone
+  };
+  return { env, set: (offset: string) => writeFileSync(path, `${offset}\n`) };
+}
+
+t.test('a clock that is set: no read fails, and nothing leaves the cache', async (t) => {
+  const clock = fakeClock(mkdtempSync(join(folder, 'clock-')));
+  clock.set('+0');
+  const node = startNode(t, { ...clock.env, THINFS_COMPLETE: 'never', THINFS_PREFETCH: 'none' });
+  const target = join(node.folder, 'mounted');
+  t.equal((await node.thin(['mount', '-q', '--read-only', image, target])).code, 0);
+  const offsets = ['-2d', '+10y', '-1y', '+0'];
+  for (const [n, offset] of offsets.entries()) {
+    clock.set(offset);
+    const share = count / offsets.length;
+    for (let file = n * share; file < (n + 1) * share; file++) {
+      const same = readFileSync(join(target, 'data', `${file}`)).equals(
+        readFileSync(join(rootfs, 'data', `${file}`)),
+      );
+      t.ok(same, `file ${file} at ${offset}`);
+    }
+    await killServer(node);
+    const { startedAt } = await node.status();
+    if (offset === '+10y') t.ok(startedAt > Date.now() + 9 * yearMs, 'it sees that time');
+  }
+  const verified = await node.thin(['check']);
+  t.equal(verified.code, 0, verified.stderr);
+  t.ok(tierFiles(node).length >= count, 'all are here');
+  t.strictSame(await wrongFiles(target), []);
 });
