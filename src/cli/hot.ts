@@ -40,7 +40,8 @@ export function addHotCommands(program: Command, run: Run): void {
       const lists = await new HotFolder(configOf(flags).root).of(parseDigest(summary.manifest));
       const paths = pathsByContent(tree);
       const shown = lists.map((list) => shownList(list, paths));
-      process.stdout.write(flags.json ? `${JSON.stringify(shown)}\n` : shown.map(textOf).join(''));
+      const text = shown.map(textOf).join('') || `no start of ${reference} was recorded here yet\n`;
+      process.stdout.write(flags.json ? `${JSON.stringify(shown)}\n` : text);
     });
 }
 
@@ -59,8 +60,9 @@ function addPublish(hot: Command, run: Run): void {
       const { publishHot } = await import('./hot-publish.js');
       const published = await publishHot({ request, summary, folder }, run.signal);
       const { store, commands, packBytes, newBytes } = published;
+      const count = commands.length === 1 ? '1 command' : `${commands.length} commands`;
       const text =
-        `${reference}: ${commands.length} commands, ${formatSize(packBytes)} of hot packs, ` +
+        `${reference}: ${count}, ${formatSize(packBytes)} of hot packs, ` +
         `${formatSize(newBytes)} sent to ${store}\n`;
       process.stdout.write(flags.json ? `${JSON.stringify(published)}\n` : text);
     });

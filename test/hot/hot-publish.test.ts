@@ -166,7 +166,7 @@ t.test('the build server runs the image once, and publishes what that read', asy
   const record = [thinifyProgram, reference, '--to', place, '--record', '--', ...words];
   const made = await runCommand(process.execPath, record);
   t.match(made.stdout, /^\S+base:1 linux\/\w+: \d+ files/, 'nothing else is on standard output');
-  t.match(made.stderr, /1 commands, .* of hot packs/);
+  t.match(made.stderr, /1 command, .* of hot packs/);
   const node = startNode(t);
   await run(t, node, words, ['--store', place]);
   const { requests } = await fetched(node);

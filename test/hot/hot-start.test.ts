@@ -50,6 +50,8 @@ async function lists(node: TestNode): Promise<z.infer<typeof listsSchema>> {
 
 t.test('the first start is guessed and recorded; the next ones bring what it read', async (t) => {
   const node = startNode(t, { THINFS_LOG_LEVEL: 'debug' });
+  const none = await node.thin(['hot', 'show', reference]);
+  t.match(none.stdout, /no start of .* was recorded here yet/);
   await run(t, node);
   const [guessed = 0] = await brought(node, 1);
   t.ok(guessed > 0, `${guessed} frames were guessed`);
