@@ -17,8 +17,7 @@ import type {
 
 /** Milliseconds for a read: so many times its usual late answer, between two bounds. */
 const deadlineHedges = 4;
-const deadlineMinMs = 100;
-const deadlineMaxMs = 500;
+const defaultDeadline = { leastMs: 100, mostMs: 500 };
 /** Milliseconds between looks whether it is there, for one to be answered, and for a file to be put. */
 const lookMs = 2000;
 const lookTimeoutMs = 1000;
@@ -63,6 +62,8 @@ export interface SharedTierReport {
 export interface SharedTierOptions extends SharedTierConfig {
   /** The node's state: remembers which tier it was. */
   readonly root: string;
+  /** Bounds of the time that a read may lose to it, in milliseconds. */
+  readonly deadline?: { readonly leastMs: number; readonly mostMs: number };
   /** It is away, with why; or is there again. */
   readonly onTurn: (why: string | undefined) => void;
 }
@@ -130,9 +131,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     const { content, size } = file;
     if (!this.here || !this.#health.usable || this.#known.get(content) === false) return undefined;
     const startedAt = performance.now();
-    const usual = deadlineHedges * this.#health.hedgeMs;
-    const deadlineMs = Math.min(Math.max(usual, deadlineMinMs), deadlineMaxMs);
-    const answer = await this.#ask({ ask: 'read', content, size, offset, length }, deadlineMs);
+    const request: Ask = { ask: 'read', content, size, offset, length };
+    const answer = await this.#ask(request, this.#deadlineMs);
     if (answer === undefined) {
       this.counts.late += 1;
       this.#health.late(performance.now() - startedAt);
@@ -151,6 +151,11 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     this.#known.set(content, true);
     const { buffer, byteOffset, byteLength } = answer.bytes;
     return Buffer.from(buffer, byteOffset, byteLength);
+  }
+
+  get #deadlineMs(): number {
+    const { leastMs, mostMs } = this.#options.deadline ?? defaultDeadline;
+    return Math.min(Math.max(deadlineHedges * this.#health.hedgeMs, leastMs), mostMs);
   }
 
   async has(file: FileRef): Promise<boolean> {
@@ -255,7 +260,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     const { directory, freeSpaceFloorBytes } = this.#options;
     const start: SharedTierStart = { directory, freeSpaceFloorBytes };
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const module = new URL(`./shared-tier-process.${extension}`, import.meta.url);
+    const module = new URL(`./shared-tier-worker.${extension}`, import.meta.url);
     const child = fork(module, [JSON.stringify(start)], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

@@ -22,6 +22,9 @@ import { until } from './site.js';
 
 t.setTimeout(120_000);
 
+/** For tests that are not about time. */
+const patient = { leastMs: 20_000, mostMs: 20_000 };
+
 /** Small files of one chunk, and large ones of several. */
 const contents = Array.from({ length: 24 }, (_, at) =>
   Buffer.alloc(at % 6 === 0 ? 300_000 : 3000 + at, `file ${at}, `),
@@ -45,7 +48,7 @@ async function startNode(
   const root = scratchDirectory(t);
   const shared = await SharedTier.open({
     ...{ directory, root, direct: false, quotaBytes: Number.POSITIVE_INFINITY },
-    ...{ freeSpaceFloorBytes: 0, onTurn: () => undefined, ...options },
+    ...{ freeSpaceFloorBytes: 0, onTurn: () => undefined, deadline: patient, ...options },
   });
   t.teardown(() => shared[Symbol.asyncDispose]());
   await until(() => shared.here);
@@ -186,7 +189,8 @@ t.test('a GlusterFS of two bricks, which then hangs', async (t) => {
   const second = await startNode(t, directory);
   await readAll(second);
   t.same(second.origin.fetched, []);
-  const hanging = await startNode(t, directory);
+  const usual = { leastMs: 100, mostMs: 500 };
+  const hanging = await startNode(t, directory, { deadline: usual });
   const idle = await startNode(t, directory);
   gluster.pause();
   await readAll(hanging);

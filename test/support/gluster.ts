@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -32,6 +33,8 @@ export async function startGluster(t: Test): Promise<Gluster> {
     mkdirSync(brick);
     start(t, 'glusterfsd', folder, `brick${at}`, brickVolume(brick, port), []);
   }
+  // A client that finds one of them missing tries again only after seconds.
+  for (const port of ports) await waitFor(folder, () => listens(port));
   const path = join(folder, 'mount');
   mkdirSync(path);
   const client = start(t, 'glusterfs', folder, 'client', clientVolume(ports), [path]);
@@ -39,16 +42,33 @@ export async function startGluster(t: Test): Promise<Gluster> {
     client.kill('SIGCONT');
     await runCommand('umount', ['--lazy', path], { mayFail: true });
   });
-  const deadline = Date.now() + startMs;
-  while (!readFileSync('/proc/self/mounts', 'utf8').includes(` ${path} fuse.glusterfs `)) {
-    if (Date.now() > deadline) throw new Error(readFileSync(join(folder, 'client.log'), 'utf8'));
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
-  }
+  await waitFor(folder, async () => {
+    if (!readFileSync('/proc/self/mounts', 'utf8').includes(` ${path} fuse.glusterfs `))
+      return false;
+    return (await runCommand('mkdir', [join(path, 'works')], { mayFail: true })).code === 0;
+  });
+  await runCommand('rmdir', [join(path, 'works')]);
   return {
     path,
     pause: () => void client.kill('SIGSTOP'),
     resume: () => void client.kill('SIGCONT'),
   };
+}
+
+async function waitFor(folder: string, condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + startMs;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(readFileSync(join(folder, 'client.log'), 'utf8'));
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(true));
+    socket.once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
 }
 
 function start(
