@@ -15,7 +15,6 @@ import type { CacheLayout } from './layout.js';
 import { PartialFiles } from './partial-files.js';
 import { ReadsInFlight } from './reads-in-flight.js';
 import { Scrubber } from './scrubber.js';
-import type { SharedFiles } from './shared-files.js';
 import { Tier } from './tier.js';
 import { TierFiles } from './tier-files.js';
 
@@ -29,7 +28,6 @@ export interface CacheParts {
   readonly keeper: FrameKeeper;
   readonly flights: FrameFlights;
   readonly copier: ChunkCopier;
-  readonly shared: SharedFiles | undefined;
   readonly reader: FileReader;
   readonly images: CachedImages;
   readonly upkeep: CacheUpkeep;
@@ -56,9 +54,9 @@ export function cacheParts(
   const partials = new PartialFiles(files.local.disk, layout.partial, options);
   const ledger = openLedger(options, index, start, files, partials);
   const failed = (error: unknown) => ledger.failed(error);
-  const keeper = new FrameKeeper(files, partials, ledger, options.shared);
+  const keeper = new FrameKeeper(files, partials, ledger);
   const flights = new FrameFlights(keeper.keepFrame);
-  const copier = new ChunkCopier(files, partials, keeper, ledger, options.shared);
+  const copier = new ChunkCopier(files, partials, keeper, ledger);
   const reads = new ReadsInFlight(options.reads ?? {});
   const images = new CachedImages(index, () => ledger.sync(), failed);
   return {
@@ -70,7 +68,6 @@ export function cacheParts(
     flights,
     images,
     copier,
-    shared: options.shared,
     reader: new FileReader(files, partials, flights, keeper, copier, ledger),
     mover: new FileMover(files, ledger),
     reads,

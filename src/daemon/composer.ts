@@ -182,11 +182,7 @@ export class Composer implements AsyncDisposable {
     const images = new ComposedImages(runFolder, cache, objects);
     const server = `erofs ${probe.metadataForm}`;
     log.info({ metadata: probe.metadataForm, takeover: objects.resend }, 'composed mounts');
-    return {
-      objects,
-      images,
-      roots: new ComposedRoots(images, () => cache.mountedDirectories, server),
-    };
+    return { objects, images, roots: new ComposedRoots(images, cache.tierDirectories, server) };
   }
 
   async #serveObjects(device: HeldDevice, images: ObjectImages): Promise<ObjectServer> {

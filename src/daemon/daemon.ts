@@ -31,7 +31,8 @@ import { NodeMounts } from './node-mounts.js';
 import { Observability } from './observability.js';
 import { Ownership } from './ownership.js';
 import { RefreshOnWrong } from './refresh-on-wrong.js';
-import { openShared, openSite } from './site.js';
+import { SharedStarts } from './shared-starts.js';
+import { openSite } from './site.js';
 import { StopSwitch } from './stop-switch.js';
 import { Stores } from './stores.js';
 
@@ -100,9 +101,8 @@ export class Daemon implements AsyncDisposable {
       const events = {
         ...{ onPartialEnd, onWrong: refresh.onWrong, onMountedEvicted: refresh.refresh },
       };
-      const shared = await openShared(config, owned, log);
       const cache = owned.use(
-        await FileCache.open({ root, tiers, shared, log, reads, ...limits, ...events }),
+        await FileCache.open({ root, tiers, log, reads, ...limits, ...events }),
       );
       makeRunFolder(runFolder);
       const images = await ImageFolder.open(root, (error) => {
@@ -115,7 +115,9 @@ export class Daemon implements AsyncDisposable {
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
       const site = await openSite(config, owned, log);
       const live = new LiveImages({ images, cache, stores, bandwidth, onRelease, site });
-      const hot = owned.use(new HotStarts(root, config.prefetch, log));
+      const hot = owned.use(
+        new HotStarts(root, config.prefetch, log, site && new SharedStarts(site.words)),
+      );
       const mounted = owned.use(
         await NodeMounts.open({
           ...{ root, runFolder, cache, images, live, device, log, partialEnds, hot },

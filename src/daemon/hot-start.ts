@@ -13,6 +13,7 @@ import { guessHotRanges, type HotRange } from '../hot/static-guess.js';
 import { commandFor } from '../thin/hot-index.js';
 import type { HotOverlay } from '../thin/hot-overlay.js';
 import type { LiveImage } from './live-image.js';
+import type { SharedStarts } from './shared-starts.js';
 
 /** Milliseconds after which a program counts as started. */
 const startMs = 30_000;
@@ -26,6 +27,8 @@ export interface HotStartOptions {
   readonly start: CommandStart;
   readonly mode: PrefetchMode;
   readonly folder: HotFolder;
+  /** What other nodes of the site have seen. */
+  readonly shared: SharedStarts | undefined;
   /** Resolves when the program has started, or with the signal. Never fails. */
   readonly untilReady: (signal: AbortSignal) => Promise<void>;
   readonly log: Logger;
@@ -95,10 +98,19 @@ export class HotStart {
 
   /** What earlier starts read, here or elsewhere; undefined if nobody knows. */
   async #known(): Promise<Iterable<HotRange> | undefined> {
-    const { folder } = this.#options;
     const hotPack = await this.#hotPack();
-    const list = await folder.find(this.#key);
-    return list ? hotRanges(list) : hotPack?.places();
+    const list = await this.#options.folder.find(this.#key);
+    if (list) return hotRanges(list);
+    return hotPack ? hotPack.places() : await this.#knownInSite();
+  }
+
+  /** Kept as if it had been recorded here. */
+  async #knownInSite(): Promise<HotRange[] | undefined> {
+    const { folder, shared } = this.#options;
+    const list = await shared?.find(this.#key, this.#ended.signal);
+    if (!list) return undefined;
+    await folder.import([list]);
+    return hotRanges(list);
   }
 
   /** Every read is to be seen; before the first one, what is read to make the container. */
@@ -158,9 +170,12 @@ export class HotStart {
 
   /** A start that waited for nothing teaches nothing. */
   async #keep({ frames }: PrefetchTotals): Promise<void> {
-    const { folder } = this.#options;
+    const { folder, shared } = this.#options;
     const isNew = frames > 0 && !(await folder.find(this.#key));
-    if (this.#recording.missed > 0 || isNew) await folder.add(this.#key, this.#recording.run());
+    if (this.#recording.missed === 0 && !isNew) return;
+    const run = this.#recording.run();
+    await folder.add(this.#key, run);
+    await shared?.tell({ ...this.#key, runs: [run] });
   }
 
   get #key() {

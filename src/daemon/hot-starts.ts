@@ -10,6 +10,7 @@ import type { CheckedRequest } from './control-api.js';
 import { HotStart } from './hot-start.js';
 import type { LiveImage } from './live-image.js';
 import { checkReadySign, untilReady, type WatchedContainer } from './readiness.js';
+import type { SharedStarts } from './shared-starts.js';
 
 /** Of one image: starts for which all was here, and whose next ones need no look. */
 const warmStartsMax = 64;
@@ -24,15 +25,17 @@ export class HotStarts implements AsyncDisposable {
   readonly #mode: PrefetchMode;
   readonly folder: HotFolder;
   readonly #log: Logger;
+  readonly #shared: SharedStarts | undefined;
   /** By container. */
   readonly #starts = new Map<string, HotStart>();
   readonly #work = new Set<Promise<void>>();
   /** Forgotten with the image, which is when nobody has asked for it for a while. */
   readonly #warm = new WeakMap<LiveImage, Set<string>>();
 
-  /** @param root of the node's state */
-  constructor(root: string, mode: PrefetchMode, log: Logger) {
+  /** @param root of the node's state. @param shared undefined where there is no site */
+  constructor(root: string, mode: PrefetchMode, log: Logger, shared: SharedStarts | undefined) {
     this.#mode = mode;
+    this.#shared = shared;
     this.folder = new HotFolder(root);
     this.#log = log;
   }
@@ -50,9 +53,9 @@ export class HotStarts implements AsyncDisposable {
     this.#warm.set(image, warm);
     const key = JSON.stringify(start);
     if (!start || warm.has(key)) return;
-    const [mode, folder, log] = [this.#mode, this.folder, this.#log];
+    const [mode, folder, log, shared] = [this.#mode, this.folder, this.#log, this.#shared];
     const hot = new HotStart({
-      ...{ id, image, start, mode, folder, log },
+      ...{ id, image, start, mode, folder, log, shared },
       untilReady: (signal) => untilReady(request.ready, container, signal),
     });
     this.#starts.set(id, hot);

@@ -58,6 +58,8 @@ export class FrameShelf {
   });
   /** The files, with their bytes. */
   readonly #kept: Replacement<FetchName>;
+  /** Being written, with the path; what is removed meanwhile is not in here any more. */
+  readonly #writing = new Map<FetchName, string>();
   #writingBytes = 0;
   #failures = 0;
   #space = { at: Number.NEGATIVE_INFINITY, freeBytes: 0 };
@@ -128,22 +130,27 @@ export class FrameShelf {
   /** Keeps it on disk where there is room. Never fails. */
   async keep(name: FetchName, bytes: Buffer, voucher?: Voucher): Promise<void> {
     const size = bytes.length + trailerBytes;
-    if (this.#kept.sizeOf(name) !== undefined || this.#writingBytes + size > writingBytesMax)
-      return;
-    this.#writingBytes += size;
+    if (this.#kept.sizeOf(name) !== undefined || this.#writing.has(name)) return;
+    if (this.#writingBytes + size > writingBytesMax) return;
     const incoming = join(this.#options.folder, `.${randomBytes(8).toString('hex')}`);
+    const isWanted = () => this.#writing.get(name) === incoming;
+    this.#writing.set(name, incoming);
+    this.#writingBytes += size;
     try {
       if (!(await this.#hasRoom(size))) return;
       const trailer = voucher ?? nobody;
       const file = Buffer.concat([bytes, trailer, hashOf(bytes, trailer)]);
       await writeFile(incoming, file, { mode: 0o600, flag: 'wx' });
+      if (!isWanted()) return await rm(incoming);
       await rename(incoming, this.#path(name));
       this.#kept.used(name, size);
+      if (!isWanted()) await this.#remove(name);
       await this.#makeRoom();
     } catch {
       this.#failures += 1;
       await rm(incoming, { force: true }).catch(() => undefined);
     } finally {
+      if (isWanted()) this.#writing.delete(name);
       this.#writingBytes -= size;
     }
   }
@@ -151,6 +158,7 @@ export class FrameShelf {
   /** Somebody found it wrong. */
   async remove(name: FetchName): Promise<void> {
     this.#recent.delete(name);
+    this.#writing.delete(name);
     if (this.#kept.sizeOf(name) !== undefined) await this.#remove(name);
   }
 

@@ -21,6 +21,7 @@ import { PeerServer, type Served } from './peer-server.js';
 import { type PeerCounts, Peers } from './peers.js';
 import { PopBlobs } from './pop-blobs.js';
 import { PopFrames } from './pop-frames.js';
+import { PopWords } from './pop-words.js';
 import { type PopCounts, SiteFetch } from './site-fetch.js';
 import { NodeKey } from './voucher.js';
 
@@ -57,6 +58,8 @@ export class PointOfPresence implements AsyncDisposable {
   readonly #agreement: Agreement;
   readonly #peers: Peers;
   readonly #fetch: SiteFetch;
+  /** What the nodes tell each other. */
+  readonly words: PopWords;
   readonly counts: PopCounts = {
     shelf: { frames: 0, bytes: 0 },
     peers: { frames: 0, bytes: 0 },
@@ -104,6 +107,7 @@ export class PointOfPresence implements AsyncDisposable {
     this.#peers = peers;
     const { counts } = this;
     this.#fetch = new SiteFetch({ agreement, peers, shelf, counts, fetchTimes: new FetchTimes() });
+    this.words = new PopWords(agreement, peers, shelf);
     this.#tidy = setInterval(() => {
       const members = new Set(agreement.members.list().map(({ node }) => node));
       peers.forget((node) => members.has(node));

@@ -4,16 +4,14 @@ import { mapBounded } from '../cache/bounded.js';
 import type { Agreement } from './agreement.js';
 import { type FetchTimes, wholePatienceMs } from './fetch-times.js';
 import type { FrameShelf, ShelvedFrame } from './frame-shelf.js';
+import { homesMax, servingHomes } from './homes.js';
 import type { HeldLease } from './leases.js';
 import type { Member } from './members.js';
 import type { Gift, Peers } from './peers.js';
-import { type FetchName, stableNameOf } from './pop-keys.js';
-import { homesOf } from './rendezvous.js';
+import type { FetchName } from './pop-keys.js';
 
 /** Times that something is looked for among the nodes of the site before this one goes on alone. */
 const roundsMax = 3;
-/** Homes that are asked: the second was the first until a node has come. */
-const homesMax = 2;
 /** Milliseconds after a stall in which a lease is not renewed. */
 const stallMs = 1500;
 /** Parts of one piece that are asked for, and given to their homes, at a time. */
@@ -274,9 +272,7 @@ export class SiteFetch {
 
   /** Members that serve, the home of `name` first. */
   #alive(name: FetchName): Member[] {
-    const members = this.#parts.agreement.members.list();
-    const serving = members.filter(({ alive, info }) => alive && info.url !== undefined);
-    return homesOf(name, serving, ({ node }) => stableNameOf(node));
+    return servingHomes(name, this.#parts.agreement.members.list());
   }
 
   readonly #homes = (name: FetchName): Member[] =>

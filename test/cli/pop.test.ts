@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { decodeHotList } from '../../src/hot/hot-list.js';
 import type { PopReport } from '../../src/pop/point-of-presence.js';
 import { RedisServer } from '../pop/redis-server.js';
 import { startRegistry } from '../support/docker-registry.js';
@@ -36,6 +37,15 @@ async function report(node: TestNode): Promise<PopReport> {
   return JSON.parse(stdout);
 }
 
+/** The runs that are known of the program's start, each as JSON. */
+async function starts(node: TestNode): Promise<string[]> {
+  const { stdout } = await node.thin(['hot', 'export', reference]);
+  const lists = stdout.split('\n').filter(Boolean);
+  return lists
+    .flatMap((line) => decodeHotList(Buffer.from(line)).runs)
+    .map((run) => JSON.stringify(run));
+}
+
 function ofOrigin({ counts }: PopReport): number {
   return counts.origin.frames + counts.alone.frames;
 }
@@ -61,6 +71,9 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   const { counts } = await report(second);
   t.ok(counts.peers.frames > 0.9 * fetched, `${counts.peers.frames} of ${fetched} came from there`);
   t.ok(ofOrigin(await report(second)) < 0.1 * fetched);
+  const [recorded, known] = [await starts(first), await starts(second)];
+  t.equal(recorded.length, 1);
+  t.ok(known.includes(`${recorded[0]}`), 'what a start reads, too');
   const { stdout } = await second.thin(['pop', 'status']);
   t.match(stdout, /Redis answers\nshared: \d+ frames, .*B\n\nNODE\n/);
   t.match(

@@ -61,3 +61,17 @@ t.test('what earlier processes have left is found again, the oldest leaves first
   t.equal(smaller.usage.frames, 10);
   t.same(readdirSync(folder).length, 10, 'and nothing else is there');
 });
+
+t.test('what is found wrong while it is being written does not stay', async (t) => {
+  const shelf = await openShelf(t);
+  for (let turns = 0; turns < 12; turns++) {
+    const each = fetchName('frame', `removed after ${turns} turns`);
+    const keeping = shelf.keep(each, bytes);
+    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await shelf.remove(each);
+    await keeping;
+    t.equal(shelf.has(each), false, `after ${turns} turns`);
+  }
+  t.same(readdirSync(t.testdirName), []);
+  t.equal(shelf.usage.bytes, 0);
+});
