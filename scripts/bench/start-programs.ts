@@ -8,14 +8,17 @@ export interface StartProgram {
   readonly entrypoint?: string;
 }
 
-/** Starts a server, and ends when it has answered on a port of this container. */
+/** Starts a server, and ends when it has answered on a port of this container, or ends. */
 function answering(server: string, port: number, question: string): string[] {
   const ask = `exec 3<>/dev/tcp/127.0.0.1/${port}`;
-  const script = `${server} &
-    until (${ask}) 2>/dev/null; do sleep 0.01; done
-    ${ask}; printf '${question}' >&3; read -r answer <&3; echo "$answer"; kill %1`;
+  const script = `${server} & server=$!
+    until (${ask}) 2>/dev/null; do kill -0 $server || exit 1; sleep 0.01; done
+    ${ask}; printf '${question}' >&3; read -r answer <&3; echo "$answer"; kill $server`;
   return ['bash', '-c', script];
 }
+
+/** The image has no folders for what is written. */
+const nginx = 'mkdir -p /var/log/nginx /var/lib/nginx; nginx -g "daemon off;"';
 
 const database = `
   PATH=$PATH:$(echo /usr/lib/postgresql/*/bin) && cd /tmp && initdb -A trust -D data > /dev/null
@@ -33,7 +36,7 @@ const programs = {
   nginx: {
     image: 'nginx',
     entrypoint: '',
-    words: answering('nginx -g "daemon off;"', 8080, 'GET / HTTP/1.0\\r\\n\\r\\n'),
+    words: answering(nginx, 8080, 'GET / HTTP/1.0\\r\\n\\r\\n'),
   },
   postgres: { image: 'postgres', words: ['sh', '-c', database] },
   r: { image: 'r', words: ['Rscript', '-e', 'print(summary(lm(dist ~ speed, cars))$r.squared)'] },
