@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { type Digest, digestHex } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { CopierEvents } from './chunk-copier.js';
+import type { DigestSet } from './digest-set.js';
 import { errnoName } from './disk.js';
 import type { EvictionTarget } from './evictor.js';
 import type { FileRef } from './file-origin.js';
@@ -82,6 +83,8 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
   readonly #syncer: Syncer;
   readonly #onWrong: OnWrong | undefined;
   readonly #loggedAt = new Map<string, number>();
+  /** What leaves last. */
+  #last: DigestSet | undefined;
   #totals: IndexTotals;
 
   constructor({ tiers, index, log, files, totals, onWrong, onMountedEvicted }: LedgerOptions) {
@@ -96,6 +99,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
     const target: EvictionTarget = {
       refresh: () => this.refresh(),
       inUse: (file) => this.#use.inUse(file.content) || files.busy(file),
+      isLast: (file) => this.#last?.has(file.content) === true,
       remove: (file) => this.#remove(file.kind, file.name, file.content, file.tier),
       mountedRemoved: () => withinMs(settleMsMax, onMountedEvicted?.()),
       failed: trouble('cannot evict'),
@@ -138,6 +142,11 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
 
   hold(): FileHold {
     return this.#use.hold();
+  }
+
+  /** Files that leave only when nothing else may; instead of those told before. */
+  keepLast(contents: DigestSet): void {
+    this.#last = contents;
   }
 
   inUse(content: Digest): boolean {

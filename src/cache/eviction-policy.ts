@@ -1,7 +1,17 @@
 import type { EvictionCandidate } from './index-eviction.js';
 
-/** Which files may go: of no mounted image; or, where that is not enough, also those of mounts. */
-export type EvictionRound = 'free' | 'mounted';
+/**
+ * Which files may go: of no mounted image; where that is not enough, also those of mounts; and where
+ * that is not enough, also those that are to go last.
+ */
+export type EvictionRound = 'free' | 'mounted' | 'last';
+
+/** What is known of a file at this moment beside its standing. */
+export interface EvictionState {
+  inUse(file: EvictionCandidate): boolean;
+  /** It is to go last. */
+  isLast(file: EvictionCandidate): boolean;
+}
 
 /**
  * Chooses what leaves, least recently used first, until `bytes` are freed. Pure: the whole policy.
@@ -12,7 +22,7 @@ export function chooseVictims(
   candidates: readonly EvictionCandidate[],
   bytes: number,
   round: EvictionRound,
-  inUse: (file: EvictionCandidate) => boolean,
+  { inUse, isLast }: EvictionState,
 ): EvictionCandidate[] {
   const victims: EvictionCandidate[] = [];
   let freed = 0;
@@ -20,6 +30,7 @@ export function chooseVictims(
     if (freed >= bytes) break;
     if (candidate.standing === 'pinned') continue;
     if (candidate.standing === 'mounted' && round === 'free') continue;
+    if (round !== 'last' && isLast(candidate)) continue;
     if (inUse(candidate)) continue;
     victims.push(candidate);
     freed += candidate.allocated;

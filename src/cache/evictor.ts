@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { mapBounded } from './bounded.js';
-import { chooseVictims, type EvictionRound } from './eviction-policy.js';
+import { chooseVictims, type EvictionRound, type EvictionState } from './eviction-policy.js';
 import type { EvictionCandidate, UsePosition } from './index-eviction.js';
 import type { CacheIndex } from './index-thread.js';
 import type { SpaceBudget } from './space-budget.js';
@@ -15,10 +15,9 @@ const idleMs = 2000;
 const lookMs = 5000;
 
 /** What eviction asks of the rest of the cache. */
-export interface EvictionTarget {
+export interface EvictionTarget extends EvictionState {
   /** Brings the index and the budget up to date. */
   refresh(): Promise<void>;
-  inUse(file: EvictionCandidate): boolean;
   remove(file: EvictionCandidate): Promise<void>;
   /** Files of mounted images were removed. Ends when their space is free, as far as it can be. */
   mountedRemoved(): Promise<void>;
@@ -103,7 +102,8 @@ export class Evictor implements AsyncDisposable {
   async #run(): Promise<void> {
     await this.#target.refresh();
     const free = await this.#round('free', this.#budget.demand.wanted);
-    const mounted = await this.#round('mounted', this.#budget.demand.needed);
+    let mounted = await this.#round('mounted', this.#budget.demand.needed);
+    mounted += await this.#round('last', this.#budget.demand.needed);
     if (mounted > 0) await this.#target.mountedRemoved();
     if (free + mounted === 0) this.#idleUntil = performance.now() + idleMs;
   }
@@ -117,7 +117,7 @@ export class Evictor implements AsyncDisposable {
       const last = page.at(-1);
       if (last === undefined) break;
       at = last;
-      const victims = chooseVictims(page, bytes - freed, round, (file) => this.#target.inUse(file));
+      const victims = chooseVictims(page, bytes - freed, round, this.#target);
       freed += await this.#removeAll(victims);
     }
     return freed;

@@ -18,6 +18,7 @@ import type { Disk } from './disk.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
 import type { FileHold } from './file-use.js';
 import { FileWriter } from './file-writer.js';
+import { HotFiles } from './hot-files.js';
 import {
   type CompletionOptions,
   type CompletionProgress,
@@ -75,6 +76,7 @@ export class FileCache implements AsyncDisposable {
   readonly tierDirectories: readonly string[];
   /** The reads that wait for something now. */
   readonly reads: ReadsInFlight;
+  readonly hotFiles: HotFiles;
   readonly #lock: RootLock;
   readonly #index: CacheIndex;
   readonly #parts: CacheParts;
@@ -108,6 +110,7 @@ export class FileCache implements AsyncDisposable {
     this.#index = index;
     this.#parts = parts;
     this.reads = parts.reads;
+    this.hotFiles = new HotFiles(parts);
     this.tierDirectories = parts.files.tiers.map(({ directory }) => directory);
   }
 
@@ -196,17 +199,6 @@ export class FileCache implements AsyncDisposable {
   /** The books for many files that somebody else stores; what it is told of is added to `hold`. */
   bulkWriter(hold: FileHold, tier: string = localTier): BulkWriter {
     return bulkWriter(this.#parts, hold, tier);
-  }
-
-  /**
-   * Moves complete files to another tier; who reads them finds them at every moment. What is not here
-   * or there already is passed over.
-   * @returns how many were moved
-   * @throws ThinError `invalid` if there is no such tier; `no-space` or `unavailable` if it takes no
-   *   more; `canceled`
-   */
-  moveFiles(contents: Iterable<Digest>, tier: string, signal: AbortSignal): Promise<number> {
-    return this.#parts.mover.move(contents, tier, signal);
   }
 
   /**

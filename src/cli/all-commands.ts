@@ -10,6 +10,7 @@ import type { Run } from './program.js';
 import { addPullCommand } from './pull.js';
 import { addRunCommand } from './run.js';
 import { addStatusCommands } from './status.js';
+import { addTierCommands } from './tier.js';
 
 /** In the order of `thin --help`. */
 export function addAllCommands(program: Command, run: Run): void {
@@ -20,6 +21,7 @@ export function addAllCommands(program: Command, run: Run): void {
   addInspectCommand(program, run);
   addHotCommands(program, run);
   addStatusCommands(program, run);
+  addTierCommands(program, run);
   addPopCommands(program, run);
   addCheckCommand(program, run);
   addDaemonCommands(program, run);

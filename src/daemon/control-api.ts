@@ -2,8 +2,10 @@ import { z } from 'zod';
 import type { PopReport } from '../pop/point-of-presence.js';
 import { pullModes } from '../pull/pull-mode.js';
 import type { PullProgress } from '../pull/pull-run.js';
+import type { TierReport } from './hot-tier.js';
 import type { Activity, WaitingRead, WhyReport } from './observation.js';
 import { type MountForm, mountForms } from './root.js';
+import { tierChoices } from './tier-choices.js';
 
 /**
  * What the commands ask of the daemon: `POST /v1/<method>` on its Unix socket with one JSON object;
@@ -86,6 +88,11 @@ export const controlSchemas = {
   /** Of the site that this node is one of. */
   pop: z.object({}),
   gc: z.object({ all: z.boolean() }),
+  /** What is pinned in the first tier. */
+  tier: z.object({}),
+  'tier.choose': z.object({ image: z.string().min(1), choice: z.enum(tierChoices) }),
+  /** Bytes of pinned files at most; null: a part of the tier. */
+  'tier.limit': z.object({ bytes: z.number().int().nonnegative().nullable() }),
   /** Of work in the background. */
   pause: z.object({ paused: z.boolean() }),
   check: z.object({}),
@@ -199,6 +206,9 @@ export interface ControlResults {
   readonly activity: Activity;
   /** Null for a node that is in no site. */
   readonly pop: PopReport | null;
+  readonly tier: TierReport;
+  readonly 'tier.choose': null;
+  readonly 'tier.limit': null;
   readonly pause: null;
   readonly gc: { readonly bytes: number; readonly files: number; readonly images: number };
   /** `wrong`: digests of files that were not what they should be, and are removed. */

@@ -9,17 +9,12 @@ import { shownLocation } from '../store/shown-location.js';
 import { collectGarbage } from './collect-garbage.js';
 import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
-import type {
-  CheckedRequest,
-  ImageRequest,
-  ImageSummary,
-  MountSummary,
-  NodeStatus,
-} from './control-api.js';
+import type { CheckedRequest, ImageRequest, ImageSummary, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import { dropUnpinned, FullPulls } from './full-pulls.js';
 import type { StopOrder } from './holder-protocol.js';
 import { HotStarts } from './hot-starts.js';
+import { HotTier, tierHandlers } from './hot-tier.js';
 import { IdleMemory } from './idle-memory.js';
 import { ImageFolder, type ImageRecord } from './image-folder.js';
 import { ImageOpener } from './image-opener.js';
@@ -47,6 +42,7 @@ export class Daemon implements AsyncDisposable {
   readonly #opener: ImageOpener;
   readonly #mounted: NodeMounts;
   readonly #completions: Completions;
+  readonly #tier: HotTier;
   readonly #observability: Observability;
   readonly #startedAt = Date.now();
   readonly #stop: StopSwitch;
@@ -63,6 +59,7 @@ export class Daemon implements AsyncDisposable {
       opener: ImageOpener;
       mounted: NodeMounts;
       completions: Completions;
+      tier: HotTier;
       observability: Observability;
     },
   ) {
@@ -76,6 +73,7 @@ export class Daemon implements AsyncDisposable {
     this.#opener = parts.opener;
     this.#mounted = parts.mounted;
     this.#completions = parts.completions;
+    this.#tier = parts.tier;
     this.#observability = parts.observability;
   }
 
@@ -129,10 +127,18 @@ export class Daemon implements AsyncDisposable {
         }),
       );
       refresh.of(mounted.roots);
+      const inUse = () => mounted.inUse();
       const completions = owned.use(
         new Completions({
-          ...{ images, live, log, mode: config.complete, roots: mounted.roots },
-          mounted: () => mounted.list().flatMap((mount) => (isLive(mount) ? [mount.manifest] : [])),
+          ...{ images, live, log, mode: config.complete, roots: mounted.roots, mounted: inUse },
+        }),
+      );
+      const tier = owned.use(
+        await HotTier.open({
+          ...{ root, cache, images, live, hot: hot.folder, mounted: inUse, log },
+          quotaBytes: tiers[0]?.quotaBytes ?? cacheSize,
+          starting: () => hot.starting,
+          onMoved: () => mounted.roots.refreshAll(),
         }),
       );
       const pulls = owned.use(new FullPulls({ root, cache, images, log }));
@@ -149,7 +155,7 @@ export class Daemon implements AsyncDisposable {
           log,
         ),
       );
-      const parts = { cache, images, live, opener, mounted, completions, observability };
+      const parts = { cache, images, live, opener, mounted, completions, tier, observability };
       const daemon = new Daemon(config, version, owned, stop, parts);
       const pages = {
         readFile: daemon.#readFile.bind(daemon),
@@ -223,6 +229,7 @@ export class Daemon implements AsyncDisposable {
       pop: async () => this.#observability.view.site,
       why: ({ name }) => this.#observability.view.why(name),
       activity: () => this.#observability.view.activity(),
+      ...tierHandlers(this.#tier),
       pause: async ({ paused }) => {
         this.#completions.pause(paused);
         return null;
@@ -254,6 +261,7 @@ export class Daemon implements AsyncDisposable {
   async #createContainer(request: CheckedRequest<'container.create'>, context: CallContext) {
     const image = await this.#bring(request, context);
     const start = await this.#mounted.containers.create(image, request, context.signal);
+    void this.#tier.started(image.manifest);
     context.hold(() => void this.#mounted.containers.lost(start.id));
     return start;
   }
@@ -310,11 +318,6 @@ export class Daemon implements AsyncDisposable {
       waiting: await this.#observability.view.waiting(),
     };
   }
-}
-
-/** False for an ended container that was kept. */
-function isLive({ exitCode }: MountSummary): boolean {
-  return exitCode === undefined;
 }
 
 function makeRunFolder(folder: string): void {

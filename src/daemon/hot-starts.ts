@@ -67,6 +67,11 @@ export class HotStarts implements AsyncDisposable {
     this.#work.add(work);
   }
 
+  /** Whether any container has not started yet. */
+  get starting(): boolean {
+    return this.#starts.size > 0;
+  }
+
   /** A program reads what is not here. */
   missed(image: Digest, file: FileRef, offset: number, length: number): void {
     for (const start of this.#starts.values()) {

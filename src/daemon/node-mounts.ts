@@ -59,6 +59,12 @@ export class NodeMounts implements AsyncDisposable {
     return this.mounts.portable + this.containers.portable;
   }
 
+  /** Digests of the manifests of what is mounted, and has not ended. */
+  inUse(): string[] {
+    const live = this.list().filter(({ exitCode }) => exitCode === undefined);
+    return live.map(({ manifest }) => manifest);
+  }
+
   /** Disposal takes away also what could go on. */
   endAll(): void {
     this.#endsAll = true;

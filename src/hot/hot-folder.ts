@@ -72,6 +72,11 @@ export class HotFolder {
     return lists.filter((list) => list !== undefined);
   }
 
+  /** Milliseconds since 1970 of the last change of any list; 0 if there was none. */
+  async changedAt(): Promise<number> {
+    return (await this.#dated()).at(-1)?.at ?? 0;
+  }
+
   /** @throws ThinError `no-space`, `denied`, `unavailable`; `busy` if another process does not end */
   async add(start: HotStart, ...runs: readonly HotRun[]): Promise<void> {
     const adding = this.#changes.then(async () => {

@@ -46,8 +46,8 @@ export async function fill(root: string, disk: FaultyDisk): Promise<void> {
     await writer.write(bytes.subarray(1000));
     stored.push((await writer.commit()).content);
   }
-  await cache.moveFiles([...stored, ...files.map(({ content }) => content)], 'fast', signal);
-  await cache.moveFiles(stored, 'local', signal);
+  await cache.hotFiles.move([...stored, ...files.map(({ content }) => content)], 'fast', signal);
+  await cache.hotFiles.move(stored, 'local', signal);
 }
 
 const [, script, root, point] = process.argv;

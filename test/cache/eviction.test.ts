@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { chooseVictims } from '../../src/cache/eviction-policy.js';
+import { chooseVictims, type EvictionRound } from '../../src/cache/eviction-policy.js';
 import { FileCache } from '../../src/cache/file-cache.js';
 import { FileUse } from '../../src/cache/file-use.js';
 import type { EvictionCandidate, Standing } from '../../src/cache/index-eviction.js';
@@ -40,9 +40,11 @@ function candidate(id: number, standing: Standing, allocated = 100): EvictionCan
   };
 }
 
+const idle = { inUse: () => false, isLast: () => false };
+
 t.test('policy: least recently used first, as many as needed', (t) => {
   const all = [1, 2, 3, 4].map((id) => candidate(id, 'free'));
-  const ids = (bytes: number) => chooseVictims(all, bytes, 'free', () => false).map(({ id }) => id);
+  const ids = (bytes: number) => chooseVictims(all, bytes, 'free', idle).map(({ id }) => id);
   t.same(ids(0), []);
   t.same(ids(1), [1]);
   t.same(ids(100), [1]);
@@ -58,15 +60,23 @@ t.test('policy: never what is pinned or in use; what is mounted only in its roun
     candidate(3, 'free'),
     candidate(4, 'free'),
   ];
-  const inUse = ({ id }: EvictionCandidate) => id === 3;
+  const state = { ...idle, inUse: ({ id }: EvictionCandidate) => id === 3 };
   t.same(
-    chooseVictims(all, 999, 'free', inUse).map(({ id }) => id),
+    chooseVictims(all, 999, 'free', state).map(({ id }) => id),
     [4],
   );
   t.same(
-    chooseVictims(all, 999, 'mounted', inUse).map(({ id }) => id),
+    chooseVictims(all, 999, 'mounted', state).map(({ id }) => id),
     [2, 4],
   );
+  t.end();
+});
+
+t.test('policy: what is to go last goes when nothing else is left', (t) => {
+  const all = [candidate(1, 'free'), candidate(2, 'mounted'), candidate(3, 'pinned')];
+  const state = { ...idle, isLast: ({ id }: EvictionCandidate) => id === 1 };
+  const ids = (round: EvictionRound) => chooseVictims(all, 999, round, state).map(({ id }) => id);
+  t.same([ids('free'), ids('mounted'), ids('last')], [[], [2], [1, 2]]);
   t.end();
 });
 

@@ -132,16 +132,16 @@ t.test('files move between tiers, and no reader misses them', async (t) => {
     }
   })();
   for (let turn = 0; turn < 5; turn++) {
-    t.equal(await cache.moveFiles(digests, 'fast', signal), 30);
+    t.equal(await cache.hotFiles.move(digests, 'fast', signal), 30);
     t.equal(filesIn(fast).length, 30);
     t.equal(tierFiles(root).length, 0);
-    t.equal(await cache.moveFiles(digests, 'fast', signal), 0, 'they are there');
-    t.equal(await cache.moveFiles([...digests, digestOf(Buffer.of(1))], 'local', signal), 30);
+    t.equal(await cache.hotFiles.move(digests, 'fast', signal), 0, 'they are there');
+    t.equal(await cache.hotFiles.move([...digests, digestOf(Buffer.of(1))], 'local', signal), 30);
   }
   stop.abort();
   t.ok((await reading) > 0);
   t.equal(tierFiles(root).length, 30);
-  await t.rejects(cache.moveFiles(digests, 'gold', signal), { code: 'invalid' });
+  await t.rejects(cache.hotFiles.move(digests, 'gold', signal), { code: 'invalid' });
   await until(async () => (await cache.usage()).tiers[1]?.bytes === 29 * 4096 + 3_002_368);
   t.equal((await cache.usage()).tiers[0]?.bytes, 0);
 });
@@ -155,7 +155,7 @@ t.test('a wrong file is not moved but removed', async (t) => {
   });
   const { content } = await store(cache, randomBytes(5000));
   writeFileSync(cache.pathOf(content), randomBytes(5000));
-  t.equal(await cache.moveFiles([content], 'fast', signal), 0);
+  t.equal(await cache.hotFiles.move([content], 'fast', signal), 0);
   t.same(wrong, [content]);
   t.notOk(await cache.has(content));
   t.same(readdirSync(join(fast, '.incoming')), []);
@@ -173,11 +173,11 @@ t.test('a move ends at the quota, and where the sync fails nothing leaves', asyn
   const cache = await openCache(t, root, { tiers: [fastTier(fast, 100_000)], disk });
   const digests: Digest[] = [];
   for (let at = 0; at < 4; at++) digests.push((await store(cache, randomBytes(40_000))).content);
-  await t.rejects(cache.moveFiles(digests, 'fast', signal), { code: 'no-space' });
+  await t.rejects(cache.hotFiles.move(digests, 'fast', signal), { code: 'no-space' });
   t.equal(filesIn(fast).length, 2);
   t.equal(tierFiles(root).length, 2, 'what was copied before has moved');
   state.fails = true;
-  t.equal(await cache.moveFiles(digests, 'local', signal), 0);
+  t.equal(await cache.hotFiles.move(digests, 'local', signal), 0);
   t.equal(tierFiles(root).length, 4);
   t.equal(filesIn(fast).length, 2, 'a power cut may take the new ones');
 });

@@ -1,21 +1,74 @@
-import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
+import { z } from 'zod';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
-import { startNode, thinifyProgram } from './test-node.js';
+import { startNode, thinifyProgram, until } from './test-node.js';
 
 t.setTimeout(400_000); // one conversion, and then some
 const registry = await startRegistry(t);
 const reference = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), reference);
 
+const reportSchema = z.object({
+  images: z.array(
+    z.object({
+      choice: z.string(),
+      hotFiles: z.number(),
+      pinnedFiles: z.number(),
+      fastFiles: z.number(),
+    }),
+  ),
+});
+
 function filesBelow(directory: string): string[] {
+  if (!existsSync(directory)) return [];
   return readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((name) =>
     /^[0-9a-f]{2}\/[0-9a-f]{64}$/.test(name),
   );
 }
+
+t.test(
+  'what a start read is pinned in the first tier, until somebody says otherwise',
+  async (t) => {
+    await runCommand(process.execPath, [thinifyProgram, reference]);
+    const folder = mkdtempSync(join(tmpdir(), 'thinfs-tier-'));
+    t.teardown(() => rmSync(folder, { recursive: true }));
+    const fast = join(folder, 'fast');
+    const node = startNode(t, { THINFS_TIERS: `fast=${fast},size=1g` });
+    const run = ['run', '--rm', '-q', reference, 'cat', '/etc/passwd'];
+    const first = await node.thin(run);
+    t.equal(first.code, 0, first.stderr);
+    t.match((await node.thin(['tier'])).stdout, /^TIER\n {2}fast .*\n {2}local /);
+    await until('what it read is in the fast tier', () => filesBelow(fast).length >= 2);
+    const shown = async () => {
+      const { stdout } = await node.thin(['tier', '--json']);
+      const [image] = reportSchema.parse(JSON.parse(stdout)).images;
+      return image;
+    };
+    const pinned = await shown();
+    t.equal(pinned?.fastFiles, pinned?.hotFiles);
+    t.match(await node.thin(run), { code: 0, stdout: first.stdout });
+    for (const words of [
+      ['unpin', reference],
+      ['limit', '0'],
+    ]) {
+      t.equal((await node.thin(['tier', ...words])).code, 0);
+      await until(`they leave: ${words}`, () => filesBelow(fast).length === 0);
+      t.match(await shown(), { pinnedFiles: 0, fastFiles: 0 });
+      t.equal((await node.thin(['tier', 'limit', 'auto'])).code, 0);
+      t.equal((await node.thin(['tier', 'pin', reference])).code, 0);
+      await until('they are back', () => filesBelow(fast).length === pinned?.hotFiles);
+      t.match(await shown(), { choice: 'pin' });
+    }
+    t.equal((await node.thin(['tier', 'pin', 'localhost/nothing:1'])).code, 3);
+    await node.stop();
+    t.match(await shown(), { choice: 'pin' }, 'a daemon that is started again knows it');
+  },
+);
 
 t.test('files of a faster tier are read from there, by containers too', async (t) => {
   await runCommand(process.execPath, [thinifyProgram, reference]);
