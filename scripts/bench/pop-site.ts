@@ -1,8 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
+import type { LinkNamespace } from './link-namespace.js';
+import { SiteNetwork } from './site-network.js';
 import type { SlowLink } from './slow-link.js';
 import { builtProgram } from './thin-node.js';
 
@@ -18,52 +21,91 @@ const reportSchema = z.object({
   counts: z.object({ shelf: count, peers: count, origin: count, alone: count }),
 });
 export type SiteReport = z.infer<typeof reportSchema>;
+const checkSchema = z.object({ wrong: z.array(z.unknown()) });
 
-/** A site: all behind one link to the rest of the world, with a Redis of its own. */
+/** What is run in a container, and what it writes. */
+export interface StartedProgram {
+  /** Of `thin run`. */
+  readonly flags?: readonly string[];
+  readonly words: readonly string[];
+  readonly wanted: string;
+}
+
+export interface NodeOptions {
+  /** Whether it is one of the site; on its own otherwise. */
+  readonly shared: boolean;
+  /** Bytes of its disk that files may take, and frames for the others; as people write them. */
+  readonly cacheSize?: string;
+  readonly popSize?: string;
+}
+
+/** A site: nodes with networks of their own, all behind one link to the rest of the world, and a Redis. */
 export class PopSite implements AsyncDisposable {
   readonly #link: SlowLink;
+  readonly #network: SiteNetwork;
   readonly #folder: string;
-  readonly #redis: ChildProcess;
+  #redis: ChildProcess | undefined;
 
   static async open(link: SlowLink, folder: string): Promise<PopSite> {
     await writeFile(join(folder, 'secret'), 'what the nodes of the bench know each other by');
-    const [program = '', ...words] = link.behind(['redis-server', '--save', '']);
-    const redis = spawn(program, words, { stdio: 'ignore', cwd: folder });
-    return new PopSite(link, folder, redis);
+    const site = new PopSite(link, await SiteNetwork.open(link), folder);
+    site.startRedis();
+    return site;
   }
 
-  private constructor(link: SlowLink, folder: string, redis: ChildProcess) {
+  private constructor(link: SlowLink, network: SiteNetwork, folder: string) {
     this.#link = link;
+    this.#network = network;
     this.#folder = folder;
-    this.#redis = redis;
+  }
+
+  /** Empty. */
+  startRedis(): void {
+    const flags = ['--save', '', '--bind', this.#network.router, '--protected-mode', 'no'];
+    const [program = '', ...words] = this.#link.behind(['redis-server', ...flags]);
+    this.#redis = spawn(program, words, { stdio: 'ignore', cwd: this.#folder });
+  }
+
+  async stopRedis(): Promise<void> {
+    const redis = this.#redis;
+    this.#redis = undefined;
+    if (!redis || redis.exitCode !== null || redis.signalCode !== null) return;
+    const exited = once(redis, 'exit');
+    redis.kill('SIGKILL');
+    await exited;
   }
 
   /** As a Redis whose host hangs, and then does not any more. */
   signalRedis(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    this.#redis.kill(signal);
+    this.#redis?.kill(signal);
   }
 
   async flushRedis(): Promise<void> {
-    await this.#run(['redis-cli', 'flushall']);
+    await this.#run(['redis-cli', '-h', this.#network.router, 'flushall']);
   }
 
-  node(name: string, shared: boolean): SiteNode {
+  /** @param name of a folder that was not used yet */
+  async node(name: string, { shared, cacheSize, popSize }: NodeOptions): Promise<SiteNode> {
     const pop = {
-      THINFS_POP: `redis://127.0.0.1:${redisPort}`,
+      THINFS_POP: `redis://${this.#network.router}:${redisPort}`,
       THINFS_POP_SECRET: join(this.#folder, 'secret'),
+      ...(popSize !== undefined && { THINFS_POP_SIZE: popSize }),
     };
-    const env = { THINFS_ROOT: join(this.#folder, name), THINFS_COMPLETE: 'never' };
-    return new SiteNode(this.#link, { ...env, ...(shared && pop) });
+    const env = {
+      THINFS_ROOT: join(this.#folder, name),
+      THINFS_COMPLETE: 'never',
+      THINFS_FREE_SPACE: '0',
+      ...(cacheSize !== undefined && { THINFS_CACHE_SIZE: cacheSize }),
+      ...(shared && pop),
+    };
+    return new SiteNode(await this.#network.addNode(), env);
   }
 
   /** Bytes that have come over the link since it was made. */
   async linkBytes(): Promise<number> {
     const { stdout } = await this.#run(['cat', '/proc/net/dev']);
-    const lines = stdout.split('\n').map((line) => /^\s*(\S+):\s*(\d+)/.exec(line) ?? []);
-    return lines.reduce(
-      (sum, [, name, bytes]) => (name === 'lo' ? sum : sum + Number(bytes ?? 0)),
-      0,
-    );
+    const lines = stdout.split('\n').map((line) => /^\s*slow\d+:\s*(\d+)/.exec(line)?.[1]);
+    return lines.reduce((sum, bytes) => sum + Number(bytes ?? 0), 0);
   }
 
   #run(command: readonly string[]): Promise<CommandResult> {
@@ -72,23 +114,23 @@ export class PopSite implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#redis.kill('SIGKILL');
+    await this.stopRedis();
   }
 }
 
 /** One node of it. */
 export class SiteNode {
-  readonly #link: SlowLink;
+  readonly #network: LinkNamespace;
   readonly #env: Readonly<Record<string, string>>;
 
-  constructor(link: SlowLink, env: Readonly<Record<string, string>>) {
-    this.#link = link;
+  constructor(network: LinkNamespace, env: Readonly<Record<string, string>>) {
+    this.#network = network;
     this.#env = env;
   }
 
   thin(...words: string[]): Promise<CommandResult> {
     const command = [process.execPath, builtProgram('src/cli/thin.js'), ...words];
-    const [program = '', ...rest] = this.#link.behind(command);
+    const [program = '', ...rest] = this.#network.behind(command);
     return runCommand(program, rest, { env: { ...this.#env }, mayFail: true });
   }
 
@@ -105,9 +147,9 @@ export class SiteNode {
   }
 
   /** @returns milliseconds of one start; its output is what it should be, or this throws */
-  async run(reference: string, words: readonly string[], wanted: string): Promise<number> {
+  async run(reference: string, { flags = [], words, wanted }: StartedProgram): Promise<number> {
     const startedAt = performance.now();
-    const started = await this.thin('run', '--rm', '--plain-http', reference, ...words);
+    const started = await this.thin('run', '--rm', '--plain-http', ...flags, reference, ...words);
     if (started.code !== 0 || started.stdout !== wanted) {
       throw new Error(
         `Cannot start ${reference}: ${started.code} ${started.stdout} ${started.stderr}`,
@@ -120,7 +162,16 @@ export class SiteNode {
     return reportSchema.parse(JSON.parse((await this.thin('pop', 'status', '--json')).stdout));
   }
 
+  /** Files of its cache that are not what they should be, of all that are read again. */
+  async wrongFiles(): Promise<number> {
+    const { stdout, stderr, code } = await this.thin('check', '--json');
+    const last = stdout.trimEnd().split('\n').at(-1) ?? '';
+    if (last !== '') return checkSchema.parse(JSON.parse(last)).wrong.length;
+    throw new Error(`Cannot check a node: ${code} ${stderr}`);
+  }
+
   async end(): Promise<void> {
     await this.thin('daemon', 'cleanup', '--force', '--purge');
+    await this.#network[Symbol.asyncDispose]();
   }
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { popularRanks, randomOf } from './popularity.js';
 
 /** One download of one blob by one node. */
 export interface Pull {
@@ -31,23 +32,11 @@ export const zones: readonly Zone[] = [
 /** Pulls and blobs are drawn in this proportion to those of a zone: it takes seconds then. */
 const scale = 0.1;
 /**
- * What the numbers of a zone do not tell is assumed: popularity falls with rank to this power, and
- * sizes are log-normal with this median (bytes) and this deviation of the logarithm.
+ * What the numbers of a zone do not tell is assumed: sizes are log-normal with this median (bytes) and
+ * this deviation of the logarithm.
  */
-const popularityExponent = 0.9;
 const medianBytes = 1_000_000;
 const sizeDeviation = 2;
-
-/** Numbers in [0, 1) that a seed decides (mulberry32). */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Pulls as they could have been in a zone; each node is as likely as the others. */
 export function drawTrace(zone: Zone, nodes: number, seed = 1): Pull[] {
@@ -59,26 +48,11 @@ export function drawTrace(zone: Zone, nodes: number, seed = 1): Pull[] {
     sizes.push(size);
     bytes += size;
   }
-  const below: number[] = [];
-  let sum = 0;
-  for (let rank = 1; rank <= sizes.length; rank++) {
-    sum += rank ** -popularityExponent;
-    below.push(sum);
-  }
+  const draw = popularRanks(sizes.length, random);
   return Array.from({ length: Math.round(zone.pulls * scale) }, () => {
-    const at = firstAbove(below, random() * sum);
+    const at = draw();
     return { node: Math.floor(random() * nodes), blob: `${at}`, size: sizes[at] ?? 1 };
   });
-}
-
-function firstAbove(ascending: readonly number[], value: number): number {
-  let [low, high] = [0, ascending.length - 1];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((ascending[middle] ?? 0) > value) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
 
 const record = z.object({

@@ -18,6 +18,8 @@ const source = fileURLToPath(new URL('./slow-link.c', import.meta.url));
 export class SlowLink implements AsyncDisposable {
   /** Of this machine, as the namespace sees it. */
   readonly address = '10.77.0.2';
+  /** Of the other end, as this machine sees it. */
+  readonly farAddress = '10.77.0.1';
   readonly #namespace: LinkNamespace;
   readonly #program: ChildProcess;
 
@@ -40,6 +42,11 @@ export class SlowLink implements AsyncDisposable {
     }
     await link[Symbol.asyncDispose]();
     throw new Error('Cannot make a slow link: its program has ended');
+  }
+
+  /** Of the namespace, as `ip netns` has it. */
+  get namespace(): string {
+    return this.#namespace.name;
   }
 
   behind(command: readonly string[]): string[] {

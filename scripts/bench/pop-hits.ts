@@ -1,0 +1,75 @@
+import type { PopSite } from './pop-site.js';
+import { type DeployedImage, deployedImages } from './site-images.js';
+
+/** A start that finds everything in the site may take this many times one that finds it on its node. */
+const sharedMost = 1.3;
+
+interface Start {
+  readonly ms: number;
+  /** Over the link. */
+  readonly bytes: number;
+}
+
+/** One image on nodes that had nothing before. */
+export interface Hits {
+  readonly image: string;
+  /** Nobody has it; another node has; this one has. */
+  readonly cold: Start;
+  readonly shared: Start;
+  readonly local: Start;
+}
+
+/** Each image by itself: the first start of a site, the first of its second node, and again there. */
+export async function measureHits(
+  site: PopSite,
+  referenceOf: (image: string) => string,
+): Promise<Hits[]> {
+  const all: Hits[] = [];
+  for (const image of deployedImages) {
+    const [first, second] = [
+      await site.node(`first-${image.image}`, { shared: true }),
+      await site.node(`second-${image.image}`, { shared: true }),
+    ];
+    try {
+      await first.start(1);
+      await second.start(2);
+      await first.start(2);
+      const start = async (node: typeof first) => {
+        const before = await site.linkBytes();
+        const ms = await node.run(referenceOf(image.image), image);
+        return { ms, bytes: (await site.linkBytes()) - before };
+      };
+      const cold = await start(first);
+      const shared = await start(second);
+      all.push({ image: image.image, cold, shared, local: await start(second) });
+    } finally {
+      for (const node of [first, second]) await node.end();
+    }
+  }
+  return all;
+}
+
+export function hitsTable(hits: readonly Hits[]): string {
+  const head =
+    '| image | cold | bytes over the link | hit in the site | bytes | hit on the node | site / node |';
+  const rows = hits.map(
+    ({ image, cold, shared, local }) =>
+      `| ${image} | ${seconds(cold.ms)} | ${cold.bytes} | ${seconds(shared.ms)} | ${shared.bytes} | ${seconds(local.ms)} | ${(shared.ms / local.ms).toFixed(2)} |`,
+  );
+  const mean = (of: (each: Hits) => number) =>
+    hits.reduce((sum, each) => sum + of(each), 0) / hits.length;
+  const ratio = mean(({ shared }) => shared.ms) / mean(({ local }) => local.ms);
+  const verdict = ratio <= sharedMost ? 'met' : 'missed';
+  return `${[head, '| --- | --- | --- | --- | --- | --- | --- |', ...rows].join('\n')}
+average of the hits in the site / on the node: ${ratio.toFixed(2)} (wanted <= ${sharedMost}: ${verdict})\n`;
+}
+
+/** Bytes that a start needs where nothing is here. */
+export function neededBytes(hits: readonly Hits[]): (image: DeployedImage['image']) => number {
+  const byImage = new Map(hits.map(({ image, cold }) => [image, cold.bytes]));
+  return (image) => byImage.get(image) ?? 0;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(2)} s`;
+}

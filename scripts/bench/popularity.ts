@@ -1,0 +1,42 @@
+/**
+ * What is asked for by how many: popularity falls with rank to this power. The share of requests that
+ * go to the most popular hundredth of ten thousand layers is 41 % with it; of the registries of Anwar
+ * et al. (FAST 2018) that is 42 % in Dallas and 59 % in Sydney.
+ */
+export const popularityExponent = 0.9;
+
+/** Numbers in [0, 1) that a seed decides (mulberry32). */
+export function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Ranks from 0 to `count` - 1, the first the most popular. */
+export function popularRanks(
+  count: number,
+  random: () => number,
+  exponent = popularityExponent,
+): () => number {
+  const below: number[] = [];
+  let sum = 0;
+  for (let rank = 1; rank <= count; rank++) {
+    sum += rank ** -exponent;
+    below.push(sum);
+  }
+  return () => firstAbove(below, random() * sum);
+}
+
+function firstAbove(ascending: readonly number[], value: number): number {
+  let [low, high] = [0, ascending.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ascending[middle] ?? 0) > value) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
