@@ -57,7 +57,7 @@ const daemonOptions = [
   new Option('--bandwidth <size>', 'most bytes a second of background work (default: no limit)'),
   new Option(
     '--metrics <[host:]port>',
-    'serve GET /metrics there too (default: control socket only)',
+    'serve a page for browsers (/) and /metrics there too (default: control socket only)',
   ),
   new Option(
     '--pop <redis address>',

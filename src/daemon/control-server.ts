@@ -12,7 +12,7 @@ import {
   type ControlResults,
   controlSchemas,
 } from './control-api.js';
-import type { MetricsPage } from './metrics.js';
+import { answerPage, type WebPages } from './web-pages.js';
 
 /** What a method is given beside its request. */
 export interface CallContext {
@@ -43,9 +43,8 @@ export type FileReader = (
 ) => Promise<{ size: number; bytes: AsyncIterable<Buffer> }>;
 
 /** What is answered to GET. */
-export interface ControlPages {
+export interface ControlPages extends WebPages {
   readonly readFile: FileReader;
-  readonly metrics: () => Promise<MetricsPage>;
 }
 
 /** Bytes of one request: the longest have command lines and environments in them. */
@@ -105,10 +104,7 @@ export class ControlServer {
       const url = new URL(request.url ?? '/', 'http://daemon');
       if (request.method === 'GET' && url.pathname === '/v1/file') {
         await this.#sendFile(url.searchParams, response, gone.signal);
-      } else if (request.method === 'GET' && url.pathname === '/metrics') {
-        const { contentType, text } = await this.#pages.metrics();
-        response.writeHead(200, { 'content-type': contentType }).end(text);
-      } else {
+      } else if (!(request.method === 'GET' && (await answerPage(this.#pages, url, response)))) {
         await this.#call(url.pathname, request, response, gone.signal);
       }
     } catch (error) {

@@ -5,19 +5,20 @@ import { parseDigest } from '../digest.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
-import { shownLocation } from '../store/shown-location.js';
 import { collectGarbage } from './collect-garbage.js';
 import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
 import type { CheckedRequest, ImageRequest, ImageSummary, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
+import { Deployments } from './deployments.js';
 import { dropUnpinned, FullPulls } from './full-pulls.js';
 import type { StopOrder } from './holder-protocol.js';
 import { HotStarts } from './hot-starts.js';
 import { HotTier, tierHandlers } from './hot-tier.js';
 import { IdleMemory } from './idle-memory.js';
-import { ImageFolder, type ImageRecord } from './image-folder.js';
+import { ImageFolder } from './image-folder.js';
 import { ImageOpener } from './image-opener.js';
+import { imageSummary } from './image-summary.js';
 import type { LiveImage } from './live-image.js';
 import { LiveImages } from './live-images.js';
 import { failedReadLog, openLog, outageLog } from './log.js';
@@ -43,6 +44,7 @@ export class Daemon implements AsyncDisposable {
   readonly #mounted: NodeMounts;
   readonly #completions: Completions;
   readonly #tier: HotTier;
+  readonly #deployments: Deployments;
   readonly #observability: Observability;
   readonly #startedAt = Date.now();
   readonly #stop: StopSwitch;
@@ -60,6 +62,7 @@ export class Daemon implements AsyncDisposable {
       mounted: NodeMounts;
       completions: Completions;
       tier: HotTier;
+      deployments: Deployments;
       observability: Observability;
     },
   ) {
@@ -74,6 +77,7 @@ export class Daemon implements AsyncDisposable {
     this.#mounted = parts.mounted;
     this.#completions = parts.completions;
     this.#tier = parts.tier;
+    this.#deployments = parts.deployments;
     this.#observability = parts.observability;
   }
 
@@ -113,8 +117,12 @@ export class Daemon implements AsyncDisposable {
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
       const site = await openSite(config, owned, log);
       const live = new LiveImages({ images, cache, stores, bandwidth, onRelease, site });
+      const deployments = owned.use(new Deployments({ images, live }));
       const hot = owned.use(
-        new HotStarts(root, config.prefetch, log, site && new SharedStarts(site.words)),
+        new HotStarts(root, config.prefetch, log, {
+          shared: site && new SharedStarts(site.words),
+          onReady: (id) => deployments.ready(id),
+        }),
       );
       const mounted = owned.use(
         await NodeMounts.open({
@@ -150,16 +158,19 @@ export class Daemon implements AsyncDisposable {
             mounts: () => mounted.list(),
             portableReason: () => mounted.composer.unavailable,
             completion: (manifest) => completions.status(manifest),
+            ...{ version, deployments: () => deployments.list() },
           },
           config.metrics,
           log,
         ),
       );
-      const parts = { cache, images, live, opener, mounted, completions, tier, observability };
+      const parts = {
+        ...{ cache, images, live, opener, mounted, completions, tier, deployments, observability },
+      };
       const daemon = new Daemon(config, version, owned, stop, parts);
       const pages = {
         readFile: daemon.#readFile.bind(daemon),
-        metrics: observability.metrics,
+        ...observability.pages,
       };
       const handlers = loggedHandlers(daemon.#handlers(), log);
       owned.use(await ControlServer.open(config.socket, handlers, pages, log));
@@ -203,9 +214,9 @@ export class Daemon implements AsyncDisposable {
   #handlers(): ControlHandlers {
     return {
       'image.open': async (request, context) =>
-        this.#summary(await this.#opener.open(request, context)),
+        imageSummary(this.#images, await this.#opener.open(request, context)),
       'image.pull': async ({ mode, ...request }, context) =>
-        this.#summary(await this.#opener.open(request, context, mode)),
+        imageSummary(this.#images, await this.#opener.open(request, context, mode)),
       mount: async (request, context) => {
         return this.#mounted.mounts.mount(await this.#bring(request, context), request);
       },
@@ -218,6 +229,7 @@ export class Daemon implements AsyncDisposable {
       },
       'container.ready': async ({ id }) => this.#mounted.containers.ready(id),
       'container.end': async ({ id, exitCode }) => {
+        this.#deployments.ended(id);
         await this.#mounted.containers.end(id, exitCode);
         return null;
       },
@@ -259,34 +271,21 @@ export class Daemon implements AsyncDisposable {
   }
 
   async #createContainer(request: CheckedRequest<'container.create'>, context: CallContext) {
-    const image = await this.#bring(request, context);
-    const start = await this.#mounted.containers.create(image, request, context.signal);
-    void this.#tier.started(image.manifest);
+    const start = await this.#deployments.start(
+      request.reference,
+      () => this.#bring(request, context),
+      async (image) => {
+        const made = await this.#mounted.containers.create(image, request, context.signal);
+        void this.#tier.started(image.manifest);
+        return made;
+      },
+    );
     context.hold(() => void this.#mounted.containers.lost(start.id));
     return start;
   }
 
   async #readFile(manifest: string, path: string, signal: AbortSignal) {
     return (await this.#live.get(parseDigest(manifest))).openPath(path, signal);
-  }
-
-  #summary(record: ImageRecord): ImageSummary {
-    const manifest = parseDigest(record.manifest);
-    const thin = record.kind === 'thin';
-    return {
-      manifest,
-      references: record.references,
-      kind: record.kind,
-      platform: record.platform,
-      fileBytes: record.fileBytes,
-      files: record.files,
-      metadataPath: this.#images.path(manifest, 'metadata'),
-      configPath: this.#images.path(manifest, 'config'),
-      descriptorPath: thin ? this.#images.path(manifest, 'descriptor') : undefined,
-      chunkMapPath: thin ? this.#images.path(manifest, 'chunkMap') : undefined,
-      source: record.sources.map(({ location }) => shownLocation(location)).join(', '),
-      lastUsed: record.lastUsed,
-    };
   }
 
   #collectGarbage(all: boolean) {
@@ -310,7 +309,7 @@ export class Daemon implements AsyncDisposable {
         partialFiles: usage.partialFiles,
       },
       images: this.#images.list().map((record) => ({
-        ...this.#summary(record),
+        ...imageSummary(this.#images, record),
         fetched: this.#live.fetched(parseDigest(record.manifest)),
         completion: this.#completions.status(parseDigest(record.manifest)),
       })),

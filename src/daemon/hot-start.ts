@@ -29,8 +29,8 @@ export interface HotStartOptions {
   readonly folder: HotFolder;
   /** What other nodes of the site have seen. */
   readonly shared: SharedStarts | undefined;
-  /** Resolves when the program has started, or with the signal. Never fails. */
-  readonly untilReady: (signal: AbortSignal) => Promise<void>;
+  /** Resolves when the program has started, where something tells. Never fails. */
+  readonly untilReady: () => Promise<void>;
   readonly log: Logger;
 }
 
@@ -126,7 +126,7 @@ export class HotStart {
   async #untilStarted(): Promise<void> {
     const { signal } = this.#started;
     const late = delay(startMs, undefined, { signal, ref: false }).catch(() => {});
-    await Promise.race([late, this.#options.untilReady(signal)]);
+    await Promise.race([late, this.#options.untilReady()]);
     this.#recording.close();
     this.#started.abort();
   }

@@ -9,7 +9,8 @@ import { commandLine } from '../mount/container-process.js';
 import type { CheckedRequest } from './control-api.js';
 import { HotStart } from './hot-start.js';
 import type { LiveImage } from './live-image.js';
-import { checkReadySign, untilReady, type WatchedContainer } from './readiness.js';
+import { checkReadySign, type WatchedContainer } from './readiness.js';
+import { ReadyWatch } from './ready-watch.js';
 import type { SharedStarts } from './shared-starts.js';
 
 /** Of one image: starts for which all was here, and whose next ones need no look. */
@@ -20,6 +21,14 @@ type StartRequest = Pick<
   'command' | 'entrypoint' | 'env' | 'workdir' | 'ready'
 >;
 
+/** Who else has to do with starts. */
+export interface StartEvents {
+  /** What other nodes have seen; undefined where there is no site. */
+  readonly shared: SharedStarts | undefined;
+  /** Told of containers whose program has started, where something tells. */
+  readonly onReady: (id: string) => void;
+}
+
 /** The containers that are starting. Nothing waits for what is done here. */
 export class HotStarts implements AsyncDisposable {
   readonly #mode: PrefetchMode;
@@ -28,16 +37,19 @@ export class HotStarts implements AsyncDisposable {
   readonly #shared: SharedStarts | undefined;
   /** By container. */
   readonly #starts = new Map<string, HotStart>();
+  readonly #watches = new Map<string, ReadyWatch>();
   readonly #work = new Set<Promise<void>>();
+  readonly #onReady: (id: string) => void;
   /** Forgotten with the image, which is when nobody has asked for it for a while. */
   readonly #warm = new WeakMap<LiveImage, Set<string>>();
 
-  /** @param root of the node's state. @param shared undefined where there is no site */
-  constructor(root: string, mode: PrefetchMode, log: Logger, shared: SharedStarts | undefined) {
+  /** @param root of the node's state */
+  constructor(root: string, mode: PrefetchMode, log: Logger, { shared, onReady }: StartEvents) {
     this.#mode = mode;
     this.#shared = shared;
     this.folder = new HotFolder(root);
     this.#log = log;
+    this.#onReady = onReady;
   }
 
   /**
@@ -47,6 +59,9 @@ export class HotStarts implements AsyncDisposable {
   begin(container: WatchedContainer, image: LiveImage, request: StartRequest): void {
     checkReadySign(request.ready, image.config);
     const { id } = container.key;
+    const watch = this.#watches.get(id) ?? new ReadyWatch(request.ready, container);
+    this.#watches.set(id, watch);
+    void watch.ready.then(() => this.#onReady(id));
     if (image.record.kind !== 'thin' || this.#starts.has(id)) return;
     const start = commandStart(image, request);
     const warm = this.#warm.get(image) ?? new Set();
@@ -56,7 +71,7 @@ export class HotStarts implements AsyncDisposable {
     const [mode, folder, log, shared] = [this.#mode, this.folder, this.#log, this.#shared];
     const hot = new HotStart({
       ...{ id, image, start, mode, folder, log, shared },
-      untilReady: (signal) => untilReady(request.ready, container, signal),
+      untilReady: () => watch.ready,
     });
     this.#starts.set(id, hot);
     const work = hot.done.then((isWarm) => {
@@ -81,17 +96,20 @@ export class HotStarts implements AsyncDisposable {
 
   /** The program has said so. */
   ready(id: string): void {
+    this.#watches.get(id)?.tell();
     this.#starts.get(id)?.ready();
   }
 
   /** The container has ended, or was never made. */
   end(id: string): void {
+    this.#watches.get(id)?.end();
+    this.#watches.delete(id);
     this.#starts.get(id)?.end();
     this.#starts.delete(id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const id of this.#starts.keys()) this.end(id);
+    for (const id of this.#watches.keys()) this.end(id);
     await Promise.all(this.#work);
   }
 }

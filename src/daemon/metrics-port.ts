@@ -1,9 +1,9 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { TcpAddress } from '../config.js';
 import { describeError, fromSystemError } from '../errors.js';
-import type { MetricsPage } from './metrics.js';
+import { answerPage, type WebPages } from './web-pages.js';
 
-/** Serves `GET /metrics` over TCP, to whoever can reach the address. */
+/** Serves the node's page and its metrics over TCP, to whoever can reach the address. */
 export class MetricsPort implements AsyncDisposable {
   readonly #server: Server;
 
@@ -12,20 +12,9 @@ export class MetricsPort implements AsyncDisposable {
   }
 
   /** @throws ThinError `busy`, `denied`, `unavailable` if the address cannot be had */
-  static async open(
-    { host, port }: TcpAddress,
-    page: () => Promise<MetricsPage>,
-  ): Promise<MetricsPort> {
+  static async open({ host, port }: TcpAddress, pages: WebPages): Promise<MetricsPort> {
     const server = createServer({ keepAlive: true }, (request, response) => {
-      if (request.method !== 'GET' || request.url !== '/metrics') {
-        response.writeHead(404).end();
-        return;
-      }
-      page().then(
-        ({ contentType, text }) =>
-          response.writeHead(200, { 'content-type': contentType }).end(text),
-        (error: unknown) => response.writeHead(500).end(`${describeError(error)}\n`),
-      );
+      void answer(pages, request, response);
     });
     try {
       await new Promise<void>((resolve, reject) => {
@@ -50,5 +39,21 @@ export class MetricsPort implements AsyncDisposable {
     });
     this.#server.closeAllConnections();
     await closed;
+  }
+}
+
+async function answer(
+  pages: WebPages,
+  { method, url }: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    const path = URL.canParse(url ?? '', 'http://node')
+      ? new URL(url ?? '', 'http://node')
+      : undefined;
+    if (method === 'GET' && path && (await answerPage(pages, path, response))) return;
+    response.writeHead(404).end();
+  } catch (error) {
+    response.writeHead(500).end(`${describeError(error)}\n`);
   }
 }

@@ -1,20 +1,23 @@
 import type { Logger } from 'pino';
 import type { TcpAddress } from '../config.js';
 import { describeError } from '../errors.js';
-import { Metrics, type MetricsPage } from './metrics.js';
+import { Metrics } from './metrics.js';
 import { MetricsPort } from './metrics-port.js';
-import { type NodeParts, NodeView } from './node-view.js';
+import { NodeHistory, type PageParts } from './node-history.js';
+import { NodeView } from './node-view.js';
+import type { WebPages } from './web-pages.js';
 
 /** What people and their tools can see of a node, and where. */
 export class Observability implements AsyncDisposable {
   readonly view: NodeView;
-  readonly metrics: () => Promise<MetricsPage>;
+  readonly pages: WebPages;
   readonly #metrics: Metrics;
+  readonly #history: NodeHistory;
   #port: MetricsPort | undefined;
 
-  /** @param address where metrics are served beside the control socket; if it is taken, that is all */
+  /** @param address where pages are served beside the control socket; if it is taken, that is all */
   static async open(
-    parts: NodeParts,
+    parts: PageParts,
     address: TcpAddress | undefined,
     log: Logger,
   ): Promise<Observability> {
@@ -23,18 +26,22 @@ export class Observability implements AsyncDisposable {
     return observability;
   }
 
-  private constructor(parts: NodeParts) {
+  private constructor(parts: PageParts) {
     this.view = new NodeView(parts);
     this.#metrics = new Metrics(parts, this.view);
-    this.metrics = () => this.#metrics.page();
+    this.#history = new NodeHistory(parts, this.view);
+    this.pages = {
+      metrics: () => this.#metrics.page(),
+      node: (choice) => this.#history.page(choice),
+    };
   }
 
   /** No container should miss its files for the sake of a port. */
   async #listen(address: TcpAddress, log: Logger): Promise<void> {
     try {
-      this.#port = await MetricsPort.open(address, this.metrics);
+      this.#port = await MetricsPort.open(address, this.pages);
       log.info({ host: address.host, port: this.#port.port }, 'metrics are served');
-      await this.metrics(); // what is counted from the first page on is counted from now on
+      await this.pages.metrics(); // what is counted from the first page on is counted from now on
     } catch (error) {
       log.error({ reason: describeError(error) }, 'metrics are not served');
     }
@@ -42,6 +49,7 @@ export class Observability implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#port?.[Symbol.asyncDispose]();
+    this.#history[Symbol.dispose]();
     this.#metrics[Symbol.dispose]();
   }
 }

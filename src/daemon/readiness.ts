@@ -9,6 +9,8 @@ import type { ReadySign } from '../ready-option.js';
 /** Milliseconds between two looks at a port, and between two health checks. */
 const portPollMs = 20;
 const healthPollMs = 250;
+/** Looks become rarer: between two is a twentieth of the time that it has taken, so much is not known. */
+const pollGrowth = 20;
 /** Milliseconds for an answer: of a port of this machine, and of a check that the image gives no time. */
 const portAnswerMs = 1_000;
 const healthAnswerMs = 30_000;
@@ -72,8 +74,10 @@ async function poll(
   everyMs: number,
   signal: AbortSignal,
 ): Promise<void> {
+  const startedAt = performance.now();
   while (!signal.aborted && !(await look())) {
-    await delay(everyMs, undefined, { signal, ref: false }).catch(() => {});
+    const waitMs = Math.max(everyMs, (performance.now() - startedAt) / pollGrowth);
+    await delay(waitMs, undefined, { signal, ref: false }).catch(() => {});
   }
 }
 

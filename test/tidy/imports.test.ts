@@ -23,6 +23,7 @@ const ranks: Readonly<Record<string, number>> = {
   'src/hot': 4,
   'src/fuse': 4,
   'src/mount': 5,
+  'src/page': 5,
   'src/daemon': 6,
   'src/cli': 7,
 };

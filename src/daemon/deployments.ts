@@ -1,0 +1,128 @@
+import { parseDigest } from '../digest.js';
+import { isThinError } from '../errors.js';
+import { type Deployment, type DeploymentEnd, DeploymentLog } from '../page/deployment-log.js';
+import type { ImageFolder } from './image-folder.js';
+import type { LiveImage } from './live-image.js';
+import type { LiveImages } from './live-images.js';
+
+/** Milliseconds after which a container that says nothing counts as started, and its end as no start's. */
+const startMs = 30_000;
+
+/** Characters of an image's name that are remembered. */
+const nameMax = 300;
+
+/** A start that may yet be found to be ready, or to end. */
+interface Starting {
+  /** Of the origin, when it began; undefined where the image was pulled in full for it. */
+  readonly bytesBefore: number | undefined;
+  readonly image: LiveImage;
+  readonly timer: NodeJS.Timeout;
+  readonly change: (changed: Deployment) => void;
+  deployment: Deployment;
+}
+
+/** Times the starts of containers. Nothing waits for what is done here. */
+export class Deployments implements AsyncDisposable {
+  readonly #log = new DeploymentLog();
+  readonly #images: ImageFolder;
+  readonly #live: LiveImages;
+  readonly #starting = new Map<string, Starting>();
+
+  constructor({ images, live }: { readonly images: ImageFolder; readonly live: LiveImages }) {
+    this.#images = images;
+    this.#live = live;
+  }
+
+  /**
+   * Starts one.
+   * @param bring the image, from wherever it is
+   * @param make all that the container needs
+   * @throws whatever these throw
+   */
+  async start<T extends { readonly id: string }>(
+    reference: string,
+    bring: () => Promise<LiveImage>,
+    make: (image: LiveImage) => Promise<T>,
+  ): Promise<T> {
+    const at = performance.now();
+    const known = new Map(
+      this.#images.list().map(({ manifest }) => [manifest, this.#bytesOf(manifest)]),
+    );
+    const began = { at, image: reference.slice(0, nameMax), originBytes: 0, hit: false };
+    try {
+      const image = await bring();
+      const { manifest, kind } = image.record;
+      const made = await make(image);
+      const bytesBefore = known.get(manifest) ?? (kind === 'thin' ? 0 : undefined);
+      this.#made(
+        made.id,
+        image,
+        { ...began, ms: performance.now() - at, end: 'made' },
+        bytesBefore,
+      );
+      return made;
+    } catch (error) {
+      if (!isThinError(error, 'canceled')) {
+        this.#log.add({ ...began, ms: performance.now() - at, end: 'failed' });
+      }
+      throw error;
+    }
+  }
+
+  /** Its program has started. */
+  ready(id: string): void {
+    this.#settle(id, 'ready');
+  }
+
+  /** Its command has ended: of one that was just started, that is what it was started for. */
+  ended(id: string): void {
+    this.#settle(id, 'ended');
+  }
+
+  /** The oldest first. */
+  list(): readonly Deployment[] {
+    for (const starting of this.#starting.values()) this.#count(starting);
+    return this.#log.list();
+  }
+
+  #made(
+    id: string,
+    image: LiveImage,
+    deployment: Deployment,
+    bytesBefore: number | undefined,
+  ): void {
+    const timer = setTimeout(() => this.#settle(id, 'made'), startMs).unref();
+    const change = this.#log.add(deployment);
+    const starting = { bytesBefore, image, timer, change, deployment };
+    this.#starting.set(id, starting);
+    this.#count(starting);
+  }
+
+  #settle(id: string, end: DeploymentEnd): void {
+    const starting = this.#starting.get(id);
+    if (!starting) return;
+    clearTimeout(starting.timer);
+    this.#starting.delete(id);
+    const { deployment } = starting;
+    const ms = end === 'made' ? deployment.ms : performance.now() - deployment.at;
+    starting.deployment = { ...deployment, end, ms };
+    this.#count(starting);
+  }
+
+  /** What has come from the origin so far. */
+  #count(starting: Starting): void {
+    const { bytesBefore, image, change, deployment } = starting;
+    const bytes = this.#bytesOf(image.record.manifest) - (bytesBefore ?? 0);
+    const originBytes = bytesBefore === undefined ? undefined : Math.max(bytes, 0);
+    starting.deployment = { ...deployment, originBytes, hit: originBytes === 0 };
+    change(starting.deployment);
+  }
+
+  #bytesOf(manifest: string): number {
+    return this.#live.fetched(parseDigest(manifest)).bytes;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { timer } of this.#starting.values()) clearTimeout(timer);
+  }
+}
