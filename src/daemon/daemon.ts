@@ -8,7 +8,7 @@ import { Bandwidth } from '../store/paced-frames.js';
 import { collectGarbage } from './collect-garbage.js';
 import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
-import type { CheckedRequest, ImageRequest, ImageSummary, NodeStatus } from './control-api.js';
+import type { CheckedRequest, ImageRequest, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import { Deployments } from './deployments.js';
 import { dropUnpinned, FullPulls } from './full-pulls.js';
