@@ -1,13 +1,13 @@
 /**
  * `npm run bench:pop:simulate [-- <trace.json>]`: hit ratios of five nodes by the size of their disks,
  * shared as a site does (each blob at its home) and separate, by the code that chooses homes and what
- * leaves. Without a trace, pulls are drawn from the numbers of seven zones (site-trace.ts). Prints a
- * table and writes dist/pop-simulation.svg.
+ * leaves. Without a trace, pulls are drawn from the numbers of seven zones (site-trace.ts). Prints
+ * tables and writes dist/pop-simulation.svg.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { homesOf } from '../../src/pop/rendezvous.js';
-import { replacement } from '../../src/pop/replacement.js';
 import { type ReplacementPolicy, replacementPolicies } from '../../src/pop-option.js';
+import { simulatedDisk } from './simulated-disk.js';
 import { drawTrace, type Pull, readTrace, zones } from './site-trace.js';
 
 const nodeCount = 5;
@@ -15,31 +15,35 @@ const nodeCount = 5;
 const shares = [0.01, 0.02, 0.05, 0.1, 0.2, 0.4];
 const nodes = Array.from({ length: nodeCount }, (_, at) => at);
 
-interface Curve {
-  readonly name: string;
-  /** By share: hits among pulls. */
-  readonly ratios: readonly number[];
+interface Ratios {
+  /** Hits among pulls, and their bytes among those of all pulls. */
+  readonly pulls: number;
+  readonly bytes: number;
 }
 
-function hitRatio(
+interface Curve {
+  readonly name: string;
+  /** By share. */
+  readonly ratios: readonly Ratios[];
+}
+
+function hitRatios(
   trace: readonly Pull[],
   homes: ReadonlyMap<string, number> | undefined,
   policy: ReplacementPolicy,
   nodeBytes: number,
-): number {
-  const disks = nodes.map(() => replacement<string>(policy));
-  let hits = 0;
+): Ratios {
+  const disks = nodes.map(() => simulatedDisk(policy, nodeBytes));
+  let [hits, hitBytes, bytes] = [0, 0, 0];
   for (const { node, blob, size } of trace) {
-    const disk = disks[homes?.get(blob) ?? node];
-    if (!disk) continue;
-    if (disk.sizeOf(blob) !== undefined) hits += 1;
-    disk.used(blob, size);
-    for (let victim = disk.victim(); disk.bytes > nodeBytes && victim !== undefined; ) {
-      disk.removed(victim);
-      victim = disk.victim();
-    }
+    const hit = disks[homes?.get(blob) ?? node]?.use(blob, size) === true;
+    bytes += size;
+    if (!hit) continue;
+    hits += 1;
+    hitBytes += size;
   }
-  return hits / trace.length;
+  for (const disk of disks) disk[Symbol.dispose]();
+  return { pulls: hits / trace.length, bytes: hitBytes / bytes };
 }
 
 function simulate(trace: readonly Pull[]): Curve[] {
@@ -51,15 +55,17 @@ function simulate(trace: readonly Pull[]): Curve[] {
   return replacementPolicies.flatMap((policy) =>
     [homes, undefined].map((of) => ({
       name: `${of ? 'shared' : 'separate'}, ${policy}`,
-      ratios: shares.map((share) => hitRatio(trace, of, policy, (share * total) / nodeCount)),
+      ratios: shares.map((share) => hitRatios(trace, of, policy, (share * total) / nodeCount)),
     })),
   );
 }
 
 function table(name: string, pulls: number, curves: readonly Curve[]): string {
   const head = `${name}, ${pulls} pulls`.padEnd(34) + shares.map(percent).join('');
-  const rows = curves.map(
-    (curve) => `  ${curve.name}`.padEnd(34) + curve.ratios.map(percent).join(''),
+  const rows = curves.flatMap(({ name: curve, ratios }) =>
+    (['pulls', 'bytes'] as const).map(
+      (of) => `  ${curve}, by ${of}`.padEnd(34) + ratios.map((each) => percent(each[of])).join(''),
+    ),
   );
   return `${[head, ...rows].join('\n')}\n\n`;
 }
@@ -70,17 +76,29 @@ function percent(ratio: number): string {
 
 const colors = ['#0b6', '#b60', '#06b', '#b06'];
 
-/** One panel for each trace: hit ratio over the share of all blobs that fits, both in percent. */
+/** One panel for each trace: hit ratio over the share of all blobs that fits, both in percent; by bytes dashed. */
 function plot(panels: readonly (readonly [string, readonly Curve[]])[]): string {
   const [width, height, gap] = [220, 160, 50];
   const x = (at: number) => (at * width) / (shares.length - 1);
   const drawn = panels.map(([name, curves], panel) => {
-    const lines = curves.map(({ ratios }, at) => {
+    const line = (ratios: readonly number[], color: string | undefined, dashes: string) => {
       const points = ratios.map(
         (ratio, of) => `${x(of).toFixed(1)},${(height * (1 - ratio)).toFixed(1)}`,
       );
-      return `<polyline fill="none" stroke="${colors[at]}" stroke-width="2" points="${points.join(' ')}"/>`;
-    });
+      return `<polyline fill="none" stroke="${color}" stroke-width="2"${dashes} points="${points.join(' ')}"/>`;
+    };
+    const lines = curves.flatMap(({ ratios }, at) => [
+      line(
+        ratios.map(({ pulls }) => pulls),
+        colors[at],
+        '',
+      ),
+      line(
+        ratios.map(({ bytes }) => bytes),
+        colors[at],
+        ' stroke-dasharray="4 3"',
+      ),
+    ]);
     const ticks = shares.map(
       (share, at) =>
         `<text x="${x(at)}" y="${height + 14}" text-anchor="middle">${100 * share}</text>`,
@@ -96,7 +114,7 @@ function plot(panels: readonly (readonly [string, readonly Curve[]])[]): string 
   );
   const [columns, rows] = [Math.min(panels.length, 4), Math.ceil(panels.length / 4)];
   const [w, h] = [gap + columns * (width + gap), gap + rows * (height + gap)];
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" font-family="sans-serif" font-size="11">${names.join('')}${drawn.join('')}</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" font-family="sans-serif" font-size="11"><title>Hit ratio by pulls (by bytes dashed) over the share of all blobs that fits</title><rect width="100%" height="100%" fill="white"/>${names.join('')}${drawn.join('')}</svg>\n`;
 }
 
 const [, , file] = process.argv;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { popularRanks, randomOf } from './popularity.js';
+import { exponentFor, popularRanks, randomOf } from './popularity.js';
 
 /** One download of one blob by one node. */
 export interface Pull {
@@ -31,24 +31,40 @@ export const zones: readonly Zone[] = [
 
 /** Pulls and blobs are drawn in this proportion to those of a zone: it takes seconds then. */
 const scale = 0.1;
-/**
- * What the numbers of a zone do not tell is assumed: sizes are log-normal with this median (bytes) and
- * this deviation of the logarithm.
- */
-const medianBytes = 1_000_000;
-const sizeDeviation = 2;
+/** Of the blobs, these are smaller than so many bytes, as the same paper tells; between them log-uniform. */
+const sizeQuantiles: readonly (readonly [share: number, bytes: number])[] = [
+  [0, 100],
+  [0.65, 1e6],
+  [0.8, 10e6],
+  [1, 500e6], // assumed
+];
+/** Of the pulls, those of the most popular hundredth of the blobs, as the paper tells of two zones. */
+const topShares: Readonly<Record<string, number>> = { Dallas: 0.42, Sydney: 0.59 };
+/** The middle of the two, for the others. */
+const topShareElsewhere = 0.5;
+
+function drawSize(random: () => number): number {
+  const at = random();
+  const above = Math.max(
+    sizeQuantiles.findIndex(([share]) => share > at),
+    1,
+  );
+  const [from, least] = sizeQuantiles[above - 1] ?? [0, 1];
+  const [to, most] = sizeQuantiles[above] ?? [1, 1];
+  return Math.ceil(least * (most / least) ** ((at - from) / (to - from)));
+}
 
 /** Pulls as they could have been in a zone; each node is as likely as the others. */
 export function drawTrace(zone: Zone, nodes: number, seed = 1): Pull[] {
   const random = randomOf(seed);
-  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   const sizes: number[] = [];
   for (let bytes = 0; bytes < zone.gigabytes * 1e9 * scale; ) {
-    const size = Math.ceil(medianBytes * Math.exp(sizeDeviation * normal()));
+    const size = drawSize(random);
     sizes.push(size);
     bytes += size;
   }
-  const draw = popularRanks(sizes.length, random);
+  const exponent = exponentFor(topShares[zone.name] ?? topShareElsewhere, sizes.length);
+  const draw = popularRanks(sizes.length, random, exponent);
   return Array.from({ length: Math.round(zone.pulls * scale) }, () => {
     const at = draw();
     return { node: Math.floor(random() * nodes), blob: `${at}`, size: sizes[at] ?? 1 };
