@@ -149,7 +149,7 @@ export class Daemon implements AsyncDisposable {
           onMoved: () => mounted.roots.refreshAll(),
         }),
       );
-      const pulls = owned.use(new FullPulls({ root, cache, images, log }));
+      const pulls = owned.use(new FullPulls({ root, cache, images, site, log }));
       const opener = new ImageOpener({ images, stores, pulls, hot: hot.folder, site });
       const observability = owned.use(
         await Observability.open(

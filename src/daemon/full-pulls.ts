@@ -2,7 +2,9 @@ import type { FileCache } from '../cache/file-cache.js';
 import { parseDigest } from '../digest.js';
 import { describeError } from '../errors.js';
 import type { ImageLayer } from '../image/image-config.js';
+import type { PointOfPresence } from '../pop/point-of-presence.js';
 import type { ImagePuller, PulledImage } from '../pull/image-puller.js';
+import type { PullLayer } from '../pull/layer-source.js';
 import type { PullMode } from '../pull/pull-mode.js';
 import type { PullProgress } from '../pull/pull-run.js';
 import type { RegistryClient } from '../registry/registry-client.js';
@@ -12,6 +14,8 @@ export interface FullPullParts {
   readonly root: string;
   readonly cache: FileCache;
   readonly images: ImageFolder;
+  /** The nodes that share what they fetch, if there are any. */
+  readonly site: PointOfPresence | undefined;
   readonly log: { warn(details: object, message: string): void };
 }
 
@@ -47,12 +51,7 @@ export class FullPulls implements AsyncDisposable {
     const puller = await this.#puller;
     const pulled = await puller.pull({
       image: image.manifest,
-      layers: layers.map(({ descriptor, diffId }) => ({
-        descriptor,
-        diffId,
-        open: (layerSignal, range) =>
-          client.blob(descriptor, { ...range, hashedByCaller: true, signal: layerSignal }),
-      })),
+      layers: layers.map((layer) => this.#throughSite(client, layer)),
       mode,
       signal,
       onProgress,
@@ -66,6 +65,16 @@ export class FullPulls implements AsyncDisposable {
       throw error;
     }
     this.#pinLater(pulled, image.manifest);
+  }
+
+  #throughSite(client: RegistryClient, { descriptor, diffId }: ImageLayer): PullLayer {
+    const open: PullLayer['open'] = (signal, range) =>
+      client.blob(descriptor, { ...range, hashedByCaller: true, signal });
+    const { site } = this.#parts;
+    if (!site) return { descriptor, diffId, open };
+    const blob = { digest: parseDigest(descriptor.digest), size: descriptor.size };
+    const layer = site.layer({ blob, open, knowsRanges: () => client.knowsRanges });
+    return { descriptor, diffId, open: (signal, range) => layer.open(signal, range) };
   }
 
   #pinLater(pulled: PulledImage, image: string): void {

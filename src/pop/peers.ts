@@ -195,8 +195,13 @@ export class Peers implements AsyncDisposable {
    */
   lied(name: FetchName, { member, bytes, voucher }: Gift, members: readonly Member[]): void {
     this.blame(name, bytes, voucher, members, member);
+    void this.takeAway(name, member);
+  }
+
+  /** Tells a peer that what it has is wrong. Never fails. */
+  async takeAway(name: FetchName, member: Member): Promise<void> {
     const signal = AbortSignal.timeout(answerTimeoutMs);
-    void this.#exchange('DELETE', name, Buffer.alloc(0), member, signal);
+    await this.#exchange('DELETE', name, Buffer.alloc(0), member, signal);
   }
 
   /** The same for what lay on our own shelf. @param giver undefined for that */

@@ -21,6 +21,7 @@ import { PeerServer, type Served } from './peer-server.js';
 import { type PeerCounts, Peers } from './peers.js';
 import { PopBlobs } from './pop-blobs.js';
 import { PopFrames } from './pop-frames.js';
+import { type LayerOrigin, PopLayer } from './pop-layers.js';
 import { PopWords } from './pop-words.js';
 import { type PopCounts, SiteFetch } from './site-fetch.js';
 import { NodeKey } from './voucher.js';
@@ -122,6 +123,11 @@ export class PointOfPresence implements AsyncDisposable {
   /** Puts it in front of the store of an image's metadata. */
   blobs(store: ThinImageSource): ThinImageSource {
     return new PopBlobs(store, this.#fetch);
+  }
+
+  /** Puts it in front of the registry of a layer that is pulled in full. */
+  layer(origin: LayerOrigin): PopLayer {
+    return new PopLayer(origin, this.#fetch);
   }
 
   report(): PopReport {

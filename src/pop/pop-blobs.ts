@@ -2,11 +2,10 @@ import { type Digest, digestOf } from '../digest.js';
 import { collect } from '../store/byte-stream.js';
 import type { Blob } from '../store/store.js';
 import type { ThinImageSource } from '../thin/image-store.js';
+import { blobParts } from './blob-parts.js';
 import { fetchName } from './pop-keys.js';
 import type { Piece, SiteFetch } from './site-fetch.js';
 
-/** Bytes of one part of a blob. */
-const partBytes = 512 * 1024;
 /** Milliseconds without a byte after which others try. */
 const stallMs = 1500;
 
@@ -36,15 +35,12 @@ export class PopBlobs implements ThinImageSource {
   }
 
   #piece(blob: Blob, signal: AbortSignal): Piece<Buffer> {
-    const offsets = Array.from(
-      { length: Math.ceil(blob.size / partBytes) },
-      (_, at) => at * partBytes,
-    );
+    const ranges = blobParts(blob, 0, blob.size);
     const isRight = (bytes: Buffer) => digestOf(bytes) === blob.digest;
     let cameAt = Number.POSITIVE_INFINITY;
     return {
       name: fetchName('blob', `${blob.digest} ${blob.size}`),
-      parts: offsets.map((offset) => fetchName('part', `${blob.digest} ${blob.size} ${offset}`)),
+      parts: ranges.map(({ name }) => name),
       background: () => false,
       read: async (parts) => {
         const bytes = Buffer.concat(parts);
@@ -57,7 +53,7 @@ export class PopBlobs implements ThinImageSource {
           cameAt = performance.now();
         });
         const value = await collect(told, blob.size, `blob ${blob.digest}`);
-        const parts = offsets.map((offset) => value.subarray(offset, offset + partBytes));
+        const parts = ranges.map(({ start, end }) => value.subarray(start, end));
         return { value, parts: isRight(value) ? parts : undefined };
       },
       stuck: () => performance.now() - cameAt > stallMs,

@@ -11,8 +11,11 @@ const prefix = 'thinfs:1';
  */
 export type FetchName = string & { readonly fetchName: unique symbol };
 
-/** @param kind keeps frames, blobs, their parts and words apart, whose names could otherwise be the same */
-export function fetchName(kind: 'frame' | 'blob' | 'part' | 'word', text: string): FetchName {
+/** @param kind keeps frames, blobs, stretches of layers, parts of both, and words apart, whose names could otherwise be the same */
+export function fetchName(
+  kind: 'frame' | 'blob' | 'layer' | 'part' | 'word',
+  text: string,
+): FetchName {
   const hex = createHash('sha256').update(`${kind} ${text}`).digest('hex');
   return hex.slice(0, 32) as FetchName;
 }

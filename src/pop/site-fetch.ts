@@ -262,6 +262,13 @@ export class SiteFetch {
     if (kept && !kept.bytes.equals(bytes)) await this.#discard(part, kept);
   }
 
+  /** It is wrong, or may be: nobody is to have it from the site. Never fails. */
+  async takeAway(name: FetchName): Promise<void> {
+    const { shelf, peers } = this.#parts;
+    await shelf.remove(name);
+    await Promise.all(this.#homes(name).map((home) => peers.takeAway(name, home)));
+  }
+
   async #bringHome(name: FetchName, bytes: Buffer): Promise<void> {
     const { agreement, peers, shelf } = this.#parts;
     const [home] = this.#alive(name);

@@ -84,11 +84,15 @@ export async function* readBlob(
   }
 }
 
-/** True if the registry knows no ranges: for a while it is asked for whole blobs. */
-function isRangeRefusal({ session }: Repository, ranged: boolean, error: unknown): boolean {
+function isRangeRefusal(repository: Repository, ranged: boolean, error: unknown): boolean {
   if (!ranged || statusOf(error) !== 501) return false;
-  session.noRangesUntil = performance.now() + noRangesMs;
+  forgoRanges(repository);
   return true;
+}
+
+/** For a while the registry is asked for whole blobs. */
+function forgoRanges({ session }: Repository): void {
+  session.noRangesUntil = performance.now() + noRangesMs;
 }
 
 interface PartRequest extends HttpRequest {
@@ -121,6 +125,7 @@ async function* readPart(
 ): AsyncGenerator<Buffer, void> {
   const { part, action } = request;
   const response = await openPart(repository, request);
+  if (request.ranged && response.status === 200) forgoRanges(repository);
   // a server that ignores ranges: its stream is used from where the part begins to where it ends
   let skip = response.before;
   let left = part.end - part.start;

@@ -66,6 +66,11 @@ export class RegistryClient implements AsyncDisposable {
     return readManifest(this.#repository, target, signal);
   }
 
+  /** Whether parts of blobs can be had, as far as it has shown. */
+  get knowsRanges(): boolean {
+    return performance.now() >= this.#repository.session.noRangesUntil;
+  }
+
   /**
    * A blob or a part of it; breaks are resumed. The whole is verified while it streams, a part is not.
    */

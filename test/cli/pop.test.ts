@@ -98,6 +98,19 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   redis.resume();
 });
 
+t.test('an image that is pulled in full comes from the site, too', async (t) => {
+  const image = `${registry.host}/unconverted:1`;
+  await pushToRegistry(await testImage('busybox'), image);
+  const first = await join1(1);
+  t.equal((await first.thin(['pull', '-q', image])).code, 0);
+  const [{ counts: before }, second] = [await report(first), await join1(2)];
+  t.ok(before.origin.bytes + before.alone.bytes > 500_000, 'its layers, from the registry');
+  t.equal((await second.thin(['pull', '-q', image])).code, 0);
+  const { counts } = await report(second);
+  t.ok(counts.peers.bytes > 500_000, `${counts.peers.bytes} bytes came from there`);
+  t.equal((await second.thin(['check'])).code, 0);
+});
+
 t.test('a password in the address is shown to nobody', async (t) => {
   const node = startNode(t);
   const secretly = redis.url.replace('//', '//somebody:hunter2@');
