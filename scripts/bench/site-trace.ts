@@ -29,8 +29,8 @@ export const zones: readonly Zone[] = [
   { name: 'Development', pulls: 22_000, gigabytes: 283 },
 ];
 
-/** Pulls and blobs are drawn in this proportion to those of a zone: it takes seconds then. */
-const scale = 0.1;
+/** Pulls that are drawn of a zone, and blobs in proportion: all zones take two minutes then. */
+export const drawnPullsMax = 40_000;
 /** Of the blobs, these are smaller than so many bytes, as the same paper tells; between them log-uniform. */
 const sizeQuantiles: readonly (readonly [share: number, bytes: number])[] = [
   [0, 100],
@@ -57,6 +57,7 @@ function drawSize(random: () => number): number {
 /** Pulls as they could have been in a zone; each node is as likely as the others. */
 export function drawTrace(zone: Zone, nodes: number, seed = 1): Pull[] {
   const random = randomOf(seed);
+  const scale = Math.min(1, drawnPullsMax / zone.pulls);
   const sizes: number[] = [];
   for (let bytes = 0; bytes < zone.gigabytes * 1e9 * scale; ) {
     const size = drawSize(random);
