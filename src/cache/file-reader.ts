@@ -120,18 +120,32 @@ export class FileReader {
     const first = table.indexAt(offset);
     const last = table.indexAt(end - 1);
     const indexes = Array.from({ length: last - first + 1 }, (_, at) => first + at);
-    const missing = indexes.filter((index) => partial?.has(index) !== true);
+    // First, as what is copied may make the file complete: this one is closed then.
+    const here = partial && (await this.#readHere(partial, indexes));
+    const missing = indexes.filter((index) => here?.has(index) !== true);
     const copies = await this.#copier.copy(chunked, missing);
     const pieces = await mapBounded(indexes, chunksInFlight, async (index) => {
-      const here = partial?.has(index) === true ? partial.readChunk(index) : undefined;
-      const bytes = await here?.catch((error: unknown) => this.#miss(error));
-      const known = bytes ?? copies.get(index);
+      const known = here?.get(index) ?? copies.get(index);
       return known ?? this.#flights.chunk(origin, placementOf(chunked, index), signal);
     });
     const from = offset - table.start(first);
     const [only] = pieces;
     const all = pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces);
     return all.subarray(from, from + end - offset);
+  }
+
+  /** What a partial file has of some chunks, and is right. */
+  async #readHere(
+    partial: PartialFile,
+    indexes: readonly number[],
+  ): Promise<ReadonlyMap<number, Buffer>> {
+    const here = new Map<number, Buffer>();
+    await mapBounded(indexes, chunksInFlight, async (index) => {
+      if (!partial.has(index)) return;
+      const bytes = await partial.readChunk(index).catch((error: unknown) => this.#miss(error));
+      if (bytes) here.set(index, bytes);
+    });
+    return here;
   }
 
   #miss(error: unknown): undefined {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { PopReport } from '../pop/point-of-presence.js';
+import type { SharedTierReport } from '../pop/shared-tier.js';
 import { formatDuration, formatSize } from '../units.js';
 import { addNodeFlags, connectDaemon, type NodeFlags } from './connection.js';
 import type { Run } from './program.js';
@@ -8,10 +9,11 @@ const examples = `
 Examples:
   head -c 32 /dev/urandom > /etc/thinfs.secret        # once; the same file on all nodes
   thin daemon restart --pop redis://cache:6379 --pop-secret /etc/thinfs.secret
+  thin daemon restart --tier shared=/mnt/cephfs/thinfs  # a folder that all nodes mount
   thin pop status
 
 The nodes of a site share what any of them has fetched. Redis says who fetches what; the bytes go
-from node to node. None of it is needed: what is away is done without, and joined again by itself.`;
+from node to node, or through a folder that all of them mount. None of it is needed: what is away is done without, and joined again by itself.`;
 
 export function addPopCommands(program: Command, run: Run): void {
   const pop = program
@@ -24,8 +26,22 @@ export function addPopCommands(program: Command, run: Run): void {
     .action(async (flags: NodeFlags & { json?: boolean }) => {
       const client = await connectDaemon(flags, run.signal);
       const report = await client.call('pop', {}, { signal: run.signal });
-      process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : popText(report));
+      const tier = await client.call('sharedTier', {}, { signal: run.signal });
+      const all = report || tier ? { ...report, sharedTier: tier } : null;
+      const text = () => popText(report) + (tier ? tierText(tier) : '');
+      process.stdout.write(flags.json ? `${JSON.stringify(all)}\n` : text());
     });
+}
+
+function tierText({ directory, direct, away, counts, waiting }: SharedTierReport): string {
+  return `${[
+    '',
+    `SHARED TIER ${directory}${direct ? ', read by mounts directly' : ''}`,
+    away === null ? '  is there' : `  is not used: ${away}`,
+    `  read: ${formatSize(counts.bytes)} in ${counts.reads} reads; ${counts.absent} of files it has not got, ${counts.late} late`,
+    `  put there: ${counts.stored} files, ${formatSize(counts.storedBytes)}; ${waiting} wait, ${counts.failures} failed`,
+    `  wrong files removed: ${counts.wrong}`,
+  ].join('\n')}\n`;
 }
 
 function popText(report: PopReport | null): string {

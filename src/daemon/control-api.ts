@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { PopReport } from '../pop/point-of-presence.js';
+import type { SharedTierReport } from '../pop/shared-tier.js';
 import { pullModes } from '../pull/pull-mode.js';
 import type { PullProgress } from '../pull/pull-run.js';
 import type { TierReport } from './hot-tier.js';
@@ -87,6 +88,8 @@ export const controlSchemas = {
   activity: z.object({}),
   /** Of the site that this node is one of. */
   pop: z.object({}),
+  /** Of the folder that the nodes of a site have in common. */
+  sharedTier: z.object({}),
   gc: z.object({ all: z.boolean() }),
   /** What is pinned in the first tier. */
   tier: z.object({}),
@@ -209,6 +212,8 @@ export interface ControlResults {
   readonly tier: TierReport;
   readonly 'tier.choose': null;
   readonly 'tier.limit': null;
+  /** Null for a node that has none. */
+  readonly sharedTier: SharedTierReport | null;
   readonly pause: null;
   readonly gc: { readonly bytes: number; readonly files: number; readonly images: number };
   /** `wrong`: digests of files that were not what they should be, and are removed. */

@@ -154,7 +154,7 @@ export class Daemon implements AsyncDisposable {
       const observability = owned.use(
         await Observability.open(
           {
-            ...{ cache, images, live, stores, site },
+            ...{ cache, images, live, stores, site, shared },
             mounts: () => mounted.list(),
             portableReason: () => mounted.composer.unavailable,
             completion: (manifest) => completions.status(manifest),
@@ -239,6 +239,7 @@ export class Daemon implements AsyncDisposable {
       },
       status: () => this.#status(),
       pop: async () => this.#observability.view.site,
+      sharedTier: async () => this.#observability.view.sharedTier,
       why: ({ name }) => this.#observability.view.why(name),
       activity: () => this.#observability.view.activity(),
       ...tierHandlers(this.#tier),

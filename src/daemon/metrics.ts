@@ -3,6 +3,7 @@ import type { Histogram, Registry } from 'prom-client';
 import type { CacheUsage, TierUsage } from '../cache/cache-usage.js';
 import type { EndedRead } from '../cache/reads-in-flight.js';
 import type { NodeParts, NodeView } from './node-view.js';
+import { addSharedTier } from './shared-tier-metrics.js';
 import { addSite } from './site-metrics.js';
 
 /** A page in the text format of Prometheus. */
@@ -63,6 +64,7 @@ export class Metrics implements Disposable {
     this.#addNode(add);
     addCache(add, this.#view);
     addSite(add, this.#view);
+    addSharedTier(add, this.#view);
     return registry;
   }
 

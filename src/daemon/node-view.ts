@@ -5,6 +5,7 @@ import type { ReadInFlight } from '../cache/reads-in-flight.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { describeError, ThinError } from '../errors.js';
 import type { PointOfPresence, PopReport } from '../pop/point-of-presence.js';
+import type { SharedTier, SharedTierReport } from '../pop/shared-tier.js';
 import { contentPaths } from './content-paths.js';
 import type { CompletionStatus, MountSummary } from './control-api.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
@@ -28,6 +29,7 @@ export interface NodeParts {
   readonly stores: Stores;
   /** This node among the others of its site; undefined if it is in none. */
   readonly site: PointOfPresence | undefined;
+  readonly shared: SharedTier | undefined;
   /** Mounts and containers. */
   readonly mounts: () => readonly MountSummary[];
   /** Why nothing can be mounted composed here, if that is known. */
@@ -53,6 +55,10 @@ export class NodeView {
   /** What this node knows of its site, if it is in one. */
   get site(): PopReport | null {
     return this.#parts.site?.report() ?? null;
+  }
+
+  get sharedTier(): SharedTierReport | null {
+    return this.#parts.shared?.report() ?? null;
   }
 
   /** What the cache has, as of a moment ago. */

@@ -1,0 +1,228 @@
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { FileCache } from '../../src/cache/file-cache.js';
+import { tierPath } from '../../src/cache/layout.js';
+import { digestHex } from '../../src/digest.js';
+import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js';
+import { openCache, scratchDirectory, signal } from '../cache/cache-rig.js';
+import { MemoryOrigin } from '../cache/memory-origin.js';
+import { startGluster } from '../support/gluster.js';
+import { runCommand } from '../support/run-command.js';
+import { until } from './site.js';
+
+t.setTimeout(120_000);
+
+/** For tests that are not about time. */
+const patient = { leastMs: 20_000, mostMs: 20_000 };
+
+/** Small files of one chunk, and large ones of several. */
+const contents = Array.from({ length: 24 }, (_, at) =>
+  Buffer.alloc(at % 6 === 0 ? 300_000 : 3000 + at, `file ${at}, `),
+);
+
+function newOrigin(): MemoryOrigin {
+  return new MemoryOrigin('image', contents, 65_536, 262_144);
+}
+
+interface TestNode {
+  readonly cache: FileCache;
+  readonly shared: SharedTier;
+  readonly origin: MemoryOrigin;
+}
+
+async function startNode(
+  t: Test,
+  directory: string,
+  options: Partial<SharedTierOptions> = {},
+): Promise<TestNode> {
+  const root = scratchDirectory(t);
+  const shared = await SharedTier.open({
+    ...{ directory, root, direct: false, quotaBytes: Number.POSITIVE_INFINITY },
+    ...{ freeSpaceFloorBytes: 0, onTurn: () => undefined, deadline: patient, ...options },
+  });
+  t.teardown(() => shared[Symbol.asyncDispose]());
+  await until(() => shared.here);
+  const cache = await openCache(t, join(root, 'cache'), { shared });
+  return { cache, shared, origin: newOrigin() };
+}
+
+async function readAll({ cache, origin }: TestNode): Promise<void> {
+  for (const file of origin.refs()) {
+    const bytes = await cache.read(file, 0, file.size, origin, signal);
+    if (!bytes.equals(origin.bytesOf(file))) throw new Error('wrong bytes');
+  }
+}
+
+function filesIn(directory: string): string[] {
+  const below = readdirSync(directory, { recursive: true, encoding: 'utf8' });
+  return below.filter((name) => /^[0-9a-f]{2}\/[0-9a-f]{64}$/.test(name));
+}
+
+/** A node that has put all it has read where the others find it. */
+async function fill(t: Test, directory: string): Promise<TestNode> {
+  const node = await startNode(t, directory);
+  await readAll(node);
+  await until(() => node.shared.counts.stored === contents.length);
+  return node;
+}
+
+function scratch(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'thinfs-shared-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+t.test('what one node has read, the others find, and what is wrong of it goes', async (t) => {
+  const directory = scratch(t);
+  const first = await fill(t, directory);
+  t.equal(filesIn(directory).length, contents.length);
+  t.same(readdirSync(join(directory, '.incoming')), []);
+  const [small, large] = [first.origin.refs()[1], first.origin.refs()[6]];
+  if (!small || !large) throw new Error('24 files');
+  writeFileSync(tierPath(directory, small.content), Buffer.alloc(small.size, 'wrong'));
+  writeFileSync(tierPath(directory, large.content), Buffer.alloc(7, 'short'));
+
+  const second = await startNode(t, directory);
+  await readAll(second);
+  t.equal(second.shared.counts.wrong, 2);
+  t.ok(second.origin.fetched.length <= 6, 'only the frames of what was wrong are fetched');
+  await until(() => filesIn(directory).length === contents.length);
+  t.same(readFileSync(tierPath(directory, large.content)), second.origin.bytesOf(large), 'mended');
+
+  const third = await startNode(t, directory);
+  // Then a file becomes complete while parts of it are read from where it was in part.
+  for (const file of third.origin.refs()) {
+    await third.cache.read(file, 0, 1000, third.origin, signal);
+  }
+  await readAll(third);
+  t.same(third.origin.fetched, []);
+  const { reads, late } = third.shared.counts;
+  t.same({ reads: reads >= contents.length, late }, { reads: true, late: 0 });
+  await third.cache[Symbol.asyncDispose]();
+  const again = await readdirSync(directory);
+  t.ok(again.includes('.thinfs-shared'));
+});
+
+t.test('many that begin at once make one tier, and put each file once', async (t) => {
+  const directory = scratch(t);
+  const nodes = await Promise.all([1, 2, 3, 4].map(() => startNode(t, directory)));
+  await Promise.all(nodes.map(readAll));
+  await until(() => nodes.every(({ shared }) => shared.report().waiting === 0));
+  await until(() => filesIn(directory).length === contents.length);
+  for (const file of newOrigin().refs()) {
+    t.same(readFileSync(tierPath(directory, file.content)), newOrigin().bytesOf(file));
+  }
+  t.ok(nodes.every(({ shared }) => shared.here));
+  const other = await startNode(t, directory);
+  t.equal(other.shared.report().away, null);
+});
+
+t.test('completing an image brings it from there', async (t) => {
+  const directory = scratch(t);
+  await fill(t, directory);
+  const node = await startNode(t, directory);
+  const { origin } = node;
+  const { missingBytes } = await node.cache.completeImage({
+    ...{ files: origin.refs(), origin, signal },
+  });
+  t.equal(missingBytes, 0);
+  t.same(origin.fetched, []);
+  const direct = await startNode(t, directory, { direct: true });
+  await direct.cache.completeImage({ files: origin.refs(), origin: direct.origin, signal });
+  t.equal((await direct.cache.usage()).bytes, 0, 'where mounts read it directly nothing is copied');
+  t.same(direct.cache.mountedDirectories.slice(-1), [directory]);
+});
+
+t.test('read-only, full, unmounted: reads go on, and it is joined again', async (t) => {
+  const folder = scratch(t);
+  const directory = join(folder, 'mounted');
+  mkdirSync(directory);
+  const mount = (options: string) =>
+    runCommand('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', directory]);
+  t.teardown(() => runCommand('umount', ['--lazy', directory], { mayFail: true }));
+  await mount('size=256k');
+  const full = await startNode(t, directory);
+  await readAll(full);
+  await until(() => full.shared.counts.failures > 0);
+  t.ok(full.shared.here, 'a full one is read');
+  for (const name of filesIn(directory)) {
+    const [file] = newOrigin()
+      .refs()
+      .filter(({ content }) => name.endsWith(digestHex(content)));
+    t.equal(file?.size, readFileSync(join(directory, name)).length, 'and has nothing in part');
+  }
+
+  await runCommand('mount', ['-o', 'remount,ro', directory]);
+  const readOnly = await startNode(t, directory);
+  await readAll(readOnly);
+  await until(() => readOnly.shared.counts.failures > 0);
+  t.ok(readOnly.shared.counts.reads > 0);
+
+  await runCommand('mount', ['-o', 'remount,rw,size=16m', directory]);
+  const bound = join(folder, 'bound');
+  mkdirSync(bound);
+  await runCommand('mount', ['--bind', directory, bound]);
+  t.teardown(() => runCommand('umount', ['--lazy', bound], { mayFail: true }));
+  const turns: (string | undefined)[] = [];
+  const node = await startNode(t, bound, { onTurn: (why) => turns.push(why) });
+  await runCommand('umount', [bound]);
+  await until(() => !node.shared.here);
+  await readAll(node);
+  t.same(readdirSync(bound), [], 'nothing is put into the folder that is there instead');
+  t.match(node.shared.report().away, /is it mounted/);
+  await runCommand('mount', ['--bind', directory, bound]);
+  await until(() => node.shared.here);
+  t.equal(turns.length, 3, 'there, away, there again');
+});
+
+t.test('a GlusterFS of two bricks, which then hangs', async (t) => {
+  const gluster = await startGluster(t);
+  const directory = join(gluster.path, 'thinfs');
+  mkdirSync(directory);
+  await fill(t, directory);
+  const second = await startNode(t, directory);
+  await readAll(second);
+  t.same(second.origin.fetched, []);
+  const usual = { leastMs: 100, mostMs: 500 };
+  const hanging = await startNode(t, directory, { deadline: usual });
+  const idle = await startNode(t, directory);
+  gluster.pause();
+  await readAll(hanging);
+  t.equal(hanging.shared.counts.reads, 0);
+  t.ok(hanging.shared.counts.late <= 8, `${hanging.shared.counts.late} reads lost a moment`);
+  await until(() => !hanging.shared.here && !idle.shared.here);
+  const startedAt = performance.now();
+  await readAll(idle);
+  t.equal(idle.shared.counts.late, 0, 'who knows that it hangs does not ask');
+  t.comment(`24 files of a node that knows: ${Math.round(performance.now() - startedAt)} ms`);
+  gluster.resume();
+  await until(() => hanging.shared.here && idle.shared.here);
+  const [file] = idle.origin.refs();
+  if (!file) throw new Error('24 files');
+  t.ok(await idle.shared.has(file), 'and it is used again');
+});
+
+t.test('a folder with other things in it is none', async (t) => {
+  const directory = scratch(t);
+  writeFileSync(join(directory, 'letter'), 'to somebody');
+  const root = scratchDirectory(t);
+  const shared = await SharedTier.open({
+    ...{ directory, root, direct: false, quotaBytes: Number.POSITIVE_INFINITY },
+    ...{ freeSpaceFloorBytes: 0, onTurn: () => undefined },
+  });
+  t.teardown(() => shared[Symbol.asyncDispose]());
+  await until(() => /not empty/.test(shared.report().away ?? ''));
+  t.same(readdirSync(directory), ['letter']);
+  unlinkSync(join(directory, 'letter'));
+  await until(() => shared.here);
+});
