@@ -3,14 +3,14 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ThinError } from './errors.js';
 import { type PopConfig, type PopOptions, popConfig } from './pop-option.js';
-import { parseTier, type TierConfig } from './tier-option.js';
+import { parseTiers, type TiersConfig } from './tier-option.js';
 import { parseDuration, parseSize } from './units.js';
 
 /**
  * Where one node keeps its state and how much it may use. Read once, here, from the command line
  * first and the environment second; each part is then given its own few fields.
  */
-export interface NodeConfig {
+export interface NodeConfig extends TiersConfig {
   /** Absolute folder of tiers, images, containers. */
   readonly root: string;
   /** Absolute folder of sockets and of the mounts that containers share; empty after a boot. */
@@ -23,8 +23,6 @@ export interface NodeConfig {
   readonly cacheSize: number;
   /** Bytes that stay free on the cache's file system. */
   readonly freeSpaceFloor: number;
-  /** Tiers on other disks, the fastest first. */
-  readonly tiers: readonly TierConfig[];
   /** Milliseconds for which a read waits for a store that cannot be reached; then it fails. */
   readonly readDeadlineMs: number;
   /** When the rest of a mounted image is fetched: at once, when its program is quiet, or not. */
@@ -90,7 +88,7 @@ export function nodeConfig(
       freeSpaceMin,
       parseSize(options.freeSpace ?? environment.THINFS_FREE_SPACE ?? defaultFreeSpace),
     ),
-    tiers: (options.tier ?? environment.THINFS_TIERS?.split(';') ?? []).map(parseTier),
+    ...parseTiers(options.tier ?? environment.THINFS_TIERS?.split(';') ?? []),
     readDeadlineMs: parseDuration(
       options.readDeadline ?? environment.THINFS_READ_DEADLINE ?? defaultReadDeadline,
     ),

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { parseTier } from '../src/tier-option.js';
+import { parseTier, parseTiers } from '../src/tier-option.js';
 
 t.test('a tier: name, folder, and how much of it', async (t) => {
   t.same(parseTier('fast=/mnt/a,size=2g,free=1m'), {
@@ -29,5 +29,23 @@ t.test('anything else is refused', async (t) => {
     'F=/a',
   ]) {
     t.throws(() => parseTier(text), { name: 'ThinError', code: 'invalid' }, text);
+  }
+});
+
+t.test('one that all nodes have', async (t) => {
+  const { tiers, shared } = parseTiers(['fast=/mnt/a', 'shared=/mnt/b,direct,size=1t']);
+  t.same(
+    tiers.map(({ name }) => name),
+    ['fast'],
+  );
+  t.same(shared, {
+    directory: '/mnt/b',
+    direct: true,
+    quotaBytes: 2 ** 40,
+    freeSpaceFloorBytes: 64 * 2 ** 20,
+  });
+  t.equal(parseTiers(['shared=/mnt/b']).shared?.quotaBytes, Number.POSITIVE_INFINITY);
+  for (const texts of [['shared=b'], ['shared=/b,direct=1'], ['shared=/b', 'shared=/c']]) {
+    t.throws(() => parseTiers(texts), { code: 'invalid' });
   }
 });

@@ -15,6 +15,7 @@ import type { CacheLayout } from './layout.js';
 import { PartialFiles } from './partial-files.js';
 import { ReadsInFlight } from './reads-in-flight.js';
 import { Scrubber } from './scrubber.js';
+import type { SharedFiles } from './shared-files.js';
 import { Tier } from './tier.js';
 import { TierFiles } from './tier-files.js';
 
@@ -28,6 +29,7 @@ export interface CacheParts {
   readonly keeper: FrameKeeper;
   readonly flights: FrameFlights;
   readonly copier: ChunkCopier;
+  readonly shared: SharedFiles | undefined;
   readonly reader: FileReader;
   readonly images: CachedImages;
   readonly upkeep: CacheUpkeep;
@@ -54,9 +56,9 @@ export function cacheParts(
   const partials = new PartialFiles(files.local.disk, layout.partial, options);
   const ledger = openLedger(options, index, start, files, partials);
   const failed = (error: unknown) => ledger.failed(error);
-  const keeper = new FrameKeeper(files, partials, ledger);
+  const keeper = new FrameKeeper(files, partials, ledger, options.shared);
   const flights = new FrameFlights(keeper.keepFrame);
-  const copier = new ChunkCopier(files, partials, keeper, ledger);
+  const copier = new ChunkCopier(files, partials, keeper, ledger, options.shared);
   const reads = new ReadsInFlight(options.reads ?? {});
   const images = new CachedImages(index, () => ledger.sync(), failed);
   return {
@@ -68,6 +70,7 @@ export function cacheParts(
     flights,
     images,
     copier,
+    shared: options.shared,
     reader: new FileReader(files, partials, flights, keeper, copier, ledger),
     mover: new FileMover(files, ledger),
     reads,

@@ -4,6 +4,7 @@ import type { FrameKeeper } from './frame-keeper.js';
 import type { ChunkCopy } from './index-chunks.js';
 import type { ChunkBytes, ChunkedFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
+import type { SharedFiles } from './shared-files.js';
 import type { TierFiles } from './tier-files.js';
 
 /** What the copier asks of the rest of the cache. */
@@ -14,14 +15,28 @@ export interface CopierEvents {
   failed(error: unknown): void;
 }
 
-/** Fills files with chunks that other files here have: what an updated image shares with the old one. */
+/** Bytes that are asked of shared files at once. */
+const sharedBytesMax = 1024 * 1024;
+
+/**
+ * Fills files with what is near: chunks that other files here have (what an updated image shares with
+ * the old one), and files that the nodes of a site share.
+ */
 export class ChunkCopier {
   readonly #files: TierFiles;
   readonly #partials: PartialFiles;
   readonly #keeper: FrameKeeper;
   readonly #events: CopierEvents;
+  readonly #shared: SharedFiles | undefined;
 
-  constructor(files: TierFiles, partials: PartialFiles, keeper: FrameKeeper, events: CopierEvents) {
+  constructor(
+    files: TierFiles,
+    partials: PartialFiles,
+    keeper: FrameKeeper,
+    events: CopierEvents,
+    shared: SharedFiles | undefined,
+  ) {
+    this.#shared = shared;
     this.#files = files;
     this.#partials = partials;
     this.#keeper = keeper;
@@ -29,24 +44,60 @@ export class ChunkCopier {
   }
 
   /**
-   * The bytes, verified, of those of the chunks that are here elsewhere; they are kept in this file
-   * too. Never fails.
-   * @param missing indexes of chunks; all their bytes are in memory at the same time
+   * The bytes, verified, of those of the chunks that are near; they are kept in this file too. Never
+   * fails.
+   * @param missing indexes of chunks, ascending; all their bytes are in memory at the same time
    */
   async copy(chunked: ChunkedFile, missing: readonly number[]): Promise<Map<number, Buffer>> {
     const copied = new Map<number, Buffer>();
-    const { table } = chunked;
+    if (missing.length === 0) return copied;
+    await this.#copyHere(chunked, missing, copied);
+    const ours: ChunkBytes[] = [...copied].map(([index, bytes]) => ({ index, bytes }));
+    if (ours.length > 0) await this.#keeper.keepChunks(chunked, ours);
+    if (copied.size < missing.length) await this.#copyShared(chunked, missing, copied);
+    return copied;
+  }
+
+  async #copyHere(
+    { table }: ChunkedFile,
+    missing: readonly number[],
+    copied: Map<number, Buffer>,
+  ): Promise<void> {
     // A file of one chunk would have been found by its name.
-    if (table.chunks.length === 1 || missing.length === 0) return copied;
+    if (table.chunks.length === 1) return;
     const copies = await this.#events.findCopies(missing.map((at) => table.chunk(at).digest));
     for (const [at, index] of missing.entries()) {
       const copy = copies[at];
       const bytes = copy && (await this.#read(copy, table.chunk(index).length));
       if (bytes !== undefined && isChunk(table.chunk(index), bytes)) copied.set(index, bytes);
     }
-    const chunks: ChunkBytes[] = [...copied].map(([index, bytes]) => ({ index, bytes }));
-    if (chunks.length > 0) await this.#keeper.keepChunks(chunked, chunks);
-    return copied;
+  }
+
+  async #copyShared(
+    chunked: ChunkedFile,
+    missing: readonly number[],
+    copied: Map<number, Buffer>,
+  ): Promise<void> {
+    const shared = this.#shared;
+    if (!shared) return;
+    const found: ChunkBytes[] = [];
+    const { file, table } = chunked;
+    const wanted = missing.filter((index) => !copied.has(index));
+    for (const [first, last] of runsOf(wanted, table)) {
+      const from = table.start(first);
+      const bytes = await shared.read(file, from, table.start(last + 1) - from);
+      if (!bytes) break; // nor will there be the rest of it
+      for (let index = first; index <= last; index++) {
+        const chunk = bytes.subarray(table.start(index) - from, table.start(index + 1) - from);
+        if (!isChunk(table.chunk(index), chunk)) return shared.wrong(file.content);
+        found.push({ index, bytes: chunk });
+        copied.set(index, chunk);
+      }
+    }
+    if (found.length === 0 || shared.direct) return;
+    const [only] = table.chunks.length === 1 ? found : [];
+    if (only) await this.#keeper.keepFile(file, only.bytes);
+    else await this.#keeper.keepChunks(chunked, found);
   }
 
   async #read(copy: ChunkCopy, length: number): Promise<Buffer | undefined> {
@@ -61,4 +112,16 @@ export class ChunkCopier {
       return undefined;
     }
   }
+}
+
+/** Chunks that lie beside each other, of so many bytes at most, as first and last. */
+function runsOf(indexes: readonly number[], table: ChunkedFile['table']): [number, number][] {
+  const runs: [number, number][] = [];
+  for (const index of indexes) {
+    const run = runs.at(-1);
+    const fits = run && table.start(index + 1) - table.start(run[0]) <= sharedBytesMax;
+    if (run && fits && run[1] === index - 1) run[1] = index;
+    else runs.push([index, index]);
+  }
+  return runs;
 }

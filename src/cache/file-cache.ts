@@ -41,6 +41,7 @@ import { type PrefetchOptions, RangePrefetch } from './range-prefetch.js';
 import type { ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
 import { RootLock } from './root-lock.js';
 import type { VerifyResult } from './scrubber.js';
+import type { SharedFiles } from './shared-files.js';
 import type { SpaceLimits } from './space-budget.js';
 
 /** A directory of complete files on another disk than the cache's own. */
@@ -59,6 +60,8 @@ export interface CacheOptions extends SpaceLimits, PartialViewEvents {
    * until it looks again: the promise ends when it does, and the free space is measured after that.
    */
   readonly onMountedEvicted?: (() => Promise<void>) | undefined;
+  /** What the nodes of a site have in common: asked before an origin. */
+  readonly shared?: SharedFiles | undefined;
   readonly reads?: ReadPolicy;
   /** The real disk if not given. */
   readonly disk?: Disk;
@@ -142,6 +145,13 @@ export class FileCache implements AsyncDisposable {
     return this.reads.run({ ...file, offset, length, origin }, signal, (limited) =>
       this.#parts.reader.read(file, offset, length, origin, limited),
     );
+  }
+
+  /** The same for mounts that the kernel reads by itself: with what nodes share, where that is so. */
+  get mountedDirectories(): readonly string[] {
+    const { shared } = this.#parts;
+    const direct = shared?.direct && shared.here ? [shared.directory] : [];
+    return [...this.tierDirectories, ...direct];
   }
 
   /** Where the complete file is or would be in the local tier; see also `tierPath` of layout.ts. */

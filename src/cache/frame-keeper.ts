@@ -3,6 +3,7 @@ import { mapBounded } from './bounded.js';
 import type { FileOrigin, FileRef, Placement } from './file-origin.js';
 import type { ChunkBytes, ChunkedFile, PartialFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
+import type { SharedFiles } from './shared-files.js';
 import type { TierFiles } from './tier-files.js';
 import type { StoreFrame, VerifiedFrame } from './verified-frame.js';
 
@@ -45,10 +46,17 @@ export class FrameKeeper {
   readonly #tier: TierFiles;
   readonly #partials: PartialFiles;
   readonly #events: KeeperEvents;
+  readonly #shared: SharedFiles | undefined;
   readonly #promoting = new Map<string, Promise<void>>();
   #bytesInFlight = 0;
 
-  constructor(tier: TierFiles, partials: PartialFiles, events: KeeperEvents) {
+  constructor(
+    tier: TierFiles,
+    partials: PartialFiles,
+    events: KeeperEvents,
+    shared: SharedFiles | undefined,
+  ) {
+    this.#shared = shared;
     this.#tier = tier;
     this.#partials = partials;
     this.#events = events;
@@ -84,6 +92,13 @@ export class FrameKeeper {
     return this.#guarded(total, () => this.#fill(chunked, chunks));
   }
 
+  /** Keeps a file, verified, that others have put where we could read it. */
+  keepFile(file: FileRef, bytes: Buffer): Promise<boolean> {
+    return this.#guarded(diskBytes(bytes.length), async () => {
+      if (await this.#tier.put(file.content, bytes)) this.#events.completed(file);
+    });
+  }
+
   async #guarded(bytes: number, work: () => Promise<unknown>): Promise<boolean> {
     if (this.#bytesInFlight + bytes > bytesInFlightMax || !this.#events.admit(bytes)) return false;
     this.#bytesInFlight += bytes;
@@ -102,7 +117,7 @@ export class FrameKeeper {
   async #keepSmall({ content, size, chunk }: Placement, frame: VerifiedFrame): Promise<void> {
     const bytes = frame.chunk(chunk);
     if (bytes === undefined || chunk.digest !== content) return;
-    if (await this.#tier.put(content, bytes)) this.#events.completed({ content, size });
+    if (await this.#tier.put(content, bytes)) this.#completed({ content, size });
   }
 
   async #keepLarge(
@@ -168,8 +183,13 @@ export class FrameKeeper {
     await this.#partials.promote(key, (path) =>
       this.#tier.adopt(this.#tier.local, path, file.content),
     );
-    this.#events.completed(file);
+    this.#completed(file);
     this.#events.promoted(key);
+  }
+
+  #completed(file: FileRef): void {
+    this.#events.completed(file);
+    this.#shared?.offer(file, this.#tier.local.path(file.content));
   }
 }
 

@@ -99,13 +99,22 @@ export class ImageCompletion {
       );
       for (const file of page) {
         // The index hears of files a moment later.
-        if (!absent.has(file.content) || (await this.#parts.files.has(file.content))) continue;
+        if (!absent.has(file.content) || (await this.#isHere(file))) {
+          this.#parts.shared?.offer(file, this.#parts.files.local.path(file.content));
+          continue;
+        }
         missing++;
         await this.#planFile(file, wanted);
       }
     }
     const frames = [...wanted.values()].sort((a, b) => inPackOrder(a.frame, b.frame));
     return { frames, missing };
+  }
+
+  /** Where mounts read what nodes share, that is here too. */
+  async #isHere(file: FileRef): Promise<boolean> {
+    const { files, shared } = this.#parts;
+    return (await files.has(file.content)) || (shared?.direct === true && shared.has(file));
   }
 
   async #planFile(file: FileRef, wanted: Map<string, WantedFrame>): Promise<void> {

@@ -18,7 +18,7 @@ import { type ServerSettings, settingsOf } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
 import { ThinError } from '../errors.js';
 import { defaultPopSize, defaultPopUpload, replacementPolicies } from '../pop-option.js';
-import { tierSyntax } from '../tier-option.js';
+import { sharedSyntax, tierSyntax } from '../tier-option.js';
 import type { Progress } from './progress.js';
 
 /** Options of every command that needs the node's state. */
@@ -36,7 +36,7 @@ const nodeOptions = [
   new Option('--free-space <size>', `bytes left free on the disk (default: ${defaultFreeSpace})`),
   new Option(
     `--tier ${tierSyntax}`,
-    'also keep files on a faster disk; may be given several times, the fastest first',
+    `also keep files on a faster disk; may be given several times, the fastest first; ${sharedSyntax}: use a folder that all nodes of a site mount`,
   ).argParser((text: string, before: string[] = []) => [...before, text]),
   new Option(
     '--read-deadline <duration>',

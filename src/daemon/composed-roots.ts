@@ -10,13 +10,13 @@ import type { Root, RootRecord, RootRequest } from './root.js';
 /** Roots that the kernel puts together: they outlive this process. */
 export class ComposedRoots {
   readonly #images: ComposedImages;
-  /** Directories of complete files, in the order in which they are looked at. */
-  readonly #tiers: readonly string[];
+  /** Directories of complete files now, in the order in which they are looked at. */
+  readonly #tiers: () => readonly string[];
   readonly #server: string;
   /** Mounted now, by image. */
   readonly #mounted = new Map<Digest, Set<RootRecord>>();
 
-  constructor(images: ComposedImages, tiers: readonly string[], server: string) {
+  constructor(images: ComposedImages, tiers: () => readonly string[], server: string) {
     this.#images = images;
     this.#tiers = tiers;
     this.#server = server;
@@ -29,7 +29,7 @@ export class ComposedRoots {
     try {
       await mountComposed({
         metadata: use.metadata,
-        data: [...this.#tiers, use.objects],
+        data: [...this.#tiers(), use.objects],
         target,
         changes: changes === undefined ? undefined : layersOf(changes),
         sealed: changes === undefined,

@@ -182,7 +182,11 @@ export class Composer implements AsyncDisposable {
     const images = new ComposedImages(runFolder, cache, objects);
     const server = `erofs ${probe.metadataForm}`;
     log.info({ metadata: probe.metadataForm, takeover: objects.resend }, 'composed mounts');
-    return { objects, images, roots: new ComposedRoots(images, cache.tierDirectories, server) };
+    return {
+      objects,
+      images,
+      roots: new ComposedRoots(images, () => cache.mountedDirectories, server),
+    };
   }
 
   async #serveObjects(device: HeldDevice, images: ObjectImages): Promise<ObjectServer> {

@@ -28,7 +28,7 @@ import { Observability } from './observability.js';
 import { Ownership } from './ownership.js';
 import { RefreshOnWrong } from './refresh-on-wrong.js';
 import { SharedStarts } from './shared-starts.js';
-import { openSite } from './site.js';
+import { openShared, openSite } from './site.js';
 import { StopSwitch } from './stop-switch.js';
 import { Stores } from './stores.js';
 
@@ -103,8 +103,9 @@ export class Daemon implements AsyncDisposable {
       const events = {
         ...{ onPartialEnd, onWrong: refresh.onWrong, onMountedEvicted: refresh.refresh },
       };
+      const shared = await openShared(config, owned, log);
       const cache = owned.use(
-        await FileCache.open({ root, tiers, log, reads, ...limits, ...events }),
+        await FileCache.open({ root, tiers, shared, log, reads, ...limits, ...events }),
       );
       makeRunFolder(runFolder);
       const images = await ImageFolder.open(root, (error) => {

@@ -2,7 +2,24 @@ import type { Logger } from 'pino';
 import type { NodeConfig } from '../config.js';
 import { describeError } from '../errors.js';
 import type { PointOfPresence } from '../pop/point-of-presence.js';
+import type { SharedTier } from '../pop/shared-tier.js';
 import type { Ownership } from './ownership.js';
+
+/** What the nodes of the site have in common on a file system, if there is that. */
+export async function openShared(
+  { shared, root }: NodeConfig,
+  owned: Ownership,
+  log: Logger,
+): Promise<SharedTier | undefined> {
+  if (!shared) return undefined;
+  const { SharedTier } = await import('../pop/shared-tier.js');
+  const { directory } = shared;
+  const onTurn = (why: string | undefined) => {
+    if (why === undefined) log.info({ directory }, 'the shared tier is there');
+    else log.warn({ directory, why }, 'going on without the shared tier');
+  };
+  return owned.use(await SharedTier.open({ ...shared, root, onTurn }));
+}
 
 /** Joins the site, if there is one: no container should miss its files for the sake of it. */
 export async function openSite(

@@ -1,0 +1,22 @@
+import type { Digest } from '../digest.js';
+import type { FileRef } from './file-origin.js';
+
+/**
+ * Complete files that the nodes of a site have in common, where they may be missing, wrong, late or
+ * out of reach at any time: nothing is believed before it was verified. Nothing here fails.
+ */
+export interface SharedFiles {
+  /** `xx/<64 hex>` below it. */
+  readonly directory: string;
+  /** Whether it is there, as far as is known. */
+  readonly here: boolean;
+  /** Mounts read it by themselves: what it has is not copied to this node. */
+  readonly direct: boolean;
+  /** Bytes that are not verified; undefined where they cannot be had, or not in time. */
+  read(file: FileRef, offset: number, length: number): Promise<Buffer | undefined>;
+  has(file: FileRef): Promise<boolean>;
+  /** What it has under this name is something else. */
+  wrong(content: Digest): void;
+  /** A file that is complete on this node, for the others. @param path where it is now */
+  offer(file: FileRef, path: string): void;
+}

@@ -1,0 +1,41 @@
+import type { Digest } from '../digest.js';
+
+/** What the process of the shared tier is started with. */
+export interface SharedTierStart {
+  readonly directory: string;
+  /** Bytes that stay free on its file system. */
+  readonly freeSpaceFloorBytes: number;
+}
+
+/** What it is asked, each with a number of its own. */
+export type SharedTierRequest = { readonly id: number } & (
+  | {
+      /** Whether the tier is there. @param known its id as it was; '' if it was never seen */
+      readonly ask: 'look';
+      readonly known: string;
+    }
+  | {
+      readonly ask: 'read';
+      readonly content: Digest;
+      readonly size: number;
+      readonly offset: number;
+      readonly length: number;
+    }
+  | {
+      readonly ask: 'put';
+      readonly content: Digest;
+      readonly size: number;
+      /** Path of the file on this node. */
+      readonly from: string;
+    }
+  | { readonly ask: 'remove'; readonly content: Digest }
+);
+
+export type SharedTierAnswer = { readonly id: number } & (
+  | { readonly is: 'here'; readonly tier: string }
+  /** Bytes of the file; `absent`: it is not there; `wrong`: it has another size. */
+  | { readonly is: 'bytes'; readonly bytes: Uint8Array }
+  | { readonly is: 'absent' | 'wrong' | 'removed' | 'there' | 'stored' }
+  /** It cannot be done now. `ours`: this node's file is at fault. */
+  | { readonly is: 'failed'; readonly why: string; readonly ours: boolean }
+);

@@ -1,0 +1,255 @@
+/*
+ * The process that touches the shared tier, started by shared-tier.ts. A file system that hangs keeps
+ * the threads that ask it, and a process with such threads cannot even end by itself: this one is
+ * given up, and killed, and the daemon goes on.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  statfs,
+  unlink,
+} from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { LRUCache } from 'lru-cache';
+import { tierPath } from '../cache/layout.js';
+import type { Digest } from '../digest.js';
+import { fromSystemError, isThinError, ThinError } from '../errors.js';
+import type {
+  SharedTierAnswer,
+  SharedTierRequest,
+  SharedTierStart,
+} from './shared-tier-messages.js';
+
+/** Files held open, and milliseconds for which one is that nobody reads. */
+const openFilesMax = 64;
+const openFileMs = 10_000;
+/** Bytes copied and hashed at a time. */
+const stepBytes = 1024 * 1024;
+/** Milliseconds after which a file on its way belongs to a node that died. */
+const abandonedMs = 3_600_000;
+const marker = '.thinfs-shared';
+const markerForm = /^thinfs shared tier 1\n([0-9a-f]{16})\n$/;
+/** What file systems put into a folder that is empty otherwise. */
+const unlessAbsent = unlessIs('ENOENT');
+const notOurs = new Set(['lost+found', '.trashcan', '.glusterfs']);
+
+const start: SharedTierStart = JSON.parse(process.argv[2] ?? '{}');
+const { directory } = start;
+const incoming = join(directory, '.incoming');
+
+interface OpenFile {
+  readonly handle: FileHandle;
+  readonly size: number;
+}
+
+const files = new LRUCache<Digest, OpenFile>({
+  max: openFilesMax,
+  ttl: openFileMs,
+  ttlAutopurge: true,
+  dispose: ({ handle }) => void handle.close().catch(() => undefined),
+});
+/** Which directory it was that had the marker: another one is there while nothing is mounted. */
+let identity: string | undefined;
+
+type Answer = SharedTierAnswer extends infer A
+  ? A extends unknown
+    ? Omit<A, 'id'>
+    : never
+  : never;
+
+async function answer(request: SharedTierRequest): Promise<Answer> {
+  switch (request.ask) {
+    case 'look':
+      return { is: 'here', tier: await look(request.known) };
+    case 'read':
+      return await read(request);
+    case 'put':
+      return { is: await put(request) };
+    case 'remove':
+      files.delete(request.content);
+      await unlink(tierPath(directory, request.content)).catch(unlessAbsent);
+      return { is: 'removed' };
+  }
+}
+
+/** The tier's id. @throws ThinError if it is not there, or not ours */
+async function look(known: string): Promise<string> {
+  const id = (await readMarker()) ?? (known === '' ? await begin() : undefined);
+  if (id === undefined || (known !== '' && id !== known)) {
+    identity = undefined;
+    throw new ThinError(
+      'unavailable',
+      `Cannot use the shared tier in ${directory}: it is not the one that was there (is it mounted?)`,
+    );
+  }
+  const found = await identityOf();
+  if (found !== identity) await removeAbandoned().catch(() => undefined); // or somebody else does
+  identity = found;
+  return id;
+}
+
+async function readMarker(): Promise<string | undefined> {
+  const text = await readFile(join(directory, marker), 'utf8').catch(unlessAbsent);
+  if (text === undefined) return undefined;
+  const id = markerForm.exec(text)?.[1];
+  if (id !== undefined) return id;
+  throw new ThinError('invalid', `Cannot use ${directory}: its ${marker} is of another version`);
+}
+
+/** Makes a shared tier of an empty folder; of nodes that do so at once one comes first. */
+async function begin(): Promise<string | undefined> {
+  const others = (await readdir(directory)).filter((name) => !notOurs.has(name));
+  if (others.length > 0 && !others.includes(marker) && !others.includes('.incoming')) {
+    const message = `Cannot make ${directory} a shared tier: it is not empty`;
+    throw new ThinError('invalid', message);
+  }
+  await mkdir(incoming, { recursive: true, mode: 0o700 });
+  const written = join(incoming, randomBytes(8).toString('hex'));
+  const handle = await open(written, 'wx', 0o644);
+  try {
+    await handle.writeFile(`thinfs shared tier 1\n${randomBytes(8).toString('hex')}\n`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await link(written, join(directory, marker)).catch(unlessIs('EEXIST'));
+  await unlink(written);
+  return await readMarker();
+}
+
+async function identityOf(): Promise<string> {
+  const { dev, ino } = await stat(directory);
+  return `${dev} ${ino}`;
+}
+
+/** By the clock of the file system, which is that of all nodes. */
+async function removeAbandoned(): Promise<void> {
+  await mkdir(incoming, { recursive: true, mode: 0o700 });
+  const probe = join(incoming, randomBytes(8).toString('hex'));
+  await (await open(probe, 'wx')).close();
+  const { mtimeMs: now } = await stat(probe);
+  await unlink(probe);
+  for (const name of await readdir(incoming)) {
+    const path = join(incoming, name);
+    const { mtimeMs } = (await stat(path).catch(unlessAbsent)) ?? { mtimeMs: now };
+    if (now - mtimeMs > abandonedMs) await unlink(path).catch(unlessAbsent);
+  }
+}
+
+async function read({
+  content,
+  size,
+  offset,
+  length,
+}: Extract<SharedTierRequest, { ask: 'read' }>): Promise<Answer> {
+  const file = files.get(content) ?? (await openFile(content));
+  if (!file) return { is: 'absent' };
+  if (file.size !== size) return { is: 'wrong' };
+  const bytes = Buffer.allocUnsafeSlow(length);
+  const { bytesRead } =
+    length === 0 ? { bytesRead: 0 } : await file.handle.read(bytes, 0, length, offset);
+  return bytesRead === length ? { is: 'bytes', bytes } : { is: 'wrong' };
+}
+
+async function openFile(content: Digest): Promise<OpenFile | undefined> {
+  const handle = await open(tierPath(directory, content), 'r').catch(unlessAbsent);
+  if (!handle) return undefined;
+  try {
+    const { size } = await handle.stat();
+    const file = { handle, size };
+    files.set(content, file);
+    return file;
+  } catch (error) {
+    await handle.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Copies a file of this node there, verified on the way; it appears whole, by rename. */
+async function put({
+  content,
+  size,
+  from,
+}: Extract<SharedTierRequest, { ask: 'put' }>): Promise<'there' | 'stored'> {
+  const path = tierPath(directory, content);
+  const there = await stat(path).catch(unlessAbsent);
+  if (there?.size === size) return 'there';
+  if (identity === undefined || identity !== (await identityOf())) {
+    throw new ThinError('unavailable', 'Cannot store files in the shared tier: it is not there');
+  }
+  const { bavail, bsize } = await statfs(directory);
+  if (bavail * bsize - size < start.freeSpaceFloorBytes) {
+    throw new ThinError('no-space', 'Cannot store files in the shared tier: it is full');
+  }
+  const source = await open(from, 'r').catch((error: unknown) => {
+    throw new ThinError('not-found', `Cannot share ${content}`, { cause: error });
+  });
+  const written = join(incoming, randomBytes(8).toString('hex'));
+  try {
+    await copy(source, written, { content, size });
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await rename(written, path);
+    return 'stored';
+  } catch (error) {
+    await unlink(written).catch(() => undefined);
+    throw error;
+  } finally {
+    await source.close();
+  }
+}
+
+async function copy(
+  source: FileHandle,
+  written: string,
+  { content, size }: { readonly content: Digest; readonly size: number },
+): Promise<void> {
+  await mkdir(incoming, { recursive: true, mode: 0o700 });
+  const target = await open(written, 'wx', 0o644);
+  try {
+    const hash = createHash('sha256');
+    const step = Buffer.allocUnsafe(Math.min(stepBytes, Math.max(size, 1)));
+    for (let at = 0; at < size; ) {
+      const { bytesRead } = await source.read(step, 0, Math.min(step.length, size - at), at);
+      if (bytesRead === 0) break;
+      const bytes = step.subarray(0, bytesRead);
+      hash.update(bytes);
+      for (let done = 0; done < bytesRead; ) {
+        done += (await target.write(bytes, done, bytesRead - done, at + done)).bytesWritten;
+      }
+      at += bytesRead;
+    }
+    if (`sha256:${hash.digest('hex')}` !== content) {
+      throw new ThinError('corrupt', `Cannot share ${content}: this node's file is something else`);
+    }
+    // Mounts that read the tier directly verify nothing: a crash must not leave a torn file.
+    await target.sync();
+  } finally {
+    await target.close();
+  }
+}
+
+function unlessIs(code: string): (error: unknown) => undefined {
+  return (error) => {
+    if (!(error instanceof Error && 'code' in error && error.code === code)) throw error;
+  };
+}
+
+process.on('message', (request: SharedTierRequest) => {
+  const { id } = request;
+  void answer(request)
+    .catch((error: unknown): Answer => {
+      const failure = fromSystemError('', error);
+      const ours = isThinError(failure, 'corrupt', 'not-found');
+      return { is: 'failed', why: failure.message.replace(/^: /, ''), ours };
+    })
+    .then((result) => process.send?.({ id, ...result }));
+});
+// The daemon is gone. Threads that hang would keep us.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
