@@ -1,6 +1,7 @@
 import type { Digest } from '../digest.js';
+import type { AnyDigest } from './digest-set.js';
 import type { FileHold } from './file-use.js';
-import { type PackedFile, packFiles, unpackFiles } from './packed-files.js';
+import { type PackedFile, packFiles, unpackFiles, unpackRawFiles } from './packed-files.js';
 
 /** Where files go that the cache does not write itself. */
 export interface BulkPlace {
@@ -20,7 +21,7 @@ export interface BulkEvents {
   reserve(bytes: number): Promise<void>;
   written(bytes: number): void;
   /** A file that was stored now: its bytes need not be verified before they are read. */
-  verified(content: Digest): void;
+  verified(content: AnyDigest): void;
   /** Removes a file unless somebody holds it or has read it a moment ago. True: it is removed. */
   discard(content: Digest): Promise<boolean>;
   /** Files that are in the tier, as packed-files.ts has them. */
@@ -78,10 +79,10 @@ export class BulkWriter implements Disposable {
    */
   stored(files: Buffer): number {
     let taken = 0;
-    for (const { content, size, allocated } of unpackFiles(files)) {
-      this.#hold.add(content);
+    for (const { digest, size, allocated } of unpackRawFiles(files)) {
+      this.#hold.add(digest);
       taken += allocated ?? 0;
-      if (allocated !== undefined) this.#events.verified(content);
+      if (allocated !== undefined) this.#events.verified(digest);
       else this.#giveBack(Math.ceil(size / blockBytes) * blockBytes);
     }
     this.#stored.push(files);

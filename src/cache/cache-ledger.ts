@@ -16,7 +16,7 @@ import { IndexFeed } from './index-feed.js';
 import type { FileKind, IndexTotals } from './index-files.js';
 import type { CacheIndex } from './index-thread.js';
 import { localTier } from './layout.js';
-import { unpackRawFiles } from './packed-files.js';
+import { newFiles, unpackRawFiles } from './packed-files.js';
 import type { ChunkBytes, PartialFile } from './partial-file.js';
 import type { SpaceLimits } from './space-budget.js';
 import { Syncer } from './syncer.js';
@@ -194,11 +194,10 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
 
   /** Files that somebody else has placed in a tier, as packed-files.ts has them. */
   placedMany(tier: string, files: readonly Buffer[]): void {
+    const placed = newFiles(files);
     let bytes = 0;
-    for (const some of files) {
-      for (const { allocated = 0 } of unpackRawFiles(some)) bytes += allocated;
-      this.#feed.placedMany(tier, some);
-    }
+    for (const { allocated = 0 } of unpackRawFiles(placed)) bytes += allocated;
+    this.#feed.placedMany(tier, placed);
     this.#syncer.placed(bytes);
   }
 

@@ -1,11 +1,12 @@
 import type { Digest } from '../digest.js';
+import { type AnyDigest, GrowingDigestSet } from './digest-set.js';
 
 /** A file read this recently, in milliseconds, is in use: its reader is likely not done. */
 const recentMs = 10_000;
 
 /** Keeps files from eviction while something is made of them (a pull, a mount being set up). */
 export interface FileHold extends Disposable {
-  add(content: Digest): void;
+  add(content: AnyDigest): void;
 }
 
 /** Which files are in use at this moment, by reads and by holds. In memory: it ends with us. */
@@ -14,7 +15,8 @@ export class FileUse {
   #current = new Set<Digest>();
   #previous = new Set<Digest>();
   #periodEnd = 0;
-  readonly #held = new Map<Digest, number>();
+  /** One for each hold: there are as many as layers that are pulled, and a few. */
+  readonly #holds = new Set<GrowingDigestSet>();
   readonly #now: () => number;
 
   /** @param now milliseconds of a clock that never jumps */
@@ -32,7 +34,8 @@ export class FileUse {
 
   inUse(content: Digest): boolean {
     this.#turn();
-    return this.#held.has(content) || this.#current.has(content) || this.#previous.has(content);
+    for (const hold of this.#holds) if (hold.has(content)) return true;
+    return this.#current.has(content) || this.#previous.has(content);
   }
 
   /** From now on only holds count: a user who removes what nothing uses need not wait. */
@@ -42,21 +45,11 @@ export class FileUse {
   }
 
   hold(): FileHold {
-    const contents = new Set<Digest>();
+    const contents = new GrowingDigestSet();
+    this.#holds.add(contents);
     return {
-      add: (content) => {
-        if (contents.has(content)) return;
-        contents.add(content);
-        this.#held.set(content, (this.#held.get(content) ?? 0) + 1);
-      },
-      [Symbol.dispose]: () => {
-        for (const content of contents) {
-          const count = (this.#held.get(content) ?? 0) - 1;
-          if (count > 0) this.#held.set(content, count);
-          else this.#held.delete(content);
-        }
-        contents.clear();
-      },
+      add: (content) => void contents.add(content),
+      [Symbol.dispose]: () => void this.#holds.delete(contents),
     };
   }
 

@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import type { Database } from 'better-sqlite3';
 import { digestFromBytes } from '../digest.js';
 import { isThinError } from '../errors.js';
+import type { FileRef } from './file-origin.js';
 import { evictionCalls } from './index-eviction.js';
 import { fileCalls, type IndexTotals } from './index-files.js';
 import { imageCalls } from './index-images.js';
@@ -115,12 +116,12 @@ function restorePins(layout: CacheLayout, images: ReturnType<typeof imageCalls>)
   for (const image of inTables) images.unpin(image);
 }
 
-function membersOf(database: Database, image: string) {
-  return database
+function* membersOf(database: Database, image: string): Generator<FileRef, void> {
+  const rows = database
     .prepare<[string], { digest: Buffer; size: number }>(
       `SELECT digest, size FROM images JOIN members ON members.image = images.id
        JOIN contents ON contents.id = members.content WHERE images.name = ?`,
     )
-    .all(image)
-    .map(({ digest, size }) => ({ content: digestFromBytes(digest), size }));
+    .iterate(image);
+  for (const { digest, size } of rows) yield { content: digestFromBytes(digest), size };
 }

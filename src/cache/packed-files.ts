@@ -26,6 +26,20 @@ export function packedCount(bytes: Buffer): number {
   return bytes.length / itemSize;
 }
 
+/** Those that took disk, of all lists, as one. */
+export function newFiles(lists: readonly Buffer[]): Buffer {
+  const size = lists.reduce((sum, { length }) => sum + length, 0);
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let end = 0;
+  for (const list of lists) {
+    for (let at = 0; at < list.length; at += itemSize) {
+      if (allocatedAt(list, at) === undefined) continue;
+      end += list.copy(bytes, end, at, at + itemSize);
+    }
+  }
+  return bytes.subarray(0, end);
+}
+
 /** Pieces of at most `count` files. */
 export function* packedPieces(bytes: Buffer, count: number): Generator<Buffer, void> {
   const length = count * itemSize;

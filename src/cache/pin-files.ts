@@ -26,14 +26,26 @@ export interface PinnedImage {
   readonly files: readonly FileRef[];
 }
 
+/** Files whose lines are written at once: an image has up to a million. */
+const linesMax = 2048;
+
 /** Writes the list so that it survives a power cut from here on. */
-export function writePinFile(directory: string, { image, files }: PinnedImage): void {
+export function writePinFile(
+  directory: string,
+  { image, files }: { readonly image: string; readonly files: Iterable<FileRef> },
+): void {
   const path = pinPath(directory, image);
   try {
-    const lines = files.map(({ content, size }) => `${digestHex(content)} ${size}`);
     const fd = openSync(`${path}.new`, 'w', 0o600);
     try {
-      writeSync(fd, [header, JSON.stringify(image), ...lines, ''].join('\n'));
+      writeFully(fd, `${header}\n${JSON.stringify(image)}\n`);
+      let lines: string[] = [];
+      for (const { content, size } of files) {
+        if (lines.push(`${digestHex(content)} ${size}\n`) < linesMax) continue;
+        writeFully(fd, lines.join(''));
+        lines = [];
+      }
+      writeFully(fd, lines.join(''));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -44,6 +56,11 @@ export function writePinFile(directory: string, { image, files }: PinnedImage): 
     rmSync(`${path}.new`, { force: true });
     throw fromSystemError(`Cannot pin image ${image}`, error);
   }
+}
+
+function writeFully(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
 }
 
 export function removePinFile(directory: string, image: string): void {

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import type { CompleteFile } from './complete-file.js';
-import { DigestSet } from './digest-set.js';
+import { type AnyDigest, DigestSet } from './digest-set.js';
 import type { FileRef } from './file-origin.js';
 import { localTier } from './layout.js';
 import type { Tier } from './tier.js';
@@ -71,7 +71,7 @@ export class TierFiles {
   }
 
   /** Somebody else has placed the file, and knows that it is right. */
-  verified(content: Digest): void {
+  verified(content: AnyDigest): void {
     this.#verified.add(content);
   }
 

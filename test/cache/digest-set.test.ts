@@ -1,6 +1,6 @@
 import t from 'tap';
-import { DigestSet } from '../../src/cache/digest-set.js';
-import { type Digest, digestOf } from '../../src/digest.js';
+import { DigestSet, GrowingDigestSet } from '../../src/cache/digest-set.js';
+import { type Digest, digestBytes, digestOf } from '../../src/digest.js';
 
 const numbered = (at: number) => digestOf(Buffer.from(`file ${at}`));
 
@@ -44,4 +44,23 @@ t.test('digests of one row push each other out, one at a time', async (t) => {
     for (let other = 1; other <= at; other++) if (set.has(far(other))) kept++;
     t.ok(kept >= 3 && kept <= 4, `${kept}`);
   }
+});
+
+t.test('a set that grows holds all that was added, and nothing else', async (t) => {
+  const set = new GrowingDigestSet();
+  const count = 20_000;
+  for (let at = 0; at < count; at++) {
+    // As text and as bytes they are the same.
+    const isNew = at % 2 === 0 ? set.add(numbered(at)) : set.add(digestBytes(numbered(at)));
+    if (!isNew || set.add(numbered(at))) t.fail(`file ${at}`);
+  }
+  let wrong = 0;
+  for (let at = 0; at < 2 * count; at++) if (set.has(numbered(at)) !== at < count) wrong++;
+  t.equal(wrong, 0);
+  const zeros = `sha256:${'0'.repeat(64)}` as Digest;
+  t.notOk(set.has(zeros));
+  t.ok(set.add(zeros));
+  t.ok(set.has(zeros));
+  set.clear();
+  t.notOk(set.has(numbered(1)));
 });
