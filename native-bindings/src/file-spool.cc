@@ -19,7 +19,8 @@ namespace {
 
 constexpr size_t zerosLength = 64 * 1024;
 const uint8_t zeros[zerosLength] = {};
-// The disk is told to begin after so many bytes, so that it works while more arrive.
+// The disk is told to begin after so many bytes, so that it works while more arrive; not with a file
+// that is likely to be here: it is dropped at its end, and most often never written.
 constexpr int64_t writebackBytes = 8 * 1024 * 1024;
 
 struct Spool final : State {
@@ -58,7 +59,7 @@ struct Spool final : State {
   }
 
   void beginWriteback() {
-    if (size - begun < writebackBytes) return;
+    if (size - begun < writebackBytes || store->expectsHere()) return;
     sync_file_range(file.fd, begun, size - begun, SYNC_FILE_RANGE_WRITE);  // a hint, nothing more
     begun = size;
   }

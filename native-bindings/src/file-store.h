@@ -50,6 +50,8 @@ class FileStore final : public State {
   void find(const uint8_t* data, size_t length, StoredRecord* record) const;
 
   bool has(const uint8_t* digest) const;
+  // The file before was here: this one is likely to be, too.
+  bool expectsHere() const { return lastWasHere_; }
 
   Failure create(Unnamed* file);
   // Gives `file` the name that record->digest says, and closes it; sets the outcome.

@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { type Digest, digestHex } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { CopierEvents } from './chunk-copier.js';
+import { DeferredRecords, type PlacedFiles } from './deferred-records.js';
 import type { DigestSet } from './digest-set.js';
 import { errnoName } from './disk.js';
 import type { EvictionTarget } from './evictor.js';
@@ -80,6 +81,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
   readonly #files: LedgerFiles;
   readonly #use: FileUse;
   readonly #feed: IndexFeed;
+  readonly #deferred = new DeferredRecords((placed) => this.#recordMany(placed));
   readonly #syncer: Syncer;
   readonly #onWrong: OnWrong | undefined;
   readonly #loggedAt = new Map<string, number>();
@@ -108,7 +110,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
     this.#local = this.space(localTier);
     for (const space of this.spaces) space.recording()(totals);
     this.#feed = new IndexFeed(index, () => this.#recording(), trouble('cannot use index'));
-    const flush = () => this.#feed.flush();
+    const flush = () => this.flush();
     const synced = tiers.map(({ tier }) => tier);
     this.#syncer = new Syncer(synced, index, flush, trouble('cannot sync cache'));
   }
@@ -174,6 +176,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
 
   /** The index knows what happened before this call, if it works. */
   flush(): Promise<void> {
+    this.#deferred.tellAll();
     return this.#feed.flush();
   }
 
@@ -194,6 +197,15 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
 
   /** Files that somebody else has placed in a tier, as packed-files.ts has them. */
   placedMany(tier: string, files: readonly Buffer[]): void {
+    this.#deferred.placed({ tier, files });
+  }
+
+  /** Until it is disposed, such files are recorded only when they have to be. */
+  deferRecords(): Disposable {
+    return this.#deferred.defer();
+  }
+
+  #recordMany({ tier, files }: PlacedFiles): void {
     const placed = newFiles(files);
     let bytes = 0;
     for (const { allocated = 0 } of unpackRawFiles(placed)) bytes += allocated;
@@ -254,7 +266,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
   /** Brings index and budget up to date with the disk, as far as it answers. */
   async refresh(): Promise<void> {
     const recorded = this.#recording();
-    await this.#feed.flush();
+    await this.flush();
     recorded(await this.#index.call('totals'));
     for (const space of this.spaces) {
       await space.measure().catch((error: unknown) => {

@@ -211,6 +211,11 @@ export class FileCache implements AsyncDisposable {
     return bulkWriter(this.#parts, hold, tier);
   }
 
+  /** Until it is disposed, the index learns of such files only when it has to. */
+  deferRecords(): Disposable {
+    return this.#parts.ledger.deferRecords();
+  }
+
   /**
    * Brings all of an image that is not here, behind whatever somebody waits for. It may be stopped at
    * any time, and goes on from there when it is begun again.

@@ -26,18 +26,43 @@ export function packedCount(bytes: Buffer): number {
   return bytes.length / itemSize;
 }
 
-/** Those that took disk, of all lists, as one. */
+/** Those that took disk, of all lists, as one, by digest. */
 export function newFiles(lists: readonly Buffer[]): Buffer {
-  const size = lists.reduce((sum, { length }) => sum + length, 0);
-  const bytes = Buffer.allocUnsafeSlow(size);
+  const all = Buffer.concat(lists);
+  const items: number[] = [];
+  for (let at = 0; at < all.length; at += itemSize) {
+    if (allocatedAt(all, at) !== undefined) items.push(at);
+  }
+  return inOrder(all, items);
+}
+
+/**
+ * The same files by digest: a transaction of the index touches neighbours then, and each of its pages
+ * once.
+ */
+export function byDigest(files: Buffer): Buffer {
+  return inOrder(
+    files,
+    Array.from({ length: packedCount(files) }, (_, index) => index * itemSize),
+  );
+}
+
+/** Files of a list that are sorted at a time: 32 bits of a digest and the index fit into a double. */
+const sortedMax = 2 ** 21;
+
+/** The items at these places, by the first 32 bits of their digests. */
+function inOrder(files: Buffer, items: readonly number[]): Buffer {
+  const sorted = Buffer.allocUnsafeSlow(items.length * itemSize);
   let end = 0;
-  for (const list of lists) {
-    for (let at = 0; at < list.length; at += itemSize) {
-      if (allocatedAt(list, at) === undefined) continue;
-      end += list.copy(bytes, end, at, at + itemSize);
+  for (let first = 0; first < items.length; first += sortedMax) {
+    const some = items.slice(first, first + sortedMax);
+    const keys = Float64Array.from(some, (at, index) => files.readUInt32BE(at) * sortedMax + index);
+    for (const key of keys.sort()) {
+      const at = some[key % sortedMax] ?? 0;
+      end += files.copy(sorted, end, at, at + itemSize);
     }
   }
-  return bytes.subarray(0, end);
+  return sorted;
 }
 
 /** Pieces of at most `count` files. */

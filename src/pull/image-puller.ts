@@ -87,6 +87,7 @@ export class ImagePuller {
   async pull(options: PullOptions): Promise<PulledImage> {
     // A file that a record counts on may be evicted in the moment before it is held.
     const start = performance.now();
+    using _ = this.#parts.cache.deferRecords();
     const pulled = (await this.#pullOnce(options, start)) ?? (await this.#pullOnce(options, start));
     if (pulled !== undefined) return pulled;
     throw new ThinError('unavailable', 'Cannot pull image: its files are removed as they come');

@@ -1,6 +1,6 @@
 import { FileStore } from '../../native-bindings/file-store.js';
 import { LayerRecordFile } from '../cache/layer-record.js';
-import { packFiles } from '../cache/packed-files.js';
+import { byDigest, packFiles } from '../cache/packed-files.js';
 import type { Digest } from '../digest.js';
 import { fromSystemError } from '../errors.js';
 import type { DirectoryNode } from '../image/tree.js';
@@ -21,7 +21,7 @@ export async function mergeImage({ records, place }: MergeRequest): Promise<Merg
     const metadata = writeErofs(root);
     if ((await missing).length > 0) return 'files-missing';
     const refs = [...contents].map(([content, size]) => ({ content, size }));
-    const files = packFiles(refs, refs.length);
+    const files = byDigest(packFiles(refs, refs.length));
     return { metadata, files };
   } catch (error) {
     const { code, message } = fromSystemError('Cannot merge layers', error);
