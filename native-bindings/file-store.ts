@@ -92,9 +92,21 @@ export class FileStore {
     contents.forEach((content, at) => {
       digests.write(digestHex(content), at * digestSize, 'hex');
     });
-    const found = Buffer.alloc(contents.length);
-    await addon().findFiles(this.#handle, digests, found);
+    const found = await this.#found(digests);
     return contents.filter((_, at) => found[at] === 0);
+  }
+
+  /** How many contents are in none of the directories. @param digests 32 bytes for each */
+  async countMissing(digests: Buffer): Promise<number> {
+    const found = await this.#found(digests);
+    return found.reduce((missing, isHere) => missing + (isHere === 0 ? 1 : 0), 0);
+  }
+
+  /** A byte for each digest: 1 if it is here. */
+  async #found(digests: Buffer): Promise<Buffer> {
+    const found = Buffer.alloc(digests.length / digestSize);
+    await addon().findFiles(this.#handle, digests, found);
+    return found;
   }
 
   /** For a file too large to be held in memory. */

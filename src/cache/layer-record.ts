@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
+import type { ByteString } from '../byte-string.js';
 import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 import { fromSystemError, ThinError } from '../errors.js';
 import type { LayerEntry } from '../image/layer-entry.js';
-import { decodeEntries, filePieces } from '../layer/entry-file.js';
+import { decodeEntries, decodePaths, filePieces } from '../layer/entry-file.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import {
   headerFields,
@@ -59,9 +60,18 @@ export class LayerRecordFile {
     return { [Symbol.iterator]: () => this.#decode() };
   }
 
+  /** Their paths, for a fraction of the time. */
+  get paths(): Iterable<ByteString> {
+    return { [Symbol.iterator]: () => decodePaths(this.#entryPieces()) };
+  }
+
+  #entryPieces(): Generator<Buffer, void> {
+    return filePieces(this.#path, headerSize, this.#trailerAt);
+  }
+
   *#decode(): Generator<LayerEntry, void> {
     let count = 0;
-    for (const entry of decodeEntries(filePieces(this.#path, headerSize, this.#trailerAt))) {
+    for (const entry of decodeEntries(this.#entryPieces())) {
       count += 1;
       yield entry;
     }

@@ -13,13 +13,32 @@ const itemSize = digestSize + 16; // SHA-256, size f64, allocated f64 or -1
 export function packFiles(files: Iterable<FileRef & Partial<PackedFile>>, count: number): Buffer {
   const bytes = Buffer.allocUnsafeSlow(count * itemSize);
   let at = 0;
-  for (const { content, size, allocated } of files) {
-    bytes.write(digestHex(content), at, 'hex');
-    bytes.writeDoubleLE(size, at + digestSize);
-    bytes.writeDoubleLE(allocated ?? -1, at + digestSize + 8);
-    at += itemSize;
-  }
+  for (const file of files) at = writeItem(bytes, at, file);
   return bytes;
+}
+
+/** The same where it is not known how many come. */
+export class PackedFilesWriter {
+  #bytes = Buffer.allocUnsafeSlow(1024 * itemSize);
+  #end = 0;
+
+  add(file: FileRef & Partial<PackedFile>): void {
+    if (this.#end === this.#bytes.length) {
+      this.#bytes = Buffer.concat([this.#bytes], 2 * this.#bytes.length);
+    }
+    this.#end = writeItem(this.#bytes, this.#end, file);
+  }
+
+  finish(): Buffer {
+    return this.#bytes.subarray(0, this.#end);
+  }
+}
+
+/** @returns where the next one goes */
+function writeItem(bytes: Buffer, at: number, file: FileRef & Partial<PackedFile>): number {
+  bytes.write(digestHex(file.content), at, 'hex');
+  bytes.writeDoubleLE(file.size, at + digestSize);
+  return bytes.writeDoubleLE(file.allocated ?? -1, at + digestSize + 8);
 }
 
 export function packedCount(bytes: Buffer): number {
@@ -36,21 +55,44 @@ export function newFiles(lists: readonly Buffer[]): Buffer {
   return inOrder(all, items);
 }
 
-/**
- * The same files by digest: a transaction of the index touches neighbours then, and each of its pages
- * once.
- */
-export function byDigest(files: Buffer): Buffer {
-  return inOrder(
-    files,
-    Array.from({ length: packedCount(files) }, (_, index) => index * itemSize),
-  );
+/** The files by digest, each content once. */
+export function eachOnce(files: Buffer): Buffer {
+  const items = Array.from({ length: packedCount(files) }, (_, index) => index * itemSize);
+  const sorted = inOrder(files, items);
+  let end = 0;
+  for (let at = 0; at < sorted.length; at += itemSize) {
+    if (!isAmongLast(sorted, at, end)) end += sorted.copy(sorted, end, at, at + itemSize);
+  }
+  return sorted.subarray(0, end);
+}
+
+/** Whether the digest at `at` is one of those before `end` that begin as it does. */
+function isAmongLast(files: Buffer, at: number, end: number): boolean {
+  const start = files.readUInt32BE(at);
+  for (let other = end - itemSize; other >= 0; other -= itemSize) {
+    if (files.readUInt32BE(other) !== start) return false;
+    const same = files.compare(files, other, other + digestSize, at, at + digestSize) === 0;
+    if (same) return true;
+  }
+  return false;
+}
+
+/** The digests alone, one behind the other. */
+export function packedDigests(files: Buffer): Buffer {
+  const digests = Buffer.allocUnsafeSlow(packedCount(files) * digestSize);
+  for (let at = 0, end = 0; at < files.length; at += itemSize) {
+    end += files.copy(digests, end, at, at + digestSize);
+  }
+  return digests;
 }
 
 /** Files of a list that are sorted at a time: 32 bits of a digest and the index fit into a double. */
 const sortedMax = 2 ** 21;
 
-/** The items at these places, by the first 32 bits of their digests. */
+/**
+ * The items at these places, by the first 32 bits of their digests: a transaction of the index touches
+ * neighbours then, and each of its pages once.
+ */
 function inOrder(files: Buffer, items: readonly number[]): Buffer {
   const sorted = Buffer.allocUnsafeSlow(items.length * itemSize);
   let end = 0;

@@ -28,6 +28,8 @@ export interface LayerChanges {
   readonly diffId: Digest;
   /** Read more than once. */
   readonly entries: Iterable<LayerEntry>;
+  /** The paths of the entries, where those can be had for less. */
+  readonly paths?: Iterable<ByteString>;
 }
 
 /** The same with its entries in memory. */

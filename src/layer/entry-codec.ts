@@ -105,6 +105,13 @@ export class EntryDecoder {
     return bytes.length - at < lengthSize ? undefined : lengthSize + bytes.readUInt32LE(at);
   }
 
+  /** The path alone. @param bytes exactly one entry @throws ThinError `corrupt` */
+  static pathOf(bytes: Buffer): ByteString {
+    const end = bytes.length < headSize + 4 ? 0 : headSize + 4 + bytes.readUInt32LE(headSize);
+    if (end === 0 || end > bytes.length) throw malformed();
+    return byteString(bytes.subarray(headSize + 4, end));
+  }
+
   /** @param bytes exactly one entry @throws ThinError `corrupt` */
   decode(bytes: Buffer): LayerEntry {
     this.#bytes = bytes;

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs';
+import type { ByteString } from '../byte-string.js';
 import { fromSystemError } from '../errors.js';
 import type { LayerEntry } from '../image/layer-entry.js';
 import { EntryDecoder, malformed } from './entry-codec.js';
@@ -40,8 +41,18 @@ function opened(path: string): number {
 }
 
 /** Entries that lie one behind the other in these pieces. @throws ThinError `corrupt` */
-export function* decodeEntries(pieces: Iterable<Buffer>): Generator<LayerEntry, void> {
+export function decodeEntries(pieces: Iterable<Buffer>): Generator<LayerEntry, void> {
   const decoder = new EntryDecoder();
+  return eachEntry(pieces, (bytes) => decoder.decode(bytes));
+}
+
+/** Their paths. @throws ThinError `corrupt` */
+export function decodePaths(pieces: Iterable<Buffer>): Generator<ByteString, void> {
+  return eachEntry(pieces, EntryDecoder.pathOf);
+}
+
+/** @param decode is given the bytes of one entry, valid until the next one */
+function* eachEntry<T>(pieces: Iterable<Buffer>, decode: (entry: Buffer) => T): Generator<T, void> {
   let rest: Buffer = Buffer.alloc(0);
   for (const piece of pieces) {
     const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
@@ -49,7 +60,7 @@ export function* decodeEntries(pieces: Iterable<Buffer>): Generator<LayerEntry, 
     for (;;) {
       const length = EntryDecoder.lengthAt(bytes, at);
       if (length === undefined || length > bytes.length - at) break;
-      yield decoder.decode(bytes.subarray(at, at + length));
+      yield decode(bytes.subarray(at, at + length));
       at += length;
     }
     rest = Buffer.from(bytes.subarray(at));

@@ -46,7 +46,7 @@ function planDirectory(
   planOf: Map<TreeNode, InodePlan>,
   plans: InodePlan[],
 ): DirectoryPlan {
-  const names = [...node.children.keys(), dot, dotDot].sort((a, b) => (a < b ? -1 : 1));
+  const names = [...node.children.keys(), dot, dotDot].sort(); // by UTF-16 units, which are bytes here
   let holdsWhiteout = false;
   const inodes = names.map((name) => {
     const childNode = node.children.get(name);

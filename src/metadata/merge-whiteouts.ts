@@ -1,5 +1,4 @@
 import type { ByteString } from '../byte-string.js';
-import type { LayerEntry } from '../image/layer-entry.js';
 import type { DirectoryNode } from '../image/tree.js';
 import { unmergeable } from './merge-error.js';
 import type { MergeTree } from './merge-tree.js';
@@ -55,14 +54,14 @@ export function roleOf(path: ByteString): EntryRole {
  * this layer are not followed; containerd and umoci read the archive in order, and follow them if
  * they came before.
  */
-export function applyWhiteouts(tree: MergeTree, entries: Iterable<LayerEntry>): void {
+export function applyWhiteouts(tree: MergeTree, paths: Iterable<ByteString>): void {
   const removals: { directory: DirectoryNode; name: ByteString | undefined }[] = [];
   let hidden: LayerPaths | undefined;
   const isHidden = (path: ByteString) => {
-    hidden ??= new LayerPaths(entries);
+    hidden ??= new LayerPaths(paths);
     return hidden.hides(path);
   };
-  for (const { path } of entries) {
+  for (const path of paths) {
     const role = roleOf(path);
     if (role.kind !== 'whiteout' && role.kind !== 'opaque') continue;
     const directory = tree.findVisible(role.parent, isHidden)?.directory;
@@ -82,8 +81,8 @@ class LayerPaths {
   readonly #removed = new Set<string>();
   readonly #opaque = new Set<string>();
 
-  constructor(entries: Iterable<LayerEntry>) {
-    for (const { path } of entries) {
+  constructor(paths: Iterable<ByteString>) {
+    for (const path of paths) {
       const role = roleOf(path);
       if (role.kind === 'content') this.#replaced.add(path);
       if (role.kind === 'opaque') this.#opaque.add(role.parent);

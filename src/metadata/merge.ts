@@ -1,3 +1,4 @@
+import type { ByteString } from '../byte-string.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { LayerChanges, LayerEntry } from '../image/layer-entry.js';
 import type { DirectoryNode } from '../image/tree.js';
@@ -44,7 +45,7 @@ export function mergeLayers(
   const tree = new MergeTree(bounds);
   for (const [index, layer] of layers.entries()) {
     try {
-      applyLayer(tree, layer.entries);
+      applyLayer(tree, layer);
     } catch (error) {
       if (!isThinError(error)) throw error;
       const where = `layer ${index + 1} of ${layers.length}, ${layer.diffId}`;
@@ -54,8 +55,8 @@ export function mergeLayers(
   return tree.root;
 }
 
-function applyLayer(tree: MergeTree, entries: Iterable<LayerEntry>): void {
-  applyWhiteouts(tree, entries);
+function applyLayer(tree: MergeTree, { entries, paths }: LayerChanges): void {
+  applyWhiteouts(tree, paths ?? { [Symbol.iterator]: () => pathsOf(entries) });
   const links = new MergeHardlinks(tree);
   for (const entry of entries) {
     const role = roleOf(entry.path).kind;
@@ -67,6 +68,10 @@ function applyLayer(tree: MergeTree, entries: Iterable<LayerEntry>): void {
     else placeEntry(tree, entry);
   }
   links.finish();
+}
+
+function* pathsOf(entries: Iterable<LayerEntry>): Generator<ByteString, void> {
+  for (const { path } of entries) yield path;
 }
 
 function placeEntry(tree: MergeTree, entry: Exclude<LayerEntry, HardlinkEntry>): void {

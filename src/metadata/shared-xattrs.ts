@@ -1,4 +1,5 @@
 import { sharedXattrsMax, xattrAreaMax, xattrHeader, xattrUnit } from './erofs-layout.js';
+import { fileAreaBytes, plainContent, writeFileArea } from './file-xattrs.js';
 import { type InodePlan, refusal } from './inode-plan.js';
 import { entryBytes, type StoredXattr, storedXattrs, writeEntry } from './stored-xattrs.js';
 
@@ -74,6 +75,7 @@ function areaOf(plan: InodePlan, shared: SharedXattrs): XattrArea {
  * @throws ThinError `invalid` if they are more than the format can say
  */
 export function xattrAreaBytes(plan: InodePlan, shared: SharedXattrs): number {
+  if (plainContent(plan) !== undefined) return fileAreaBytes;
   const { ids, inline } = areaOf(plan, shared);
   if (ids.length + inline.length === 0) return 0;
   const entries = inline.reduce((sum, xattr) => sum + entryBytes(xattr), 0);
@@ -89,6 +91,11 @@ export function writeXattrArea(
   plan: InodePlan,
   shared: SharedXattrs,
 ): void {
+  const content = plainContent(plan);
+  if (content !== undefined) {
+    writeFileArea(out, at, content);
+    return;
+  }
   const { ids, inline } = areaOf(plan, shared);
   out.writeUInt8(ids.length, at + xattrHeader.sharedCount);
   let next = at + xattrHeader.size;

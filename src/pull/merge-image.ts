@@ -1,7 +1,6 @@
 import { FileStore } from '../../native-bindings/file-store.js';
 import { LayerRecordFile } from '../cache/layer-record.js';
-import { byDigest, packFiles } from '../cache/packed-files.js';
-import type { Digest } from '../digest.js';
+import { eachOnce, PackedFilesWriter, packedDigests } from '../cache/packed-files.js';
 import { fromSystemError } from '../errors.js';
 import type { DirectoryNode } from '../image/tree.js';
 import { writeErofs } from '../metadata/erofs-writer.js';
@@ -16,13 +15,10 @@ export async function mergeImage({ records, place }: MergeRequest): Promise<Merg
   try {
     const root = treeOf(records);
     globalThis.gc?.(); // what reading the records has left
-    const contents = contentsOf(root);
-    const missing = new FileStore(place).missing([...contents.keys()]); // looked for on another thread
+    const files = filesOf(root);
+    const missing = new FileStore(place).countMissing(packedDigests(files)); // on another thread
     const metadata = writeErofs(root);
-    if ((await missing).length > 0) return 'files-missing';
-    const refs = [...contents].map(([content, size]) => ({ content, size }));
-    const files = byDigest(packFiles(refs, refs.length));
-    return { metadata, files };
+    return (await missing) > 0 ? 'files-missing' : { metadata, files };
   } catch (error) {
     const { code, message } = fromSystemError('Cannot merge layers', error);
     return { code, message };
@@ -31,21 +27,22 @@ export async function mergeImage({ records, place }: MergeRequest): Promise<Merg
 
 function treeOf(paths: readonly string[]): DirectoryNode {
   const layers = paths.map((path) => {
-    const { summary, entries } = LayerRecordFile.open(path);
-    return { diffId: summary.diffId, entries };
+    const record = LayerRecordFile.open(path);
+    const { entries, paths } = record;
+    return { diffId: record.summary.diffId, entries, paths };
   });
   return mergeLayers(layers);
 }
 
-/** The files of a tree that have bytes, each content once. */
-function contentsOf(root: DirectoryNode): Map<Digest, number> {
-  const sizes = new Map<Digest, number>();
+/** The files of a tree that have bytes, each content once, by digest. */
+function filesOf(root: DirectoryNode): Buffer {
+  const files = new PackedFilesWriter();
   const waiting = [root];
   for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
     for (const node of at.children.values()) {
       if (node.type === 'directory') waiting.push(node);
-      else if (node.type === 'file' && node.size > 0) sizes.set(node.content, node.size);
+      else if (node.type === 'file' && node.size > 0) files.add(node);
     }
   }
-  return sizes;
+  return eachOnce(files.finish());
 }
