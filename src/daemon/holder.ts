@@ -34,6 +34,8 @@ export class Holder {
   #settings: ServerSettings;
   #device: number | undefined;
   #needed: boolean;
+  /** Whether a server has had the device. */
+  #isDeviceUsed: boolean = false;
   #state: State = { phase: 'stopped' };
   #lastError: string | undefined;
   #turn: Promise<unknown> = Promise.resolve();
@@ -155,11 +157,14 @@ export class Holder {
 
   #launch(): Promise<StartReport> {
     if (this.#state.phase === 'waiting') clearTimeout(this.#state.timer);
+    // The last mount may have ended, and the connection with it: it cannot be mounted again.
+    if (this.#isDeviceUsed && !this.needed) this.#renewDevice();
     return this.#oversee(ServerProcess.spawn(this.#settings, this.#device));
   }
 
   /** @returns when it is ready, or has failed and ended */
   async #oversee(server: ServerProcess, hasFreshDevice = false): Promise<StartReport> {
+    this.#isDeviceUsed = true;
     this.#state = { phase: 'starting', server };
     const report = await server.started;
     if (report.ready) {
@@ -200,6 +205,7 @@ export class Holder {
   #renewDevice(): void {
     if (this.#device !== undefined) closeSync(this.#device);
     this.#device = openFuseDevice();
+    this.#isDeviceUsed = false;
     this.#needed = false;
   }
 }

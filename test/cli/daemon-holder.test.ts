@@ -218,7 +218,7 @@ t.test('in the foreground, for a service manager', async (t) => {
   t.notOk(isAlive(Number(serverPid)), 'the server has ended before');
 });
 
-t.test('cleanup, and what it leaves', async (t) => {
+t.test('restarts with nothing mounted; cleanup, and what it leaves', async (t) => {
   const node = startNode(t);
   const rootfs = join(node.folder, 'rootfs');
   makeRootfs(rootfs, { count: 1, bytes: 5000 });
@@ -230,8 +230,12 @@ t.test('cleanup, and what it leaves', async (t) => {
   writeFileSync(secret, 'what the nodes of this site know each other by');
   const site = ['--pop', `redis://127.0.0.1:${await freePort()}`, '--pop-secret', secret];
   t.equal((await node.thin(['daemon', 'start', ...site])).code, 0);
-  const ran = await node.thin(['run', '--rm', '-q', '--store', store, 'small:1', 'sh', '-c', ':']);
-  t.equal(ran.code, 0, ran.stderr);
+  for (const time of ['at first', 'after a restart', 'after another']) {
+    const command = ['--store', store, 'small:1', 'sh', '-c', ':'];
+    const ran = await node.thin(['run', '--rm', '-q', ...command]);
+    t.equal(ran.code, 0, `${time}: ${ran.stderr}`);
+    if (time !== 'after another') t.equal((await node.thin(['daemon', 'restart'])).code, 0);
+  }
   t.ok(existsSync(join(node.root, 'pop')), 'what it has for its site');
   const { pid } = await holderOf(node);
   mkdirSync(join(node.root, 'not-ours'));
