@@ -46,7 +46,7 @@ export async function cleanUp(
 
 /** What thinfs makes in a root; nothing else there is ours to delete. */
 const stateNames =
-  /^(tiers|partial|pinned|suspect|layers|partial-layers|images|containers|mounts|hot|pop|shared-tier|probe|owner|daemon\.log|(lock|index)\.db.*)$/;
+  /^(tiers|partial|pinned|suspect|layers|partial-layers|images|containers|mounts|hot|pop|shared-tier|probe|owner|tier\.json|daemon\.log|(lock|index)\.db.*)$/;
 
 async function deleteState(root: string): Promise<void> {
   const mounted = (await readMountTable()).map(({ mountPoint }) => mountPoint);
