@@ -43,6 +43,10 @@ export function addSite(add: AddMetric, view: Pick<NodeView, 'site'>): void {
   add('counter', 'thinfs_site_failures_total', 'Requests to them that failed', failures);
   const kept = one((of) => of.shelf.bytes);
   add('gauge', 'thinfs_site_kept_bytes', 'Frames that this node keeps for the site', kept);
+  const shared = one((of) => of.shared.bytes);
+  add('gauge', 'thinfs_site_shared_bytes', 'The same of all nodes that live', shared);
+  const leases = one((of) => of.leases.held);
+  add('gauge', 'thinfs_site_leases', 'What this node is fetching for the site', leases);
   const waiting = one((of) => of.leases.waiting);
   add('gauge', 'thinfs_site_waiting', 'Frames that are asked about or waited for', waiting);
 }

@@ -4,8 +4,8 @@ import type { PopReport } from '../../src/pop/point-of-presence.js';
 
 const none = { frames: 0, bytes: 0 };
 const report: PopReport = {
-  ...{ node: 'a', agreed: true, members: [], leases: { held: 0, waiting: 2, waits: [] } },
-  shared: none,
+  ...{ node: 'a', agreed: true, members: [], leases: { held: 4, waiting: 2, waits: [] } },
+  shared: { frames: 3, bytes: 30 },
   counts: { shelf: none, peers: { frames: 3, bytes: 300 }, origin: none, alone: none },
   peers: { requests: 0, hedged: 0, found: 0, bytes: 0, failures: 0, wrong: 1, given: 0 },
   served: { requests: 0, bytes: 0, busy: 0, refused: 0 },
@@ -27,6 +27,8 @@ t.test('one report serves all metrics of a page, and each page has its own', asy
   t.equal(reports, 1);
   t.same(first.get('thinfs_site_waiting'), [[{}, 2]]);
   t.same(first.get('thinfs_site_kept_bytes'), [[{}, 7]]);
+  t.same(first.get('thinfs_site_shared_bytes'), [[{}, 30]]);
+  t.same(first.get('thinfs_site_leases'), [[{}, 4]]);
   await Promise.resolve();
   page();
   t.equal(reports, 2);
