@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { deploymentsPlot } from '../../scripts/bench/deployments-plot.js';
+import { summaryOf } from '../../scripts/bench/deployments-table.js';
 import { exponentFor, popularRanks, randomOf } from '../../scripts/bench/popularity.js';
 import { simulatedDisk } from '../../scripts/bench/simulated-disk.js';
 import { drawnPullsMax, drawTrace, readTrace, zones } from '../../scripts/bench/site-trace.js';
@@ -73,4 +75,22 @@ t.test("a cache's index and eviction keep what a list in the order of use would"
     }),
     { numRuns: 50 },
   );
+});
+
+t.test('deployments are told by what did not have to come over the link', async (t) => {
+  const one = { image: 'base', phase: 'nothing' } as const;
+  const deployments = [
+    { ...one, ms: 300, bytes: 1000 },
+    { ...one, ms: 100, bytes: 0 },
+    { ...one, ms: 0, bytes: 500, error: 'it failed' },
+  ];
+  t.match(
+    summaryOf(deployments, () => 1000),
+    { count: 3, meanMs: 200, medianMs: 300, bytes: 1500, hitRatio: 0.5, errors: 1 },
+  );
+  const variant = { name: 'shared', shared: true, diskBytes: 1 };
+  const svg = deploymentsPlot([{ variant, deployments, wrongFiles: 0 }], () => 1000);
+  t.match(svg, />0\.20 s</);
+  t.match(svg, />50 %</);
+  t.match(svg, />1\.5 kB</);
 });
