@@ -4,8 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
-import type { LinkNamespace } from './link-namespace.js';
-import { SiteNetwork } from './site-network.js';
+import { SiteNetwork, type SitePlace } from './site-network.js';
 import type { SlowLink } from './slow-link.js';
 import { builtProgram } from './thin-node.js';
 
@@ -21,6 +20,7 @@ const reportSchema = z.object({
   counts: z.object({ shelf: count, peers: count, origin: count, alone: count }),
 });
 export type SiteReport = z.infer<typeof reportSchema>;
+const statusSchema = z.object({ serverPid: z.number() });
 const checkSchema = z.object({ wrong: z.array(z.unknown()) });
 
 /** What is run in a container, and what it writes. */
@@ -120,17 +120,17 @@ export class PopSite implements AsyncDisposable {
 
 /** One node of it. */
 export class SiteNode {
-  readonly #network: LinkNamespace;
+  readonly #place: SitePlace;
   readonly #env: Readonly<Record<string, string>>;
 
-  constructor(network: LinkNamespace, env: Readonly<Record<string, string>>) {
-    this.#network = network;
+  constructor(place: SitePlace, env: Readonly<Record<string, string>>) {
+    this.#place = place;
     this.#env = env;
   }
 
   thin(...words: string[]): Promise<CommandResult> {
     const command = [process.execPath, builtProgram('src/cli/thin.js'), ...words];
-    const [program = '', ...rest] = this.#network.behind(command);
+    const [program = '', ...rest] = this.#place.behind(command);
     return runCommand(program, rest, { env: { ...this.#env }, mayFail: true });
   }
 
@@ -170,8 +170,23 @@ export class SiteNode {
     throw new Error(`Cannot check a node: ${code} ${stderr}`);
   }
 
+  /** As a program of its own that dies: its holder starts another one. */
+  async killServer(): Promise<void> {
+    const { stdout } = await this.thin('daemon', 'status', '--json');
+    process.kill(statusSchema.parse(JSON.parse(stdout)).serverPid, 'SIGKILL');
+  }
+
+  /** Its cable is pulled. */
+  async cut(): Promise<void> {
+    await this.#place.cut();
+  }
+
+  async join(): Promise<void> {
+    await this.#place.join();
+  }
+
   async end(): Promise<void> {
     await this.thin('daemon', 'cleanup', '--force', '--purge');
-    await this.#network[Symbol.asyncDispose]();
+    await this.#place[Symbol.asyncDispose]();
   }
 }

@@ -1,9 +1,10 @@
 /**
  * `npm run bench:pop [-- [--deployments <number>] [--nodes <number>] [--disk <size>]
- * [--registry <folder>] [herd | hits | deployments | faults]…]`: a site of nodes with networks of their
+ * [--registry <folder>] [herd | deaths | hits | deployments | faults]…]`: a site of nodes with networks of their
  * own, behind a link of 100 Mbit/s and 20 ms to the registry, as RESULTS.md tells.
  *
  *   herd         nodes that start the same cold image at the same moment
+ *   deaths       three such nodes, one of which is killed or cut off
  *   hits         each image cold, from the site, from the node
  *   deployments  popular images on five nodes with little disk, shared and separate
  *   faults       the same while Redis is stopped, emptied, paused, restarted
@@ -19,6 +20,7 @@ import { formatSize, parseSize } from '../../src/units.js';
 import { deploymentsPlot } from './deployments-plot.js';
 import { deploymentsTable, phasesTable } from './deployments-table.js';
 import { LoopbackRegistry } from './loopback-registry.js';
+import { deathRounds } from './pop-deaths.js';
 import { deploy, redisFaults } from './pop-deployments.js';
 import { herds } from './pop-herd.js';
 import { hitsTable, measureHits, neededBytes } from './pop-hits.js';
@@ -26,7 +28,7 @@ import { PopSite } from './pop-site.js';
 import { deployedImages, publishImage } from './site-images.js';
 import { SlowLink } from './slow-link.js';
 
-const parts = ['herd', 'hits', 'deployments', 'faults'] as const;
+const parts = ['herd', 'deaths', 'hits', 'deployments', 'faults'] as const;
 const linkOptions = { megabitsPerSecond: 100, roundTripMs: 20 };
 
 const { values, positionals } = parseArgs({
@@ -45,6 +47,8 @@ const wanted = parts.filter((part) => positionals.length === 0 || positionals.in
 if (positionals.some((part) => !parts.some((known) => known === part))) {
   throw new Error(`Cannot measure ${positionals.join(', ')}: wanted ${parts.join(', ')}`);
 }
+/** One image is enough for the others. */
+const needsAll = wanted.some((part) => part !== 'herd' && part !== 'deaths');
 
 function wholeNumber(name: string, text: string): number {
   const value = Number(text);
@@ -60,7 +64,10 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
   if (wanted.includes('herd')) {
     for await (const line of herds(site, herdNodes, referenceOf)) tell(line);
   }
-  if (!wanted.some((part) => part !== 'herd')) return;
+  if (wanted.includes('deaths')) {
+    for await (const line of deathRounds(site, referenceOf)) tell(line);
+  }
+  if (!needsAll) return;
   const hits = await measureHits(site, referenceOf);
   tell(`\n${hitsTable(hits)}`);
   const needed = neededBytes(hits);
@@ -92,9 +99,7 @@ try {
   const registry = owned.use(await LoopbackRegistry.open(kept, 0, '0.0.0.0'));
   const link = owned.use(await SlowLink.open(scratch, linkOptions));
   const site = owned.use(await PopSite.open(link, scratch));
-  const images = wanted.some((part) => part !== 'herd')
-    ? deployedImages
-    : deployedImages.slice(0, 1);
+  const images = needsAll ? deployedImages : deployedImages.slice(0, 1);
   for (const { image } of images) await publishImage(image, registry, kept);
   tell(`load ${loadavg()[0]?.toFixed(1)}`);
   await measure(site, (image) => `${link.address}:${registry.port}/${image}:1`);

@@ -34,22 +34,50 @@ export class SiteNetwork {
   }
 
   /** The network of one more node. */
-  async addNode(): Promise<LinkNamespace> {
+  async addNode(): Promise<SitePlace> {
     const at = this.#given++;
     if (at > addressesMax) throw new Error('Cannot add a node: the network of the site is full');
-    const node = await LinkNamespace.open(`node${at}`);
+    const namespace = await LinkNamespace.open(`node${at}`);
     const port = `node${at}`;
-    await this.#inside(`link add ${port} type veth peer name eth0 netns ${node.name}`);
+    await this.#inside(`link add ${port} type veth peer name eth0 netns ${namespace.name}`);
     await this.#inside(`link set ${port} master ${bridge} up`);
-    const own = (words: string) => ip(`-n ${node.name} ${words}`);
-    await own(`address add ${network}.${at + 1}/24 dev eth0`);
-    await own('link set eth0 up');
-    await own(`route add default via ${this.router}`);
-    return node;
+    const place = new SitePlace(namespace, this.router);
+    await ip(`-n ${namespace.name} address add ${network}.${at + 1}/24 dev eth0`);
+    await place.join();
+    return place;
   }
 
   #inside(words: string): Promise<void> {
     return ip(`-n ${this.#link.namespace} ${words}`);
+  }
+}
+
+/** The network of one node. */
+export class SitePlace implements AsyncDisposable {
+  readonly #namespace: LinkNamespace;
+  readonly #router: string;
+
+  constructor(namespace: LinkNamespace, router: string) {
+    this.#namespace = namespace;
+    this.#router = router;
+  }
+
+  /** The words that run `command` on the node; only its network is another one. */
+  behind(command: readonly string[]): string[] {
+    return this.#namespace.behind(command);
+  }
+
+  async cut(): Promise<void> {
+    await ip(`-n ${this.#namespace.name} link set eth0 down`);
+  }
+
+  async join(): Promise<void> {
+    await ip(`-n ${this.#namespace.name} link set eth0 up`);
+    await ip(`-n ${this.#namespace.name} route add default via ${this.#router}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#namespace[Symbol.asyncDispose]();
   }
 }
 
