@@ -1,8 +1,7 @@
 import { parseDigest } from '../digest.js';
 import { isThinError } from '../errors.js';
 import { type Deployment, type DeploymentEnd, DeploymentLog } from '../page/deployment-log.js';
-import type { ImageFolder } from './image-folder.js';
-import type { LiveImage } from './live-image.js';
+import type { ImageRecord } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
 
 /** Milliseconds after which a container that says nothing counts as started, and its end as no start's. */
@@ -11,11 +10,21 @@ const startMs = 30_000;
 /** Characters of an image's name that are remembered. */
 const nameMax = 300;
 
+interface StartedImage {
+  readonly record: Pick<ImageRecord, 'manifest' | 'kind'>;
+}
+
+/** What the node knows of its images. */
+export interface DeploymentParts {
+  readonly images: { list(): readonly Pick<ImageRecord, 'manifest' | 'kind'>[] };
+  readonly live: Pick<LiveImages, 'fetched'>;
+}
+
 /** A start that may yet be found to be ready, or to end. */
 interface Starting {
   /** Of the origin, when it began; undefined where the image was pulled in full for it. */
   readonly bytesBefore: number | undefined;
-  readonly image: LiveImage;
+  readonly manifest: string;
   readonly timer: NodeJS.Timeout;
   readonly change: (changed: Deployment) => void;
   deployment: Deployment;
@@ -24,13 +33,11 @@ interface Starting {
 /** Times the starts of containers. Nothing waits for what is done here. */
 export class Deployments implements AsyncDisposable {
   readonly #log = new DeploymentLog();
-  readonly #images: ImageFolder;
-  readonly #live: LiveImages;
+  readonly #parts: DeploymentParts;
   readonly #starting = new Map<string, Starting>();
 
-  constructor({ images, live }: { readonly images: ImageFolder; readonly live: LiveImages }) {
-    this.#images = images;
-    this.#live = live;
+  constructor(parts: DeploymentParts) {
+    this.#parts = parts;
   }
 
   /**
@@ -39,14 +46,14 @@ export class Deployments implements AsyncDisposable {
    * @param make all that the container needs
    * @throws whatever these throw
    */
-  async start<T extends { readonly id: string }>(
+  async start<I extends StartedImage, T extends { readonly id: string }>(
     reference: string,
-    bring: () => Promise<LiveImage>,
-    make: (image: LiveImage) => Promise<T>,
+    bring: () => Promise<I>,
+    make: (image: I) => Promise<T>,
   ): Promise<T> {
     const at = performance.now();
     const known = new Map(
-      this.#images.list().map(({ manifest }) => [manifest, this.#bytesOf(manifest)]),
+      this.#parts.images.list().map(({ manifest }) => [manifest, this.#bytesOf(manifest)]),
     );
     const began = { at, image: reference.slice(0, nameMax), originBytes: 0, hit: false };
     try {
@@ -56,7 +63,7 @@ export class Deployments implements AsyncDisposable {
       const bytesBefore = known.get(manifest) ?? (kind === 'thin' ? 0 : undefined);
       this.#made(
         made.id,
-        image,
+        manifest,
         { ...began, ms: performance.now() - at, end: 'made' },
         bytesBefore,
       );
@@ -87,13 +94,13 @@ export class Deployments implements AsyncDisposable {
 
   #made(
     id: string,
-    image: LiveImage,
+    manifest: string,
     deployment: Deployment,
     bytesBefore: number | undefined,
   ): void {
     const timer = setTimeout(() => this.#settle(id, 'made'), startMs).unref();
     const change = this.#log.add(deployment);
-    const starting = { bytesBefore, image, timer, change, deployment };
+    const starting = { bytesBefore, manifest, timer, change, deployment };
     this.#starting.set(id, starting);
     this.#count(starting);
   }
@@ -111,15 +118,15 @@ export class Deployments implements AsyncDisposable {
 
   /** What has come from the origin so far. */
   #count(starting: Starting): void {
-    const { bytesBefore, image, change, deployment } = starting;
-    const bytes = this.#bytesOf(image.record.manifest) - (bytesBefore ?? 0);
+    const { bytesBefore, manifest, change, deployment } = starting;
+    const bytes = this.#bytesOf(manifest) - (bytesBefore ?? 0);
     const originBytes = bytesBefore === undefined ? undefined : Math.max(bytes, 0);
     starting.deployment = { ...deployment, originBytes, hit: originBytes === 0 };
     change(starting.deployment);
   }
 
   #bytesOf(manifest: string): number {
-    return this.#live.fetched(parseDigest(manifest)).bytes;
+    return this.#parts.live.fetched(parseDigest(manifest)).bytes;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -62,7 +62,8 @@ t.test(
     t.match(await browser.value('document.body.innerText'), /No container was started/);
     const run = ['run', '--rm', reference, 'busybox', 'true'];
     t.equal((await node.thin(run)).code, 0);
-    t.equal((await node.thin(run)).code, 0);
+    const warm = ['run', '--rm', '--ready', 'line:up', reference, 'sh', '-c', 'echo up; sleep 0.1'];
+    t.equal((await node.thin(warm)).code, 0);
     const evil = '<img src=/x onerror=document.title=1>';
     t.not((await node.thin(['run', '--rm', evil])).code, 0);
 
@@ -86,6 +87,14 @@ t.test(
       ),
       1,
     );
+    const listed = await browser.value(
+      '[...document.querySelectorAll("[aria-label^=\\"The last\\"] tbody tr")].map((row) => row.textContent)',
+    );
+    t.match(listed, [
+      /onerror.*until it failed0 B/,
+      /busybox:1.*until it was ready0 B/,
+      /busybox:1.*until its command ended[1-9].*B/,
+    ]);
 
     await browser.value(
       'document.body.append(Object.assign(document.createElement("script"), { textContent: "window.ran = 1" }))',
