@@ -13,6 +13,7 @@ import type { IndexStart } from './index-calls.js';
 import type { CacheIndex } from './index-thread.js';
 import type { CacheLayout } from './layout.js';
 import { PartialFiles } from './partial-files.js';
+import { ReadAhead } from './read-ahead.js';
 import { ReadsInFlight } from './reads-in-flight.js';
 import { Scrubber } from './scrubber.js';
 import type { SharedFiles } from './shared-files.js';
@@ -30,6 +31,7 @@ export interface CacheParts {
   readonly flights: FrameFlights;
   readonly copier: ChunkCopier;
   readonly shared: SharedFiles | undefined;
+  readonly ahead: ReadAhead;
   readonly reader: FileReader;
   readonly images: CachedImages;
   readonly upkeep: CacheUpkeep;
@@ -59,6 +61,7 @@ export function cacheParts(
   const keeper = new FrameKeeper(files, partials, ledger, options.shared);
   const flights = new FrameFlights(keeper.keepFrame);
   const copier = new ChunkCopier(files, partials, keeper, ledger, options.shared);
+  const ahead = new ReadAhead(flights, ledger);
   const reads = new ReadsInFlight(options.reads ?? {});
   const images = new CachedImages(index, () => ledger.sync(), failed);
   return {
@@ -71,7 +74,8 @@ export function cacheParts(
     images,
     copier,
     shared: options.shared,
-    reader: new FileReader(files, partials, flights, keeper, copier, ledger),
+    ahead,
+    reader: new FileReader(files, partials, flights, keeper, copier, ahead, ledger),
     mover: new FileMover(files, ledger),
     reads,
     scrubber: new Scrubber(files, index, {

@@ -325,7 +325,9 @@ export class FileCache implements AsyncDisposable {
   }
 
   async #dispose(): Promise<void> {
-    const { flights, keeper, upkeep, scrubber, images, partials, ledger, files } = this.#parts;
+    const { ahead, flights, keeper, upkeep, scrubber, images, partials, ledger, files } =
+      this.#parts;
+    ahead[Symbol.dispose]();
     flights.abortAll(closed());
     await flights.settled();
     await keeper.settled();

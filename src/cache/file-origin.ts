@@ -50,6 +50,11 @@ export interface FileOrigin {
       readonly onFrame: (frame: Frame, plain: Promise<Buffer>) => void;
     },
   ): Promise<void>;
+  /**
+   * Frames before and behind one in its pack, so many at most, ascending and without itself. Absent
+   * where nothing is to be read ahead.
+   */
+  framesAround?(frame: Frame, before: number, behind: number): readonly Frame[];
   /** How the source of the frames answers, as far as it was measured. */
   link?(): MeasuredLink;
   /** The same chunk in a frame that is to be fetched rather than its own; undefined if there is none. */

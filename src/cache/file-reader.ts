@@ -7,6 +7,7 @@ import type { FrameFlights } from './frame-flights.js';
 import type { FrameKeeper } from './frame-keeper.js';
 import type { ChunkedFile, PartialFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
+import type { ReadAhead } from './read-ahead.js';
 import type { TierFiles } from './tier-files.js';
 
 /** Chunks of one read that are fetched at the same time; a read of the kernel has at most 16. */
@@ -31,6 +32,7 @@ export class FileReader {
   readonly #flights: FrameFlights;
   readonly #keeper: FrameKeeper;
   readonly #copier: ChunkCopier;
+  readonly #ahead: ReadAhead;
   readonly #events: ReaderEvents;
 
   constructor(
@@ -39,6 +41,7 @@ export class FileReader {
     flights: FrameFlights,
     keeper: FrameKeeper,
     copier: ChunkCopier,
+    ahead: ReadAhead,
     events: ReaderEvents,
   ) {
     this.#tier = tier;
@@ -46,6 +49,7 @@ export class FileReader {
     this.#flights = flights;
     this.#keeper = keeper;
     this.#copier = copier;
+    this.#ahead = ahead;
     this.#events = events;
   }
 
@@ -124,6 +128,10 @@ export class FileReader {
     const here = partial && (await this.#readHere(partial, indexes));
     const missing = indexes.filter((index) => here?.has(index) !== true);
     const copies = await this.#copier.copy(chunked, missing);
+    if (missing.length > copies.size) {
+      const missed = { table, partial, first, last };
+      setImmediate(() => this.#ahead.missed(origin, missed)); // behind what is asked for here
+    }
     const pieces = await mapBounded(indexes, chunksInFlight, async (index) => {
       const known = here?.get(index) ?? copies.get(index);
       return known ?? this.#flights.chunk(origin, placementOf(chunked, index), signal);

@@ -117,7 +117,10 @@ export class Daemon implements AsyncDisposable {
       const bandwidth =
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
       const site = await openSite(config, owned, log);
-      const live = new LiveImages({ images, cache, stores, bandwidth, onRelease, site });
+      const live = new LiveImages({
+        ...{ images, cache, stores, bandwidth, onRelease, site },
+        readsAhead: config.prefetch !== 'none',
+      });
       const deployments = owned.use(new Deployments({ images, live }));
       const hot = owned.use(
         new HotStarts(root, config.prefetch, log, {

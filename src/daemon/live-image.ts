@@ -21,8 +21,14 @@ import type { ImageFolder, ImageRecord } from './image-folder.js';
 const pieceBytes = 1024 * 1024;
 
 /** Packs that are not in an image's own descriptor, with their bytes: hot packs. */
-export interface FurtherPacks {
+interface FurtherPacks {
   set(pack: Digest, size: number): unknown;
+}
+
+export interface LiveImageSettings {
+  readonly furtherPacks: FurtherPacks;
+  /** Whether more is fetched than is asked for. */
+  readonly readsAhead: boolean;
 }
 
 /** Where frames come from. @param packSize bytes of a pack; undefined for one that is not known */
@@ -66,7 +72,7 @@ export class LiveImage {
     manifest: Digest,
     cache: FileCache,
     openFrames: OpenFrames,
-    furtherPacks: FurtherPacks,
+    { furtherPacks, readsAhead }: LiveImageSettings,
   ): Promise<LiveImage> {
     const record = images.get(manifest);
     if (!record) throw new ThinError('not-found', `Cannot open image ${manifest}: it is not here`);
@@ -79,7 +85,11 @@ export class LiveImage {
     }
     const map = ChunkMap.parse(await images.read(manifest, 'chunkMap'));
     const hot = new HotPlaces(map, furtherPacks);
-    const origin = thinOrigin(record, map, hot, openFrames, () => learners.size > 0);
+    const isLearning = () => learners.size > 0;
+    const origin = {
+      ...thinOrigin(record, map, hot, openFrames, isLearning),
+      ...(readsAhead && { framesAround: map.framesAround.bind(map) }),
+    };
     return new LiveImage(record, files, cache, origin, hot, learners);
   }
 

@@ -29,6 +29,8 @@ export interface LiveImagesOptions {
   readonly stores: Stores;
   /** Of background work; unlimited if not given. */
   readonly bandwidth?: Bandwidth | undefined;
+  /** Whether more is fetched than is asked for. */
+  readonly readsAhead: boolean;
   /** An image has left memory. */
   readonly onRelease: () => void;
   /** The nodes near this one, which are asked before an image's origin. */
@@ -82,9 +84,10 @@ export class LiveImages {
   }
 
   #open(manifest: Digest): Opening {
-    const { images, cache } = this.#options;
+    const { images, cache, readsAhead } = this.#options;
     const openFrames = (packSize: PackSize) => this.#openFrames(manifest, packSize);
-    const image = LiveImage.open(images, manifest, cache, openFrames, this.#hotPacks);
+    const settings = { furtherPacks: this.#hotPacks, readsAhead };
+    const image = LiveImage.open(images, manifest, cache, openFrames, settings);
     const opening: Opening = { image, opened: undefined, idle: undefined };
     this.#live.set(manifest, opening);
     image.then(

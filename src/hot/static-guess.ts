@@ -17,8 +17,8 @@ export interface HotRange extends ByteRange {
   readonly size: number;
 }
 
-/** Up to here a file is expected to be read whole. */
-const wholeBytesMax = 1024 * 1024;
+/** Up to here a file is expected to be read whole: nearly all libraries of this size were, larger ones not. */
+const wholeBytesMax = 8 * 1024 * 1024;
 /** Bytes at the start of any large file: headers, and what the kernel reads with them. */
 const headBytes = 65_536;
 

@@ -95,6 +95,18 @@ export class ChunkMap {
     return placements;
   }
 
+  /** Frames before and behind one in its pack, without itself; none for a frame of another image. */
+  framesAround(frame: Frame, before: number, behind: number): Frame[] {
+    const { packs, packFirstFrame } = this.#tables;
+    const row = this.#findFrame(frame);
+    if (row < 0) return [];
+    const pack = packs.findIndex(({ digest }) => digest === frame.pack);
+    const first = Math.max(row - before, packFirstFrame[pack] ?? 0);
+    const last = Math.min(row + behind, (packFirstFrame[pack + 1] ?? 0) - 1);
+    const rows = Array.from({ length: last - first + 1 }, (_, at) => first + at);
+    return rows.filter((at) => at !== row).map((at) => this.#frameAt(at));
+  }
+
   /** Where a chunk belongs, at most {@link placementsPerChunkMax} times; empty for one of another image. */
   placementsOf(digest: Digest): Placement[] {
     const chunk = this.find(digest);
