@@ -45,7 +45,7 @@ export class NodeHistory implements Disposable {
         },
         waiting: await this.#view.waiting(),
         sources: stores.hosts(),
-        site: this.#view.site,
+        ...{ site: this.#view.site, sharedTier: this.#view.sharedTier },
         spans: this.#history.spans(clock, widthMs, count),
         deployments: deployments(),
       },
@@ -56,11 +56,12 @@ export class NodeHistory implements Disposable {
   /** @returns now, on the clock of the history */
   #note(): number {
     const now = performance.now();
-    const { site } = this.#view;
+    const { site, sharedTier } = this.#view;
     const sources = site
       ? Object.entries(site.counts).map(([source, { bytes }]) => [source, bytes] as const)
       : this.#parts.stores.hosts().map(({ source, bytes }) => [source, bytes] as const);
-    this.#history.note(now, new Map(sources));
+    const tier = sharedTier ? [['shared tier', sharedTier.counts.bytes] as const] : [];
+    this.#history.note(now, new Map([...sources, ...tier]));
     return now;
   }
 

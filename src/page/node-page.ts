@@ -17,7 +17,13 @@ import type { Slot } from './history.js';
 import { Html, type HtmlPart, html } from './html.js';
 import { type PageChoice, type PageData, pageHours, refreshSeconds, spanMs } from './page-data.js';
 import { pageStyle } from './page-style.js';
-import { pageTable, siteSection, sourcesSection, waitingSection } from './page-tables.js';
+import {
+  pageTable,
+  siteSection,
+  sourcesSection,
+  tierSection,
+  waitingSection,
+} from './page-tables.js';
 
 /** Starts that stand in the table; the chart has all that are remembered. */
 const listedMax = 50;
@@ -44,7 +50,7 @@ export function nodePage(data: PageData, choice: PageChoice): string {
 <body><a class="skip" href="#main">Skip to the charts</a>
 <header><h1>${title}</h1>${overview(data)}${choices(choice)}</header>
 <main id="main">
-${ratioSection(data, shown, axis)}${bytesSection(data, axis)}${deploymentsSection(data, shown, axis)}${siteSection(data)}${waitingSection(data)}${sourcesSection(data)}
+${ratioSection(data, shown, axis)}${bytesSection(data, axis)}${deploymentsSection(data, shown, axis)}${siteSection(data)}${tierSection(data)}${waitingSection(data)}${sourcesSection(data)}
 </main></body></html>
 `.toString();
 }

@@ -1,4 +1,5 @@
 import type { PopReport } from '../pop/point-of-presence.js';
+import type { SharedTierReport } from '../pop/shared-tier.js';
 import type { SourceReport } from '../store/source-health.js';
 import type { Deployment } from './deployment-log.js';
 import type { Slot } from './history.js';
@@ -48,6 +49,8 @@ export interface PageData {
   readonly sources: readonly SourceReport[];
   /** Null for a node that is in no site. */
   readonly site: PopReport | null;
+  /** Null for a node that has none. */
+  readonly sharedTier: SharedTierReport | null;
   /** What came, by time; the width is that of the chosen range. */
   readonly spans: readonly Slot[];
   readonly deployments: readonly Deployment[];

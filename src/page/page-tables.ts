@@ -52,6 +52,16 @@ ${pageTable('Nodes of the site', heads, rows)}</section>
 `;
 }
 
+/** The folder that the nodes share; nothing of a node that has none. */
+export function tierSection({ sharedTier }: PageData): HtmlPart {
+  if (!sharedTier) return undefined;
+  const { directory, direct, away, counts, waiting } = sharedTier;
+  return html`<section aria-labelledby="tier"><h2 id="tier">Shared tier</h2>
+<p>${directory} ${away === null ? 'is there' : `is not used: ${away}`}${direct ? '; mounts read it directly, which nobody counts' : ''}.</p>
+<p class="faint">Read: ${formatSize(counts.bytes)} in ${counts.reads} reads, ${counts.late} late. Put there: ${formatSize(counts.storedBytes)} in ${counts.stored} files; ${waiting} wait, ${counts.failures} failed. Wrong files removed: ${counts.wrong}.</p></section>
+`;
+}
+
 export function waitingSection({ waiting, time }: PageData): HtmlPart {
   if (waiting.length === 0) return undefined;
   const rows = waiting
