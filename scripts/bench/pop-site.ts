@@ -12,6 +12,8 @@ const redisPort = 6379;
 /** Milliseconds between looks at something that has begun, and in all. */
 const pollMs = 50;
 const pollTimeoutMs = 60_000;
+/** For all of an image to come, over the link. */
+const settleTimeoutMs = 300_000;
 
 const count = z.object({ frames: z.number(), bytes: z.number() });
 const reportSchema = z.object({
@@ -21,6 +23,8 @@ const reportSchema = z.object({
 });
 export type SiteReport = z.infer<typeof reportSchema>;
 const statusSchema = z.object({ serverPid: z.number() });
+const whySchema = z.object({ state: z.enum(['complete', 'lazy']) });
+const tierSchema = z.object({ sharedTier: z.object({ waiting: z.number() }) });
 const checkSchema = z.object({ wrong: z.array(z.unknown()) });
 
 /** What is run in a container, and what it writes. */
@@ -37,6 +41,10 @@ export interface NodeOptions {
   /** Bytes of its disk that files may take, and frames for the others; as people write them. */
   readonly cacheSize?: string;
   readonly popSize?: string;
+  /** As `--tier` has it. */
+  readonly tier?: string;
+  /** Whether all of an image is brought behind its start. */
+  readonly complete?: boolean;
 }
 
 /** A site: nodes with networks of their own, all behind one link to the rest of the world, and a Redis. */
@@ -85,7 +93,8 @@ export class PopSite implements AsyncDisposable {
   }
 
   /** @param name of a folder that was not used yet */
-  async node(name: string, { shared, cacheSize, popSize }: NodeOptions): Promise<SiteNode> {
+  async node(name: string, options: NodeOptions): Promise<SiteNode> {
+    const { shared, cacheSize, popSize, tier, complete = false } = options;
     const pop = {
       THINFS_POP: `redis://${this.#network.router}:${redisPort}`,
       THINFS_POP_SECRET: join(this.#folder, 'secret'),
@@ -93,7 +102,8 @@ export class PopSite implements AsyncDisposable {
     };
     const env = {
       THINFS_ROOT: join(this.#folder, name),
-      THINFS_COMPLETE: 'never',
+      THINFS_COMPLETE: complete ? 'always' : 'never',
+      ...(tier !== undefined && { THINFS_TIERS: tier }),
       THINFS_FREE_SPACE: '0',
       ...(cacheSize !== undefined && { THINFS_CACHE_SIZE: cacheSize }),
       ...(shared && pop),
@@ -160,6 +170,32 @@ export class SiteNode {
 
   async report(): Promise<SiteReport> {
     return reportSchema.parse(JSON.parse((await this.thin('pop', 'status', '--json')).stdout));
+  }
+
+  /** Mounts an image for as long as `work` takes: it is known here afterwards. */
+  async visit(reference: string, mountPoint: string, work: () => Promise<void>): Promise<void> {
+    const mounted = await this.thin('mount', '--read-only', '--plain-http', reference, mountPoint);
+    if (mounted.code !== 0) throw new Error(`Cannot mount ${reference}: ${mounted.stderr}`);
+    try {
+      await work();
+    } finally {
+      await this.thin('unmount', mountPoint);
+    }
+  }
+
+  /** Waits until all of an image is here, and all that is complete in the shared tier. */
+  async settled(reference: string): Promise<void> {
+    const deadline = Date.now() + settleTimeoutMs;
+    for (;;) {
+      const { state } = whySchema.parse(
+        JSON.parse((await this.thin('why', '--json', reference)).stdout),
+      );
+      const { stdout } = await this.thin('pop', 'status', '--json');
+      const { sharedTier } = tierSchema.parse(JSON.parse(stdout));
+      if (state === 'complete' && sharedTier.waiting === 0) return;
+      if (Date.now() > deadline) throw new Error(`Cannot complete ${reference}: it takes too long`);
+      await new Promise((resolve) => setTimeout(resolve, pollMs));
+    }
   }
 
   /** Files of its cache that are not what they should be, of all that are read again. */

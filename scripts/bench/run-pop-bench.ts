@@ -1,10 +1,11 @@
 /**
  * `npm run bench:pop [-- [--deployments <number>] [--nodes <number>] [--disk <size>]
- * [--registry <folder>] [herd | deaths | hits | deployments | faults]…]`: a site of nodes with networks of their
+ * [--registry <folder>] [herd | deaths | tier | hits | deployments | faults]…]`: a site of nodes with networks of their
  * own, behind a link of 100 Mbit/s and 20 ms to the registry, as RESULTS.md tells.
  *
  *   herd         nodes that start the same cold image at the same moment
  *   deaths       three such nodes, one of which is killed or cut off
+ *   tier         images whose files are in a shared tier, a plain folder, and from the node
  *   hits         each image cold, from the site, from the node
  *   deployments  popular images on five nodes with little disk, shared and separate
  *   faults       the same while Redis is stopped, emptied, paused, restarted
@@ -25,10 +26,11 @@ import { deploy, redisFaults } from './pop-deployments.js';
 import { herds } from './pop-herd.js';
 import { hitsTable, measureHits, neededBytes } from './pop-hits.js';
 import { PopSite } from './pop-site.js';
+import { tierHits } from './pop-tier-hits.js';
 import { deployedImages, publishImage } from './site-images.js';
 import { SlowLink } from './slow-link.js';
 
-const parts = ['herd', 'deaths', 'hits', 'deployments', 'faults'] as const;
+const parts = ['herd', 'deaths', 'tier', 'hits', 'deployments', 'faults'] as const;
 const linkOptions = { megabitsPerSecond: 100, roundTripMs: 20 };
 
 const { values, positionals } = parseArgs({
@@ -47,6 +49,8 @@ const wanted = parts.filter((part) => positionals.length === 0 || positionals.in
 if (positionals.some((part) => !parts.some((known) => known === part))) {
   throw new Error(`Cannot measure ${positionals.join(', ')}: wanted ${parts.join(', ')}`);
 }
+/** What is measured by what each image needs. */
+const needsHits: ReadonlySet<string> = new Set(['hits', 'deployments', 'faults']);
 /** One image is enough for the others. */
 const needsAll = wanted.some((part) => part !== 'herd' && part !== 'deaths');
 
@@ -67,7 +71,8 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
   if (wanted.includes('deaths')) {
     for await (const line of deathRounds(site, referenceOf)) tell(line);
   }
-  if (!needsAll) return;
+  if (wanted.includes('tier')) tell(`\n${await tierHits(site, scratch, referenceOf)}`);
+  if (!wanted.some((part) => needsHits.has(part))) return;
   const hits = await measureHits(site, referenceOf);
   tell(`\n${hitsTable(hits)}`);
   const needed = neededBytes(hits);
