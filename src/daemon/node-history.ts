@@ -18,7 +18,7 @@ export class NodeHistory implements Disposable {
   readonly #parts: PageParts;
   readonly #view: NodeView;
   readonly #history = new History();
-  readonly #startedAt = Date.now();
+  readonly #startedAt = performance.now();
   readonly #timer: NodeJS.Timeout;
 
   constructor(parts: PageParts, view: NodeView) {
@@ -36,7 +36,7 @@ export class NodeHistory implements Disposable {
     const count = Math.round((choice.hours * hourMs) / widthMs);
     return nodePage(
       {
-        ...{ host: hostname(), version, startedAt: this.#startedAt, clock, time: Date.now() },
+        ...{ host: hostname(), version, upMs: clock - this.#startedAt, clock, time: Date.now() },
         images: images.list().length,
         mounts: mounts().filter(({ exitCode }) => exitCode === undefined).length,
         cache: {

@@ -55,11 +55,11 @@ ${ratioSection(data, shown, axis)}${bytesSection(data, axis)}${deploymentsSectio
 `.toString();
 }
 
-function overview({ version, startedAt, time, images, mounts, cache, waiting, site }: PageData) {
+function overview({ version, upMs, images, mounts, cache, waiting, site }: PageData) {
   const redis = site && (site.agreed ? 'answers' : 'does not answer');
   const facts: readonly (readonly [string, string])[] = [
     ['Version', version],
-    ['Running for', formatDuration(Math.max(time - startedAt, 0))],
+    ['Running for', formatDuration(upMs)],
     ['Images', `${images}`],
     ['Mounts and containers', `${mounts}`],
     ['Cached', `${formatSize(cache.bytes)} of ${formatSize(cache.quotaBytes)}`],

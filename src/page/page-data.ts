@@ -36,8 +36,8 @@ export interface PageWait {
 export interface PageData {
   readonly host: string;
   readonly version: string;
-  /** Milliseconds since 1970. */
-  readonly startedAt: number;
+  /** Milliseconds for which the daemon's server has run. */
+  readonly upMs: number;
   /** Now: on the clock of spans and deployments, and in milliseconds since 1970. */
   readonly clock: number;
   readonly time: number;

@@ -66,7 +66,7 @@ t.test('hostile names of all kinds stand on a page as text', async (t) => {
   const none = { frames: 0, bytes: 0 };
   const info = { host: evil, url: evil, startedAt: 0 };
   const data: PageData = {
-    ...{ host: evil, version: evil, startedAt: 0, clock: 0, time: 0, images: 1, mounts: 1 },
+    ...{ host: evil, version: evil, upMs: 0, clock: 0, time: 0, images: 1, mounts: 1 },
     cache: { bytes: 1, quotaBytes: 2 },
     waiting: [{ reference: evil, paths: [evil], since: 0, sources: [evil], error: evil }],
     sources: [
