@@ -1,22 +1,21 @@
+import { z } from 'zod';
 import type { PopSite } from './pop-site.js';
 import { type DeployedImage, deployedImages } from './site-images.js';
 
 /** A start that finds everything in the site may take this many times one that finds it on its node. */
 const sharedMost = 1.3;
 
-interface Start {
-  readonly ms: number;
+const start = z.object({
+  ms: z.number(),
   /** Over the link. */
-  readonly bytes: number;
-}
+  bytes: z.number(),
+});
+/** One image on nodes that had nothing before: nobody has it; another node has; this one has. */
+const hitsSchema = z.object({ image: z.string(), cold: start, shared: start, local: start });
+export type Hits = z.infer<typeof hitsSchema>;
 
-/** One image on nodes that had nothing before. */
-export interface Hits {
-  readonly image: string;
-  /** Nobody has it; another node has; this one has. */
-  readonly cold: Start;
-  readonly shared: Start;
-  readonly local: Start;
+export function parseHits(text: string): Hits[] {
+  return z.array(hitsSchema).parse(JSON.parse(text));
 }
 
 /** Each image by itself: the first start of a site, the first of its second node, and again there. */

@@ -10,9 +10,10 @@
  *   deployments  popular images on five nodes with little disk, shared and separate
  *   faults       the same while Redis is stopped, emptied, paused, restarted
  *
- * Writes dist/pop-deployments.svg. `--registry` keeps what was converted for the next time.
+ * Writes dist/pop-deployments.svg. `--registry` keeps what was converted, and what each image
+ * needs, for the next time.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -24,7 +25,7 @@ import { LoopbackRegistry } from './loopback-registry.js';
 import { deathRounds } from './pop-deaths.js';
 import { deploy, redisFaults } from './pop-deployments.js';
 import { herds } from './pop-herd.js';
-import { hitsTable, measureHits, neededBytes } from './pop-hits.js';
+import { type Hits, hitsTable, measureHits, neededBytes, parseHits } from './pop-hits.js';
 import { PopSite } from './pop-site.js';
 import { tierHits } from './pop-tier-hits.js';
 import { deployedImages, publishImage } from './site-images.js';
@@ -54,6 +55,9 @@ const needsHits: ReadonlySet<string> = new Set(['hits', 'deployments', 'faults']
 /** One image is enough for the others. */
 const needsAll = wanted.some((part) => part !== 'herd' && part !== 'deaths');
 
+const scratch = await mkdtemp(join(tmpdir(), 'thinfs-bench-pop-'));
+const kept = values.registry === undefined ? scratch : resolve(values.registry);
+
 function wholeNumber(name: string, text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0) return value;
@@ -62,6 +66,17 @@ function wholeNumber(name: string, text: string): number {
 
 function tell(text: string): void {
   process.stdout.write(`${text}\n`);
+}
+
+/** As they were measured for these images before, unless they are asked for. */
+async function hitsOf(site: PopSite, referenceOf: (image: string) => string): Promise<Hits[]> {
+  const file = join(kept, 'hits.json');
+  const known = await readFile(file, 'utf8').catch(() => undefined);
+  if (known !== undefined && !wanted.includes('hits')) return parseHits(known);
+  const hits = await measureHits(site, referenceOf);
+  tell(`\n${hitsTable(hits)}`);
+  await writeFile(file, JSON.stringify(hits));
+  return hits;
 }
 
 async function measure(site: PopSite, referenceOf: (image: string) => string): Promise<void> {
@@ -73,9 +88,7 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
   }
   if (wanted.includes('tier')) tell(`\n${await tierHits(site, scratch, referenceOf)}`);
   if (!wanted.some((part) => needsHits.has(part))) return;
-  const hits = await measureHits(site, referenceOf);
-  tell(`\n${hitsTable(hits)}`);
-  const needed = neededBytes(hits);
+  const needed = neededBytes(await hitsOf(site, referenceOf));
   if (wanted.includes('deployments')) {
     tell(`${count} deployments, ${formatSize(diskBytes)} of disk a node`);
     const variants = [
@@ -96,8 +109,6 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
   }
 }
 
-const scratch = await mkdtemp(join(tmpdir(), 'thinfs-bench-pop-'));
-const kept = values.registry === undefined ? scratch : resolve(values.registry);
 const owned = new Ownership();
 try {
   await mkdir(kept, { recursive: true });
