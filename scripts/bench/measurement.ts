@@ -122,7 +122,8 @@ export async function measure(
       withinLimit: at === 0 || isWithin(limit ?? {}, middle, baseline),
     };
   });
-  const counted = (await figures?.()) ?? [];
+  // One of contenders that did not run is no number.
+  const counted = ((await figures?.()) ?? []).filter(({ value }) => !Number.isNaN(value));
   return { name, unit, ...(limit && { limit }), contenders: results, figures: counted };
 }
 

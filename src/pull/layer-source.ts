@@ -59,6 +59,7 @@ export async function downloadWhole(options: SourceOptions): Promise<void> {
     onDownloaded(bytes.length);
     await partial.append(bytes);
   }
+  await partial.settled();
 }
 
 async function* downloaded(options: SourceOptions, from: number): AsyncGenerator<Buffer, void> {

@@ -29,6 +29,12 @@ const youngGenerationMb = 3;
  */
 const oldGenerationMb = 48;
 
+/**
+ * Of the merge's young objects: most of what it makes lives until its end, but what does not would be
+ * taken for old with less, and lie there.
+ */
+const mergeYoungGenerationMb = 24;
+
 /** Threads of their own. */
 export const pullThreads: PullWorkers = {
   startLayers: () => {
@@ -46,7 +52,7 @@ export const pullThreads: PullWorkers = {
   },
   merge: async (request, signal) => {
     const worker = startWorker('merge-worker', import.meta.url, request, {
-      resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMb },
+      resourceLimits: { maxYoungGenerationSizeMb: mergeYoungGenerationMb },
     });
     let onAbort = () => {};
     try {

@@ -1,0 +1,94 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { DeferredRecords, type PlacedFiles } from '../../src/cache/deferred-records.js';
+import {
+  eachOnce,
+  newFiles,
+  type PackedFile,
+  PackedFilesWriter,
+  packedCount,
+  packedDigests,
+  packFiles,
+  unpackFiles,
+} from '../../src/cache/packed-files.js';
+import { digestFromBytes, digestSize } from '../../src/digest.js';
+
+/** Digests of few values: many are alike in the bits that are sorted by, and many the same. */
+const packedFile: fc.Arbitrary<PackedFile> = fc
+  .tuple(fc.constantFrom(0, 1, 0xff), fc.constantFrom(0, 1, 2), fc.nat(5000), fc.boolean())
+  .map(([start, end, size, isNew]) => {
+    const digest = Buffer.alloc(digestSize);
+    digest.writeUInt8(start, 0);
+    digest.writeUInt8(end, digestSize - 1);
+    return { content: digestFromBytes(digest), size, allocated: isNew ? 4096 : undefined };
+  });
+const contentsOf = (files: Iterable<PackedFile>) => [...files].map(({ content }) => content);
+
+t.test(
+  'files come back as they were packed, in order of their digests where that is said',
+  async (t) => {
+    fc.assert(
+      fc.property(fc.array(packedFile, { maxLength: 60 }), (files) => {
+        const packed = packFiles(files, files.length);
+        t.strictSame([...unpackFiles(packed)], files);
+        const writer = new PackedFilesWriter();
+        for (const file of files) writer.add(file);
+        t.ok(writer.finish().equals(packed));
+
+        const once = [...unpackFiles(eachOnce(packed))];
+        t.strictSame(contentsOf(once).sort(), [...new Set(contentsOf(files))].sort());
+        const starts = contentsOf(once).map((content) => content.slice(0, 15));
+        t.strictSame(starts, [...starts].sort());
+        const digests = packedDigests(packed);
+        t.strictSame(
+          files.map((_, at) => digestFromBytes(digests, at * digestSize)),
+          contentsOf(files),
+        );
+
+        const [first, second] = [files.slice(0, 20), files.slice(20)];
+        const lists = [first, second].map((some) => packFiles(some, some.length));
+        const fresh = [...unpackFiles(newFiles(lists))];
+        const placed = files.filter(({ allocated }) => allocated !== undefined);
+        t.strictSame(contentsOf(fresh).sort(), contentsOf(placed).sort());
+      }),
+      { numRuns: 100 },
+    );
+  },
+);
+
+t.test('more files than the writer has room for at first', async (t) => {
+  const [file] = fc.sample(packedFile, { numRuns: 1, seed: 1 });
+  if (file === undefined) throw new Error('no file');
+  const writer = new PackedFilesWriter();
+  for (let at = 0; at < 5000; at++) writer.add(file);
+  t.equal(packedCount(writer.finish()), 5000);
+  t.equal(packedCount(eachOnce(writer.finish())), 1);
+});
+
+t.test('records wait until nobody defers them, or must be told', async (t) => {
+  const told: PlacedFiles[] = [];
+  const records = new DeferredRecords((placed) => told.push(placed));
+  const [a, b, c] = ['a', 'b', 'c'].map((text) => Buffer.from(text));
+  if (!a || !b || !c) throw new Error('no lists');
+  records.placed({ tier: 'local', files: [a] });
+  t.strictSame(told.splice(0), [{ tier: 'local', files: [a] }], 'at once where nobody defers');
+  const [first, second] = [records.defer(), records.defer()];
+  records.placed({ tier: 'local', files: [a] });
+  records.placed({ tier: 'fast', files: [b] });
+  records.placed({ tier: 'local', files: [c] });
+  first[Symbol.dispose]();
+  first[Symbol.dispose]();
+  t.strictSame(told, [], 'another still defers');
+  second[Symbol.dispose]();
+  const all = [
+    { tier: 'local', files: [a, c] },
+    { tier: 'fast', files: [b] },
+  ];
+  t.strictSame(told.splice(0), all, 'all of a tier as one list');
+  using _ = records.defer();
+  records.placed({ tier: 'local', files: [a] });
+  records.tellAll();
+  t.equal(told.length, 1, 'the index is asked');
+  records.placed({ tier: 'local', files: [Buffer.alloc(48 * 500_001)] });
+  t.equal(told.length, 2, 'more than may wait');
+});
