@@ -27,11 +27,16 @@ const partsMost: ReadonlyMap<string, number> = new Map([
 ]);
 
 const statusSchema = z.object({
-  images: z.array(z.object({ fetched: z.object({ requests: z.number(), bytes: z.number() }) })),
+  images: z.array(
+    z.object({
+      references: z.array(z.string()),
+      fetched: z.object({ requests: z.number(), bytes: z.number() }),
+    }),
+  ),
 });
 const publishedSchema = z.object({ packBytes: z.number() });
 
-interface ColdStart {
+export interface ColdStart {
   readonly milliseconds: number;
   readonly requests: number;
   /** Compressed, of frames. */
@@ -126,7 +131,7 @@ function middleTime(starts: readonly ColdStart[]): number {
 type Prefetch = 'auto' | 'none';
 
 /** A node behind a link, made anew for each start. */
-class FarNode {
+export class FarNode {
   readonly #link: SlowLink;
   readonly #root: string;
   readonly #program: StartProgram;
@@ -144,6 +149,22 @@ class FarNode {
       const [image] = statusSchema.parse(JSON.parse(stdout)).images;
       if (!image) throw new Error(`Cannot measure ${reference}: it is not on the node`);
       return { milliseconds, ...image.fetched };
+    });
+  }
+
+  /** What starts of images fetch, one after the other on one node. */
+  async runAll(references: readonly string[]): Promise<ColdStart[]> {
+    return this.#with('auto', async () => {
+      const starts: ColdStart[] = [];
+      for (const reference of references) {
+        const milliseconds = await timed(() => this.#start(reference));
+        const { stdout } = await this.#thin('status', '--json');
+        const { images } = statusSchema.parse(JSON.parse(stdout));
+        const image = images.find((one) => one.references.includes(reference));
+        if (!image) throw new Error(`Cannot measure ${reference}: it is not on the node`);
+        starts.push({ milliseconds, ...image.fetched });
+      }
+      return starts;
     });
   }
 

@@ -8,6 +8,7 @@ import { pullOfUpdate } from './measure-second-pull.js';
 import { startWarm } from './measure-start.js';
 import { guessedStart } from './measure-start-guess.js';
 import { startsOverLink } from './measure-start-link.js';
+import { startOfUpdate } from './measure-start-update.js';
 import type { Measurement } from './measurement.js';
 
 const links = [
@@ -30,6 +31,7 @@ export const measurements: readonly Measurement[] = [
   guessedStart('python'),
   guessedStart('node'),
   ...links.flatMap((link) => startNames.map((name) => startsOverLink(name, link))),
+  startOfUpdate({ megabitsPerSecond: 100, roundTripMs: 20 }),
   pullAgainstClients({ image: 'python', ratioMost: 0.5 }),
   pullAgainstClients({ image: 'many-files', ratioMost: 0.35 }),
   pullAgainstClients({ image: 'large-layers', ratioMost: 0.7 }),

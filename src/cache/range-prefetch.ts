@@ -27,6 +27,8 @@ export interface PrefetchTotals {
   /** Frames that were fetched, and their compressed bytes. */
   readonly frames: number;
   readonly bytes: number;
+  /** Plain bytes of them. */
+  readonly plainBytes: number;
   /** Requests that it took. */
   readonly requests: number;
   /** Plain bytes of chunks that another file here had. */
@@ -68,7 +70,8 @@ export class RangePrefetch {
     this.#wake = resolve;
   });
   readonly #totals = {
-    ...{ frames: 0, bytes: 0, requests: 0, copiedBytes: 0, hereBytes: 0, failures: 0 },
+    ...{ frames: 0, bytes: 0, plainBytes: 0, requests: 0 },
+    ...{ copiedBytes: 0, hereBytes: 0, failures: 0 },
   };
   #full: boolean = false;
 
@@ -256,8 +259,7 @@ export class RangePrefetch {
 
   #landed(frame: Frame, error: unknown): void {
     if (error === undefined) {
-      this.#totals.frames += 1;
-      this.#totals.bytes += frame.length;
+      this.#arrived(frame);
     } else if (isThinError(error, 'unavailable')) {
       const again = this.#again(frame).finally(() => {
         this.#flying.delete(again);
@@ -277,11 +279,16 @@ export class RangePrefetch {
     try {
       this.#totals.requests += 1;
       await this.#parts.flights.prefetch(origin, frame, signal);
-      this.#totals.frames += 1;
-      this.#totals.bytes += frame.length;
+      this.#arrived(frame);
     } catch (error) {
       if (!isThinError(error, 'canceled')) this.#failed();
     }
+  }
+
+  #arrived({ length, plainLength }: Frame): void {
+    this.#totals.frames += 1;
+    this.#totals.bytes += length;
+    this.#totals.plainBytes += plainLength;
   }
 
   #failed(): void {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { ImageSummary, MountSummary, NodeStatus } from '../daemon/control-api.js';
+import type { FirstStart, ImageSummary, MountSummary, NodeStatus } from '../daemon/control-api.js';
 import { formatDuration, formatSize } from '../units.js';
 import { addNodeFlags, connectDaemon, type NodeFlags } from './connection.js';
 import type { Run } from './program.js';
@@ -83,8 +83,15 @@ function describeOrigin(image: ImageSummary & NodeStatus['images'][number]): str
   if (image.kind === 'pulled') return 'pulled in full';
   const { requests, bytes, failures } = image.fetched;
   const failed = failures > 0 ? `, ${failures} failed` : '';
+  const saved = image.firstStart ? describeFirstStart(image.firstStart) : '';
   const fetched = `fetched ${formatSize(bytes)} in ${requests} requests${failed}`;
-  return `lazy, ${fetched} from ${image.source}${describeCompletion(image.completion)}`;
+  return `lazy, ${fetched} from ${image.source}${saved}${describeCompletion(image.completion)}`;
+}
+
+/** What an older version, or another image, has spared. */
+function describeFirstStart({ neededBytes, hereBytes }: FirstStart): string {
+  if (hereBytes === 0) return '';
+  return `, ${formatSize(hereBytes)} of the ${formatSize(neededBytes)} that its first start needed were here`;
 }
 
 function describeCompletion(completion: NodeStatus['images'][number]['completion']): string {

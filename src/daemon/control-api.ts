@@ -147,6 +147,13 @@ export interface FetchCounters {
   readonly failures: number;
 }
 
+/** What was known that a start would read, as plain bytes. */
+export interface FirstStart {
+  readonly neededBytes: number;
+  /** Of them: in files of this or other images that were here, an older version say. */
+  readonly hereBytes: number;
+}
+
 export interface MountSummary {
   readonly id: string;
   readonly kind: 'mount' | 'container';
@@ -187,6 +194,8 @@ export interface NodeStatus {
   readonly images: readonly (ImageSummary & {
     readonly fetched: FetchCounters;
     readonly completion?: CompletionStatus | undefined;
+    /** Its first one since the daemon began. */
+    readonly firstStart?: FirstStart | undefined;
   })[];
   readonly mounts: readonly MountSummary[];
   /** Reads of programs that wait for bytes, the longest first. */

@@ -44,6 +44,7 @@ export class Daemon implements AsyncDisposable {
   readonly #mounted: NodeMounts;
   readonly #completions: Completions;
   readonly #tier: HotTier;
+  readonly #hot: HotStarts;
   readonly #deployments: Deployments;
   readonly #observability: Observability;
   readonly #startedAt = Date.now();
@@ -62,6 +63,7 @@ export class Daemon implements AsyncDisposable {
       mounted: NodeMounts;
       completions: Completions;
       tier: HotTier;
+      hot: HotStarts;
       deployments: Deployments;
       observability: Observability;
     },
@@ -77,6 +79,7 @@ export class Daemon implements AsyncDisposable {
     this.#mounted = parts.mounted;
     this.#completions = parts.completions;
     this.#tier = parts.tier;
+    this.#hot = parts.hot;
     this.#deployments = parts.deployments;
     this.#observability = parts.observability;
   }
@@ -170,6 +173,7 @@ export class Daemon implements AsyncDisposable {
       );
       const parts = {
         ...{ cache, images, live, opener, mounted, completions, tier, deployments, observability },
+        hot,
       };
       const daemon = new Daemon(config, version, owned, stop, parts);
       const pages = {
@@ -317,6 +321,7 @@ export class Daemon implements AsyncDisposable {
         ...imageSummary(this.#images, record),
         fetched: this.#live.fetched(parseDigest(record.manifest)),
         completion: this.#completions.status(parseDigest(record.manifest)),
+        firstStart: this.#hot.firstStart(parseDigest(record.manifest)),
       })),
       mounts: this.#mounted.list(),
       waiting: await this.#observability.view.waiting(),

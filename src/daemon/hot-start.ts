@@ -31,6 +31,8 @@ export interface HotStartOptions {
   readonly shared: SharedStarts | undefined;
   /** Resolves when the program has started, where something tells. Never fails. */
   readonly untilReady: () => Promise<void>;
+  /** Told when all that is expected to be read is here, or has failed. */
+  readonly onBrought: (totals: PrefetchTotals) => void;
   readonly log: Logger;
 }
 
@@ -84,6 +86,7 @@ export class HotStart {
       if (known) await learned();
       const totals = prefetch ? await this.#bring(prefetch, known) : nothing;
       log.debug({ id, ...totals }, 'brought ahead of a container');
+      this.#options.onBrought(totals);
       await started;
       log.debug({ id, milliseconds: this.#recording.milliseconds }, 'a container is ready');
       await this.#keep(totals);
@@ -185,5 +188,6 @@ export class HotStart {
 }
 
 const nothing: PrefetchTotals = {
-  ...{ frames: 0, bytes: 0, requests: 0, copiedBytes: 0, hereBytes: 0, failures: 0 },
+  ...{ frames: 0, bytes: 0, plainBytes: 0, requests: 0 },
+  ...{ copiedBytes: 0, hereBytes: 0, failures: 0 },
 };

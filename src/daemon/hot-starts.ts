@@ -1,12 +1,13 @@
 import type { Logger } from 'pino';
 import type { FileRef } from '../cache/file-origin.js';
+import type { PrefetchTotals } from '../cache/range-prefetch.js';
 import type { PrefetchMode } from '../config.js';
 import type { Digest } from '../digest.js';
 import { isThinError } from '../errors.js';
 import type { CommandStart } from '../hot/command-files.js';
 import { HotFolder } from '../hot/hot-folder.js';
 import { commandLine } from '../mount/container-process.js';
-import type { CheckedRequest } from './control-api.js';
+import type { CheckedRequest, FirstStart } from './control-api.js';
 import { HotStart } from './hot-start.js';
 import type { LiveImage } from './live-image.js';
 import { checkReadySign, type WatchedContainer } from './readiness.js';
@@ -15,6 +16,8 @@ import type { SharedStarts } from './shared-starts.js';
 
 /** Of one image: starts for which all was here, and whose next ones need no look. */
 const warmStartsMax = 64;
+/** Images of which it is remembered what their first start needed. */
+const firstsMax = 1000;
 
 type StartRequest = Pick<
   CheckedRequest<'container.create'>,
@@ -40,6 +43,8 @@ export class HotStarts implements AsyncDisposable {
   readonly #watches = new Map<string, ReadyWatch>();
   readonly #work = new Set<Promise<void>>();
   readonly #onReady: (id: string) => void;
+  /** By image, of its first start since the daemon began. */
+  readonly #firsts = new Map<Digest, FirstStart>();
   /** Forgotten with the image, which is when nobody has asked for it for a while. */
   readonly #warm = new WeakMap<LiveImage, Set<string>>();
 
@@ -72,6 +77,7 @@ export class HotStarts implements AsyncDisposable {
     const hot = new HotStart({
       ...{ id, image, start, mode, folder, log, shared },
       untilReady: () => watch.ready,
+      onBrought: (totals) => this.#brought(image.manifest, totals),
     });
     this.#starts.set(id, hot);
     const work = hot.done.then((isWarm) => {
@@ -80,6 +86,18 @@ export class HotStarts implements AsyncDisposable {
       if (isWarm && warm.size < warmStartsMax) warm.add(key);
     });
     this.#work.add(work);
+  }
+
+  /** What the first start of an image since the daemon began needed; undefined if there was none. */
+  firstStart(image: Digest): FirstStart | undefined {
+    return this.#firsts.get(image);
+  }
+
+  #brought(image: Digest, totals: PrefetchTotals): void {
+    if (this.#firsts.has(image) || this.#firsts.size >= firstsMax) return;
+    const hereBytes = totals.hereBytes + totals.copiedBytes;
+    const neededBytes = hereBytes + totals.plainBytes;
+    if (neededBytes > 0) this.#firsts.set(image, { neededBytes, hereBytes });
   }
 
   /** Whether any container has not started yet. */

@@ -87,3 +87,20 @@ t.test('a portable mount is recorded too', async (t) => {
   const [list] = await lists(node);
   t.ok(list?.ranges.some(({ path }) => path.endsWith('/POSIX.pm')));
 });
+
+t.test('an older version spares what it shares with a new one, and status says so', async (t) => {
+  const updated = `${registry.host}/base:2`;
+  await pushToRegistry(await testImage('base-updated'), updated);
+  await runCommand(process.execPath, [thinifyProgram, updated]);
+  const node = startNode(t);
+  await run(t, node);
+  const started = await node.thin(['run', '--rm', '-q', updated, ...words]);
+  t.same([started.code, started.stdout], [0, '1'], started.stderr);
+  const imageOf = async () =>
+    (await node.status()).images.find(({ references }) => references.includes(updated));
+  await until('its start is over', async () => (await imageOf())?.firstStart !== undefined);
+  const image = await imageOf();
+  const { neededBytes = 0, hereBytes = 0 } = image?.firstStart ?? {};
+  t.ok(hereBytes > 0 && hereBytes < neededBytes, `${hereBytes} of ${neededBytes}`);
+  t.match((await node.thin(['status'])).stdout, /its first start needed were here/);
+});
