@@ -1,51 +1,62 @@
-import { writeFileSync } from 'node:fs';
-import { mkdtemp, rmdir, writeFile } from 'node:fs/promises';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { mount, unmount } from '../../native-bindings/mount-calls.js';
-import { fromSystemError } from '../errors.js';
+import { mount, unmount, unmountFlags } from '../../native-bindings/mount-calls.js';
 import { mayMount } from './kernel-mount.js';
 
 /** Where systemd mounts the control file system of FUSE; its files belong to who mounted. */
 const controlDirectory = '/sys/fs/fuse/connections';
 
 /**
- * Ends a FUSE connection, whatever uses its mount and wherever that is: all requests fail, and
- * reads of the device return. That it is gone already is no error.
- * @param device `major:minor` of the mount
- * @returns false if this user cannot do it here
+ * Means to end one FUSE connection, whatever uses its mount and wherever that is. It is had while the
+ * mount is there: later another connection may have its number, as numbers are given again at once.
  */
-export async function abortConnection(device: string): Promise<boolean> {
-  if (abortNow(device)) return true;
-  if (!mayMount()) return false;
-  const directory = await mkdtemp(join(tmpdir(), 'thinfs-fusectl-'));
-  try {
-    await mount({ source: 'fusectl', target: directory, type: 'fusectl' });
-    try {
-      await writeFile(abortFile(directory, device), '1');
-    } catch (error) {
-      const failure = fromSystemError('Cannot abort a FUSE connection', error);
-      if (failure.code !== 'not-found') throw failure;
-    } finally {
-      await unmount(directory);
-    }
-    return true;
-  } finally {
-    await rmdir(directory);
-  }
-}
+export class ConnectionControl implements Disposable {
+  /** The connection's `abort`: what is written there when it has ended does nothing. */
+  #file: number | undefined;
 
-/** As {@link abortConnection}, where the control file system is mounted already. */
-export function abortNow(device: string): boolean {
-  try {
-    writeFileSync(abortFile(controlDirectory, device), '1', { flag: 'r+' });
+  /** @param device `major:minor` of the mount */
+  static async open(device: string): Promise<ConnectionControl> {
+    const file = openAbort(controlDirectory, device);
+    if (file !== undefined || !mayMount()) return new ConnectionControl(file);
+    const directory = await mkdtemp(join(tmpdir(), 'thinfs-fusectl-'));
+    try {
+      await mount({ source: 'fusectl', target: directory, type: 'fusectl' });
+      const own = openAbort(directory, device);
+      await unmount(directory, unmountFlags.detach); // the open file would keep it busy
+      return new ConnectionControl(own);
+    } finally {
+      await rmdir(directory);
+    }
+  }
+
+  private constructor(file: number | undefined) {
+    this.#file = file;
+  }
+
+  /**
+   * All requests fail, and reads of the device return. That it has ended already is no error.
+   * @returns false if this user cannot do it here
+   */
+  abort(): boolean {
+    if (this.#file === undefined) return false;
+    writeSync(this.#file, '1');
     return true;
-  } catch {
-    return false;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
   }
 }
 
 /** Connections are named by the minor number: FUSE mounts have the major number 0. */
-function abortFile(directory: string, device: string): string {
-  return join(directory, device.slice(device.indexOf(':') + 1), 'abort');
+function openAbort(directory: string, device: string): number | undefined {
+  try {
+    const path = join(directory, device.slice(device.indexOf(':') + 1), 'abort');
+    return openSync(path, constants.O_WRONLY);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { abortNow } from './connection.js';
+import type { ConnectionControl } from './connection.js';
 import { fusermountPrograms, mayMount } from './kernel-mount.js';
 import { threadState } from './object-worker-messages.js';
 
@@ -35,17 +35,16 @@ function releaseAll(): void {
 
 export interface GuardedMount {
   readonly mountPoint: string;
-  /** `major:minor` of the mount. */
-  readonly device: string;
+  readonly control: ConnectionControl;
   /** Threads of this process that wait for its requests, and how they are told to end. */
   readonly threads: number;
   stop(): void;
 }
 
 /** Ends the threads of a mount that ends with this process. */
-export function releaseMount({ mountPoint, device, threads, stop }: GuardedMount): void {
+export function releaseMount({ mountPoint, control, threads, stop }: GuardedMount): void {
   stop();
-  const aborted = abortNow(device);
+  const aborted = control.abort();
   if (mayMount()) {
     run('umount', ['-i', '-c', '-f', '-l', mountPoint]);
     return;

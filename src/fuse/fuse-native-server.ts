@@ -1,5 +1,6 @@
 import { fromSystemError, isThinError } from '../errors.js';
 import { ErofsImage } from '../metadata/erofs-image.js';
+import { ConnectionControl } from './connection.js';
 import { guardExit, releaseMount } from './exit-guard.js';
 import { fuseNative, type NativeMount } from './fuse-native-module.js';
 import { nativeOperations } from './fuse-native-operations.js';
@@ -47,7 +48,7 @@ export async function openFuseNativeTree(options: TreeServerOptions): Promise<Tr
     throw fromSystemError(`Cannot mount at ${mountPoint} with fuse-native`, error);
   }
   const device = (await findMount(mountPoint))?.device ?? '';
-  return new FuseNativeServer(mountPoint, device, mount, stop);
+  return new FuseNativeServer(mountPoint, await ConnectionControl.open(device), mount, stop);
 }
 
 class FuseNativeServer implements TreeServer {
@@ -55,19 +56,26 @@ class FuseNativeServer implements TreeServer {
   readonly mountPoint: string;
   readonly ended: Promise<undefined>;
   readonly #mount: NativeMount;
+  readonly #control: ConnectionControl;
   readonly #stop: AbortController;
   readonly #unguard: () => void;
   #end: (value: undefined) => void = () => {};
 
-  constructor(mountPoint: string, device: string, mount: NativeMount, stop: AbortController) {
+  constructor(
+    mountPoint: string,
+    control: ConnectionControl,
+    mount: NativeMount,
+    stop: AbortController,
+  ) {
     this.mountPoint = mountPoint;
+    this.#control = control;
     this.#mount = mount;
     this.#stop = stop;
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
     this.#unguard = guardExit(() =>
-      releaseMount({ mountPoint, device, threads: 0, stop: () => stop.abort() }),
+      releaseMount({ mountPoint, control, threads: 0, stop: () => stop.abort() }),
     );
   }
 
@@ -75,6 +83,7 @@ class FuseNativeServer implements TreeServer {
     await settle((done) => this.#mount.unmount(done));
     this.#stop.abort();
     this.#unguard();
+    this.#control[Symbol.dispose]();
     this.#end(undefined);
   }
 

@@ -4,7 +4,7 @@ import type { PartialView } from '../cache/partial-view.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import { askStatistics } from './ask-statistics.js';
-import { abortConnection } from './connection.js';
+import { ConnectionControl } from './connection.js';
 import { requestResend } from './device.js';
 import {
   detachPath,
@@ -115,7 +115,7 @@ export class ObjectServer implements AsyncDisposable {
     this.mountPoint = parts.mountPoint;
     this.resend = parts.takeover;
     this.attached = parts.attached;
-    this.ended = parts.threads.ended;
+    this.ended = parts.threads.ended.finally(() => parts.control?.[Symbol.dispose]());
   }
 
   /**
@@ -152,10 +152,10 @@ export class ObjectServer implements AsyncDisposable {
    * @throws ThinError `busy` if something uses the mount itself; it goes on then.
    */
   async unmount(): Promise<void> {
-    const { threads, forwarder, mountPoint, device } = this.#parts;
+    const { threads, forwarder, mountPoint, control } = this.#parts;
     await unmountPath(mountPoint);
     // An overlay, or another mount namespace, keeps the connection alive.
-    if (!(await settlesWithin(threads.ended, goneMs))) await abortConnection(device);
+    if (!(await settlesWithin(threads.ended, goneMs))) control?.abort();
     await threads.ended;
     await forwarder.close();
   }
@@ -184,8 +184,8 @@ interface Serving {
 }
 
 interface Parts extends Serving {
-  /** `major:minor` of the mount; empty if it is not attached. */
-  readonly device: string;
+  /** Undefined if the mount is not attached. */
+  readonly control: ConnectionControl | undefined;
   readonly takeover: Takeover;
   readonly attached: boolean;
 }
@@ -206,7 +206,8 @@ async function mountNew(options: ObjectServerOptions): Promise<ObjectServer> {
     const device = (await findMount(mountPoint))?.device;
     if (device === undefined) throw ended(mountPoint);
     raiseReadAhead(device);
-    return new ObjectServer({ ...serving, device, takeover: 'not-needed', attached: true });
+    const control = await ConnectionControl.open(device);
+    return new ObjectServer({ ...serving, control, takeover: 'not-needed', attached: true });
   } catch (error) {
     await detachPath(mountPoint);
     await serving.threads.ended;
@@ -236,7 +237,8 @@ async function takeOver(
   }
   const device = attached ? (await findMount(mountPoint))?.device : undefined;
   if (device !== undefined) raiseReadAhead(device);
-  return new ObjectServer({ ...serving, device: device ?? '', takeover, attached });
+  const control = device === undefined ? undefined : await ConnectionControl.open(device);
+  return new ObjectServer({ ...serving, control, takeover, attached });
 }
 
 function startServing(options: ObjectServerOptions, canResend: boolean): Serving {

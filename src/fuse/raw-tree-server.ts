@@ -1,10 +1,9 @@
 import { closeSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
-import { debuglog } from 'node:util';
 import type { Worker } from 'node:worker_threads';
-import { describeError, isThinError, ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import { startWorker } from '../worker-module.js';
-import { abortConnection } from './connection.js';
+import { ConnectionControl } from './connection.js';
 import { guardExit, releaseMount } from './exit-guard.js';
 import { detachPath, mountFuse, resolveMountPoint, unmountPath } from './kernel-mount.js';
 import { findMount } from './mount-table.js';
@@ -13,8 +12,6 @@ import { answerBy, ReadForwarder } from './read-forwarder.js';
 import { settlesWithin } from './settles-within.js';
 import type { TreeServer, TreeServerOptions } from './tree-server.js';
 import type { TreeWorkerData, TreeWorkerReport } from './tree-worker-messages.js';
-
-const debug = debuglog('thinfs:fuse');
 
 /**
  * A second thread halves the latency of reads while the first waits for a disk; more add nothing. It
@@ -49,6 +46,7 @@ interface Connection {
   readonly mountPoint: string;
   readonly device: string;
   readonly descriptor: number;
+  readonly control: ConnectionControl;
 }
 
 /** The server of a new mount, or no mount. */
@@ -71,7 +69,7 @@ async function startServer(
     };
     const start = () => startWorker('tree-worker', import.meta.url, data);
     return new RawTreeServer(
-      { mountPoint, device, descriptor },
+      { mountPoint, device, descriptor, control: await ConnectionControl.open(device) },
       data.stop,
       start(),
       start,
@@ -93,6 +91,7 @@ class RawTreeServer implements TreeServer {
   /** Resolves when a thread has answered INIT; rejects if it will not. */
   readonly initialized: Promise<void>;
   readonly #descriptor: number;
+  readonly #control: ConnectionControl;
   readonly #stop: Int32Array;
   readonly #options: TreeServerOptions;
   readonly #forwarder: ReadForwarder;
@@ -105,7 +104,8 @@ class RawTreeServer implements TreeServer {
     startNext: () => Worker,
     options: TreeServerOptions,
   ) {
-    const { mountPoint, device, descriptor } = connection;
+    const { mountPoint, device, descriptor, control } = connection;
+    this.#control = control;
     this.mountPoint = mountPoint;
     this.device = device;
     this.#descriptor = descriptor;
@@ -118,7 +118,7 @@ class RawTreeServer implements TreeServer {
     );
     const stopThreads = () => Atomics.store(stop, 0, 1);
     const unguard = guardExit(() =>
-      releaseMount({ mountPoint, device, threads, stop: stopThreads }),
+      releaseMount({ mountPoint, control, threads, stop: stopThreads }),
     );
     this.initialized = untilInitialized(first, mountPoint);
     const second = this.initialized.then(
@@ -150,7 +150,7 @@ class RawTreeServer implements TreeServer {
   /** Ends the threads. Users where the connection cannot be aborted wake them one by one. */
   async #stopThreads(): Promise<void> {
     Atomics.store(this.#stop, 0, 1);
-    if (await abortConnection(this.device)) return;
+    if (this.#control.abort()) return;
     while ((await findMount(this.mountPoint))?.device === this.device) {
       const woken = statfs(this.mountPoint).catch(() => undefined);
       await Promise.race([woken, this.ended]);
@@ -162,22 +162,12 @@ class RawTreeServer implements TreeServer {
   #follow(worker: Worker): Promise<void> {
     worker.on('message', (report: TreeWorkerReport) => this.#hear(report));
     return new Promise((resolve) => {
-      let broken: Promise<void> | undefined;
       worker.once('error', (error) => {
         this.#failure ??= error instanceof Error ? error : new Error(String(error));
-        broken = this.#breakOff();
+        this.#control.abort(); // what it was asked for can only be ended with the whole mount
       });
-      worker.once('exit', () => resolve(broken));
+      worker.once('exit', () => resolve());
     });
-  }
-
-  /** What a broken thread was asked for can only be ended with the whole mount. */
-  async #breakOff(): Promise<void> {
-    try {
-      await abortConnection(this.device);
-    } catch (error) {
-      debug('%s', describeError(error));
-    }
   }
 
   #hear(report: TreeWorkerReport): void {
@@ -190,6 +180,7 @@ class RawTreeServer implements TreeServer {
     await this.#forwarder.close();
     closeSync(this.#descriptor);
     unguard();
+    this.#control[Symbol.dispose]();
     return this.#failure;
   }
 }
