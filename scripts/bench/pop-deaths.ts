@@ -4,7 +4,7 @@ import { randomOf } from './popularity.js';
 import { deployedImages } from './site-images.js';
 
 const nodeCount = 3;
-const rounds = 5;
+const rounds = 3;
 /** Milliseconds into a start after which a node goes: at the earliest, and drawn on top of it. */
 const earliestMs = 400;
 const spreadMs = 2000;

@@ -5,7 +5,7 @@ import type { PopSite, SiteNode } from './pop-site.js';
 import { type DeployedImage, deployedImages } from './site-images.js';
 
 /** Those of which the whole comes over the link in seconds. */
-const images: readonly DeployedImage['image'][] = ['python', 'nginx', 'node', 'base', 'busybox'];
+const images: readonly DeployedImage['image'][] = ['python', 'nginx', 'base'];
 /** A hit in the shared tier may take this many times one on the node. */
 const tierMost = 1.3;
 /** Starts of each kind, each on a fresh node; the median counts. */

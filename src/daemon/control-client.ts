@@ -1,6 +1,6 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
-import { type ErrorCode, errorCodes, ThinError } from '../errors.js';
+import { type ErrorCode, errorCodes, isThinError, ThinError } from '../errors.js';
 import type { ControlEvent, ControlMethod, ControlRequest, ControlResults } from './control-api.js';
 
 export type ProgressEvent = Extract<ControlEvent, { event: 'note' | 'progress' | 'pull' }>;
@@ -59,10 +59,11 @@ export class ControlClient {
         }
         options.onEvent?.(event);
       }
-      throw new ThinError('unavailable', 'Cannot finish the command: the daemon went away');
+      throw wentAway();
     } catch (error) {
       request.destroy();
-      throw isAbort(error, options.signal) ? canceled(error) : error;
+      if (isAbort(error, options.signal)) throw canceled(error);
+      throw isThinError(error) ? error : wentAway(error); // in the middle of a line, too
     }
   }
 
@@ -112,6 +113,10 @@ export class ControlClient {
 
 function isAbort(error: unknown, signal: AbortSignal): boolean {
   return signal.aborted && error instanceof Error && !(error instanceof ThinError);
+}
+
+function wentAway(cause?: unknown): ThinError {
+  return new ThinError('unavailable', 'Cannot finish the command: the daemon went away', { cause });
 }
 
 function canceled(cause: unknown): ThinError {
