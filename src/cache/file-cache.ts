@@ -249,7 +249,11 @@ export class FileCache implements AsyncDisposable {
 
   /** The image is mounted once more, by this process: its files leave only for want of space. */
   mountImage(image: string, files: Iterable<FileRef>): Promise<void> {
-    return this.#parts.images.mount(image, files);
+    const { shared, images } = this.#parts;
+    if (!shared) return images.mount(image, files);
+    const listed = [...files];
+    shared.mounted(image, listed);
+    return images.mount(image, listed);
   }
 
   async unmountImage(image: string): Promise<void> {

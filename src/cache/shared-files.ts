@@ -17,6 +17,8 @@ export interface SharedFiles {
   has(file: FileRef): Promise<boolean>;
   /** What it has under this name is something else. */
   wrong(content: Digest): void;
+  /** An image is being mounted, which has these files. */
+  mounted(image: string, files: readonly FileRef[]): void;
   /** A file that is complete on this node, for the others. @param path where it is now */
   offer(file: FileRef, path: string): void;
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { PopReport } from '../pop/point-of-presence.js';
-import type { SharedTierReport } from '../pop/shared-tier.js';
+import type { SharedTierReport } from '../pop/shared-tier-report.js';
 import { formatDuration, formatSize } from '../units.js';
 import { addNodeFlags, connectDaemon, type NodeFlags } from './connection.js';
 import type { Run } from './program.js';
@@ -33,14 +33,16 @@ export function addPopCommands(program: Command, run: Run): void {
     });
 }
 
-function tierText({ directory, direct, away, counts, waiting }: SharedTierReport): string {
+function tierText(report: SharedTierReport): string {
+  const { directory, direct, away, counts, waiting, quotaBytes, foundBytes } = report;
   return `${[
     '',
     `SHARED TIER ${directory}${direct ? ', read by mounts directly' : ''}`,
     away === null ? '  is there' : `  is not used: ${away}`,
     `  read: ${formatSize(counts.bytes)} in ${counts.reads} reads; ${counts.absent} of files it has not got, ${counts.late} late`,
     `  put there: ${counts.stored} files, ${formatSize(counts.storedBytes)}; ${waiting} wait, ${counts.failures} failed`,
-    `  wrong files removed: ${counts.wrong}`,
+    `  wrong files removed: ${counts.wrong}; images removed for want of room: ${counts.evicted}, ${formatSize(counts.evictedBytes)}`,
+    ...(quotaBytes === null ? [] : [`  holds ${foundBytes === null ? 'an unknown part' : formatSize(foundBytes)} of ${formatSize(quotaBytes)}`]),
   ].join('\n')}\n`;
 }
 

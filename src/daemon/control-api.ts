@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { PopReport } from '../pop/point-of-presence.js';
-import type { SharedTierReport } from '../pop/shared-tier.js';
+import type { SharedTierReport } from '../pop/shared-tier-report.js';
 import { pullModes } from '../pull/pull-mode.js';
 import type { PullProgress } from '../pull/pull-run.js';
 import type { TierReport } from './hot-tier.js';

@@ -119,7 +119,7 @@ export class Daemon implements AsyncDisposable {
       const { released: onRelease } = owned.use(new IdleMemory());
       const bandwidth =
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
-      const site = await openSite(config, owned, log);
+      const site = await openSite(config, owned, log, shared);
       const live = new LiveImages({
         ...{ images, cache, stores, bandwidth, onRelease, site },
         readsAhead: config.prefetch !== 'none',
@@ -143,6 +143,7 @@ export class Daemon implements AsyncDisposable {
       );
       refresh.of(mounted.roots);
       const inUse = () => mounted.inUse();
+      site?.begin(() => [...inUse()]);
       const completions = owned.use(
         new Completions({
           ...{ images, live, log, mode: config.complete, roots: mounted.roots, mounted: inUse },

@@ -1,4 +1,4 @@
-import type { SharedTierReport } from '../pop/shared-tier.js';
+import type { SharedTierReport } from '../pop/shared-tier-report.js';
 import type { AddMetric } from './metrics.js';
 import type { NodeView } from './node-view.js';
 
@@ -20,6 +20,8 @@ export function addSharedTier(add: AddMetric, view: Pick<NodeView, 'sharedTier'>
   add('counter', 'thinfs_shared_tier_wrong_total', 'Files in it that were wrong', wrong);
   const stored = one(({ counts }) => counts.storedBytes);
   add('counter', 'thinfs_shared_tier_stored_bytes_total', 'Bytes put there by this node', stored);
+  const evicted = one(({ counts }) => counts.evictedBytes);
+  add('counter', 'thinfs_shared_tier_evicted_bytes_total', 'Bytes this node made leave', evicted);
   const failures = one(({ counts }) => counts.failures);
   add('counter', 'thinfs_shared_tier_failures_total', 'What it could not do', failures);
 }

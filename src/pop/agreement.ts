@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { ThinError } from '../errors.js';
 import type { RedisAddress } from '../pop-option.js';
+import { ImageUses } from './image-uses.js';
 import { type LeaseCounts, Leases } from './leases.js';
 import { type MemberInfo, Members } from './members.js';
-import { channelOf } from './pop-keys.js';
+import { channelOf, siteChannel } from './pop-keys.js';
 import { RedisLink } from './redis-link.js';
 
 export interface AgreementOptions {
@@ -25,6 +26,8 @@ export class Agreement implements AsyncDisposable {
   readonly link: RedisLink;
   readonly members: Members;
   readonly leases: Leases;
+  readonly uses: ImageUses;
+  readonly #announced = new Set<(message: string) => void>();
 
   /** Begins to connect; never fails, and does not wait for Redis for longer than a moment. */
   static async open(options: AgreementOptions): Promise<Agreement> {
@@ -35,8 +38,11 @@ export class Agreement implements AsyncDisposable {
 
   private constructor({ redis, nodeName, info, onTurn, onDeath }: AgreementOptions) {
     this.node = `${nodeName}.${randomBytes(4).toString('hex')}`;
-    this.link = new RedisLink(redis, channelOf(this.node), {
-      onMessage: (text) => this.leases.heard(text),
+    this.link = new RedisLink(redis, [channelOf(this.node), siteChannel], {
+      onMessage: (text) => {
+        this.leases.heard(text);
+        for (const told of this.#announced) told(text);
+      },
       onTurn: (why) => {
         if (why) this.leases.lost();
         onTurn(why);
@@ -50,6 +56,12 @@ export class Agreement implements AsyncDisposable {
       },
     });
     this.leases = new Leases(this.link, this.node, (node) => this.members.isDead(node));
+    this.uses = new ImageUses(this.link, this.node);
+  }
+
+  /** @param told called with what any node of the site announces (image-uses.ts) */
+  onAnnounced(told: (message: string) => void): void {
+    this.#announced.add(told);
   }
 
   /** Whether leases can be had now. */
@@ -59,6 +71,7 @@ export class Agreement implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.leases[Symbol.asyncDispose]();
+    await this.uses[Symbol.asyncDispose]();
     await this.members[Symbol.asyncDispose]();
     await this.link[Symbol.asyncDispose]();
   }

@@ -14,6 +14,7 @@ import type { ThinImageSource } from '../thin/image-store.js';
 import { Agreement } from './agreement.js';
 import { FetchTimes } from './fetch-times.js';
 import { FrameShelf } from './frame-shelf.js';
+import type { ImageUses } from './image-uses.js';
 import type { LeaseCounts } from './leases.js';
 import type { Member } from './members.js';
 import { SiteSecret } from './peer-auth.js';
@@ -113,6 +114,17 @@ export class PointOfPresence implements AsyncDisposable {
       const members = new Set(agreement.members.list().map(({ node }) => node));
       peers.forget((node) => members.has(node));
     }, tidyMs).unref();
+  }
+
+  /** Which images are mounted where. @param told called with what any node announces */
+  uses(told: (message: string) => void): ImageUses {
+    this.#agreement.onAnnounced(told);
+    return this.#agreement.uses;
+  }
+
+  /** @param inUse digests of the manifests of what is mounted here now */
+  begin(inUse: () => readonly string[]): void {
+    this.#agreement.uses.begin(inUse);
   }
 
   /** Puts the site in front of an image's origin. */

@@ -44,6 +44,22 @@ export const memberKeys: [seen: string, info: string] = [
   `${prefix}:{members}:info`,
 ];
 
+/**
+ * When each image was used last, how often it was mounted, `<image> <node>` for what is mounted, since
+ * when all that is known, and who tidies up now.
+ */
+export const imageKeys: [used: string, times: string, inUse: string, since: string, turn: string] =
+  [
+    `${prefix}:{images}:used`,
+    `${prefix}:{images}:times`,
+    `${prefix}:{images}:in-use`,
+    `${prefix}:{images}:since`,
+    `${prefix}:{images}:turn`,
+  ];
+
+/** Channel that all nodes listen to. */
+export const siteChannel = `${prefix}:all`;
+
 /** Prefix of the channels of nodes: each listens to its own. */
 export const channelPrefix = `${prefix}:to:`;
 

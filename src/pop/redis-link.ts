@@ -24,7 +24,7 @@ export interface CallOptions {
 }
 
 export interface RedisLinkEvents {
-  /** A message on our channel. */
+  /** A message on one of our channels. */
   readonly onMessage: (text: string) => void;
   /** Redis is not asked any more, with why; or is again. */
   readonly onTurn: (why: ThinError | undefined) => void;
@@ -46,7 +46,7 @@ export class RedisLink implements AsyncDisposable {
   #closed: boolean;
 
   /** Connects in the background, now and whenever the connection is lost. */
-  constructor(address: RedisAddress, channel: string, events: RedisLinkEvents) {
+  constructor(address: RedisAddress, channels: readonly string[], events: RedisLinkEvents) {
     this.#name = showRedisAddress(address);
     this.#events = events;
     this.#up = false;
@@ -58,7 +58,9 @@ export class RedisLink implements AsyncDisposable {
     }
     this.#client.on('close', () => this.#turn(this.#failure(new Error('the connection is lost'))));
     // Does its work, again after each connection, or fails with it: the next beat tells.
-    this.#listener.on('ready', () => void this.#listener.subscribe(channel).catch(() => undefined));
+    this.#listener.on('ready', () => {
+      void this.#listener.subscribe(...channels).catch(() => undefined);
+    });
     this.#listener.on('message', (_, text: string) => events.onMessage(text));
   }
 

@@ -127,6 +127,59 @@ return redis.call('HDEL', KEYS[2], ARGV[1])`;
 /** Keys: info. Arguments: nodes. Answers what each says of itself. */
 const infos = `return redis.call('HMGET', KEYS[1], unpack(ARGV))`;
 
+/**
+ * Keys: used, times, in-use, since, turn. Arguments: node, milliseconds for which a use counts that is not
+ * told again, images at most, and of each image its name, whether it is `in` use or `out` of it, and how
+ * often it was mounted since it was told last.
+ */
+const use = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[4], now, 'NX')
+for at = 4, #ARGV, 3 do
+  local image = ARGV[at]
+  redis.call('ZADD', KEYS[1], now, image)
+  if tonumber(ARGV[at + 2]) > 0 then redis.call('ZINCRBY', KEYS[2], ARGV[at + 2], image) end
+  if ARGV[at + 1] == 'in' then
+    redis.call('ZADD', KEYS[3], now, image .. ' ' .. ARGV[1])
+  else
+    redis.call('ZREM', KEYS[3], image .. ' ' .. ARGV[1])
+  end
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[2])
+for _, image in ipairs(redis.call('ZRANGE', KEYS[1], 0, -(ARGV[3] + 1))) do
+  redis.call('ZREM', KEYS[1], image)
+  redis.call('ZREM', KEYS[2], image)
+end
+return 1`;
+
+/**
+ * Keys: the same. Arguments: milliseconds for which a use counts. Answers whether it is known for that
+ * long what is in use, of each image its name, milliseconds since it was used, how often it was
+ * mounted, and what is in use.
+ */
+const uses = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local since = redis.call('GET', KEYS[4])
+local known = since and now - since >= tonumber(ARGV[1])
+local answer = {}
+local all = redis.call('ZREVRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+for at = 1, #all, 2 do
+  answer[#answer + 1] = all[at]
+  answer[#answer + 1] = math.floor(now - all[at + 1])
+  answer[#answer + 1] = tonumber(redis.call('ZSCORE', KEYS[2], all[at]) or 1)
+end
+return {known and 1 or 0, answer, redis.call('ZRANGEBYSCORE', KEYS[3], now - ARGV[1], '+inf')}`;
+
+/** Keys: turn. Arguments: node, milliseconds. Answers 1 to one node at a time. */
+const turn = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0`;
+
+/** Keys: any. Arguments: channel, message. */
+const announce = `return redis.call('PUBLISH', ARGV[1], ARGV[2])`;
+
 export const redisScripts = {
   claim: script(claim, 3),
   renew: script(renew, 1),
@@ -135,6 +188,10 @@ export const redisScripts = {
   beat: script(beat, 2),
   leave: script(leave, 2),
   infos: script(infos, 1),
+  use: script(use, 5),
+  uses: script(uses, 5),
+  turn: script(turn, 1),
+  announce: script(announce, 1),
 } satisfies Record<string, RedisScript>;
 
 export type ScriptName = keyof typeof redisScripts;

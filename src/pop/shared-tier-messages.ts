@@ -1,4 +1,7 @@
 import type { Digest } from '../digest.js';
+import type { ReplacementPolicy } from '../pop-option.js';
+import type { KnownUse } from './tier-lists.js';
+import type { TierPlan } from './tier-plan.js';
 
 /** What the process of the shared tier is started with. */
 export interface SharedTierStart {
@@ -29,6 +32,16 @@ export type SharedTierRequest = { readonly id: number } & (
       readonly from: string;
     }
   | { readonly ask: 'remove'; readonly content: Digest }
+  /** Whether it is known which files an image has; then, which they are (tier-lists.ts). */
+  | { readonly ask: 'listed'; readonly image: string }
+  | { readonly ask: 'list'; readonly image: string; readonly list: Uint8Array }
+  | {
+      /** Makes room, if more is there than may be. */
+      readonly ask: 'tidy';
+      readonly quotaBytes: number;
+      readonly policy: ReplacementPolicy;
+      readonly uses: readonly KnownUse[];
+    }
 );
 
 export type SharedTierAnswer = { readonly id: number } & (
@@ -36,6 +49,8 @@ export type SharedTierAnswer = { readonly id: number } & (
   /** Bytes of the file; `absent`: it is not there; `wrong`: it has another size. */
   | { readonly is: 'bytes'; readonly bytes: Uint8Array }
   | { readonly is: 'absent' | 'wrong' | 'removed' | 'there' | 'stored' }
+  /** What is there now, and what has left. */
+  | { readonly is: 'tidy'; readonly bytes: number; readonly left: Omit<TierPlan, 'files'> }
   /** It cannot be done now. `ours`: this node's file is at fault. */
   | { readonly is: 'failed'; readonly why: string; readonly ours: boolean }
 );

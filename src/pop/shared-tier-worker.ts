@@ -18,14 +18,13 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LRUCache } from 'lru-cache';
+import { mapBounded } from '../cache/bounded.js';
 import { tierPath } from '../cache/layout.js';
 import type { Digest } from '../digest.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
-import type {
-  SharedTierAnswer,
-  SharedTierRequest,
-  SharedTierStart,
-} from './shared-tier-messages.js';
+import type { SharedTierAnswer, SharedTierRequest } from './shared-tier-messages.js';
+import { TierLists, unlessAbsent, unlessThere } from './tier-lists.js';
+import { planTier } from './tier-plan.js';
 
 /** Files held open, and milliseconds for which one is that nobody reads. */
 const openFilesMax = 64;
@@ -36,13 +35,16 @@ const stepBytes = 1024 * 1024;
 const abandonedMs = 3_600_000;
 const marker = '.thinfs-shared';
 const markerForm = /^thinfs shared tier 1\n([0-9a-f]{16})\n$/;
+/** Of the quota, what is freed beyond what has to be; and files that are removed at a time. */
+const spareShare = 0.05;
+const removalsInFlight = 8;
 /** What file systems put into a folder that is empty otherwise. */
-const unlessAbsent = unlessIs('ENOENT');
 const notOurs = new Set(['lost+found', '.trashcan', '.glusterfs']);
 
-const start: SharedTierStart = JSON.parse(process.argv[2] ?? '{}');
-const { directory } = start;
+/** As shared-tier-link.ts says: where it is, and the bytes that stay free there. */
+const [, , directory = '', freeSpaceFloorBytes = '0'] = process.argv;
 const incoming = join(directory, '.incoming');
+const lists = new TierLists(directory);
 
 interface OpenFile {
   readonly handle: FileHandle;
@@ -76,7 +78,43 @@ async function answer(request: SharedTierRequest): Promise<Answer> {
       files.delete(request.content);
       await unlink(tierPath(directory, request.content)).catch(unlessAbsent);
       return { is: 'removed' };
+    case 'listed':
+      return { is: (await lists.has(request.image)) ? 'there' : 'absent' };
+    case 'list':
+      await mustBeThere();
+      await lists.write(request.image, request.list);
+      return { is: 'stored' };
+    case 'tidy':
+      return await tidy(request);
   }
+}
+
+/** Removes what the policy chooses: an image's list first, as its files are not all there then. */
+async function tidy({
+  quotaBytes,
+  policy,
+  uses,
+}: Extract<SharedTierRequest, { ask: 'tidy' }>): Promise<Answer> {
+  await mustBeThere();
+  const state = await lists.survey(uses);
+  const bytes = [...state.files.values()].reduce((sum, size) => sum + size, 0);
+  const over = bytes - quotaBytes;
+  // Some more, so that not every file that comes makes one go.
+  const wanted = over > 0 ? over + quotaBytes * spareShare : 0;
+  const plan = planTier(state, wanted, policy);
+  for (const image of plan.images) await lists.remove(image);
+  await mapBounded(plan.files, removalsInFlight, async (hex) => {
+    const content = `sha256:${hex}` as Digest;
+    files.delete(content);
+    await unlink(tierPath(directory, content)).catch(unlessAbsent);
+  });
+  const left = { images: plan.images, bytes: plan.bytes };
+  return { is: 'tidy', bytes: bytes - plan.bytes, left };
+}
+
+async function mustBeThere(): Promise<void> {
+  if (identity !== undefined && identity === (await identityOf())) return;
+  throw new ThinError('unavailable', 'Cannot store files in the shared tier: it is not there');
 }
 
 /** The tier's id. @throws ThinError if it is not there, or not ours */
@@ -119,7 +157,7 @@ async function begin(): Promise<string | undefined> {
   } finally {
     await handle.close();
   }
-  await link(written, join(directory, marker)).catch(unlessIs('EEXIST'));
+  await link(written, join(directory, marker)).catch(unlessThere);
   await unlink(written);
   return await readMarker();
 }
@@ -181,11 +219,9 @@ async function put({
   const path = tierPath(directory, content);
   const there = await stat(path).catch(unlessAbsent);
   if (there?.size === size) return 'there';
-  if (identity === undefined || identity !== (await identityOf())) {
-    throw new ThinError('unavailable', 'Cannot store files in the shared tier: it is not there');
-  }
+  await mustBeThere();
   const { bavail, bsize } = await statfs(directory);
-  if (bavail * bsize - size < start.freeSpaceFloorBytes) {
+  if (bavail * bsize - size < Number(freeSpaceFloorBytes)) {
     throw new ThinError('no-space', 'Cannot store files in the shared tier: it is full');
   }
   const source = await open(from, 'r').catch((error: unknown) => {
@@ -233,12 +269,6 @@ async function copy(
   } finally {
     await target.close();
   }
-}
-
-function unlessIs(code: string): (error: unknown) => undefined {
-  return (error) => {
-    if (!(error instanceof Error && 'code' in error && error.code === code)) throw error;
-  };
 }
 
 process.on('message', (request: SharedTierRequest) => {

@@ -1,19 +1,18 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { FileRef } from '../cache/file-origin.js';
 import type { SharedFiles } from '../cache/shared-files.js';
-import type { Digest } from '../digest.js';
+import { type Digest, digestHex } from '../digest.js';
+import type { ReplacementPolicy } from '../pop-option.js';
 import { systemClock } from '../store/clock.js';
 import type { SharedTierConfig } from '../tier-option.js';
-import { fairTimeout } from './fair-timeout.js';
+import type { ImageUse } from './image-uses.js';
 import { PeerHealth } from './peer-health.js';
-import type {
-  SharedTierAnswer,
-  SharedTierRequest,
-  SharedTierStart,
-} from './shared-tier-messages.js';
+import { SharedTierLink, type TierQuestion } from './shared-tier-link.js';
+import type { SharedTierAnswer } from './shared-tier-messages.js';
+import type { SharedTierCounts, SharedTierReport } from './shared-tier-report.js';
+import { type KnownUse, packList } from './tier-lists.js';
 
 /** Milliseconds for a read: so many times its usual late answer, between two bounds. */
 const deadlineHedges = 4;
@@ -22,11 +21,8 @@ const defaultDeadline = { leastMs: 100, mostMs: 500 };
 const lookMs = 2000;
 const lookTimeoutMs = 1000;
 const putTimeoutMs = 60_000;
-/** Milliseconds without any answer after which the process is given up, and of such that do not die. */
-const hungMs = 3000;
-const undeadMax = 3;
-/** Threads of the process: as many reads may hang before all do. */
-const threads = 16;
+/** Milliseconds between two looks at how much is there, where it may not be too much. */
+const tidyMs = 30_000;
 /** Files that wait to be put, those that are put at a time, and milliseconds of rest when that fails. */
 const offersMax = 16_384;
 const puttingMax = 3;
@@ -34,32 +30,22 @@ const restMs = 15_000;
 /** Files that are known to be there, or not; the latter for so many milliseconds. */
 const knownMax = 65_536;
 const absentMs = 5000;
+/** Images that are known to be listed there. */
+const listedMax = 1000;
+/** Images whose lists wait until they can be written: of some hundred KB each. */
+const unlistedMax = 32;
 
-export interface SharedTierCounts {
-  /** Reads that it answered, with their bytes. */
-  reads: number;
-  bytes: number;
-  /** Reads of files that it has not got, that were late, and of wrong files. */
-  absent: number;
-  late: number;
-  wrong: number;
-  /** Files that this node has put there, with their bytes, and what it could not put. */
-  stored: number;
-  storedBytes: number;
-  failures: number;
-}
-
-export interface SharedTierReport {
-  readonly directory: string;
-  readonly direct: boolean;
-  /** Why it is not used now; null while it is. */
-  readonly away: string | null;
-  readonly counts: SharedTierCounts;
-  /** Files that wait to be put there. */
-  readonly waiting: number;
+/** What the site agrees upon, as far as it matters here: ImageUses (image-uses.ts). */
+export interface SiteUses {
+  mounted(image: string): void;
+  list(): Promise<readonly ImageUse[] | undefined>;
+  mayTidy(milliseconds: number): Promise<boolean>;
+  announce(message: string): Promise<void>;
 }
 
 export interface SharedTierOptions extends SharedTierConfig {
+  /** What leaves first. */
+  readonly policy?: ReplacementPolicy | undefined;
   /** The node's state: remembers which tier it was. */
   readonly root: string;
   /** Bounds of the time that a read may lose to it, in milliseconds. */
@@ -67,9 +53,6 @@ export interface SharedTierOptions extends SharedTierConfig {
   /** It is away, with why; or is there again. */
   readonly onTurn: (why: string | undefined) => void;
 }
-
-type Ask = SharedTierRequest extends infer R ? (R extends unknown ? Omit<R, 'id'> : never) : never;
-type Settle = (answer: SharedTierAnswer | undefined) => void;
 
 /**
  * A folder on a file system that all nodes of a site mount, read under a deadline and by another
@@ -79,18 +62,26 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   readonly direct: boolean;
   readonly counts: SharedTierCounts = {
     ...{ reads: 0, bytes: 0, absent: 0, late: 0, wrong: 0, stored: 0, storedBytes: 0, failures: 0 },
+    ...{ evicted: 0, evictedBytes: 0 },
   };
   readonly #options: SharedTierOptions;
   readonly #health = new PeerHealth(systemClock);
-  readonly #pending = new Map<number, Settle>();
+  readonly #link: SharedTierLink;
   readonly #offers = new Map<Digest, { readonly file: FileRef; readonly path: string }>();
   readonly #known = new LRUCache<Digest, boolean>({ max: knownMax });
+  readonly #absent = new LRUCache<Digest, boolean>({ max: knownMax, ttl: absentMs });
+  /** Images whose files are listed there. */
+  readonly #listed = new LRUCache<string, boolean>({ max: listedMax });
+  readonly #unlisted = new Map<string, Buffer>();
+  #uses: SiteUses | undefined;
+  #tidying: boolean;
+  /** Put there since room was made last. */
+  #putBytes = 0;
+  /** Files were put there that the site was not told of. */
+  #hasNews: boolean;
+  #tidiedAt = Number.NEGATIVE_INFINITY;
+  #foundBytes: number | null = null;
   readonly #timer: NodeJS.Timeout;
-  #process: ChildProcess | undefined;
-  /** Killed, and not ended yet. */
-  #undead = 0;
-  #answeredAt = 0;
-  #next = 1;
   #tier: string;
   #away: string | undefined = 'it was not looked at yet';
   #putting = 0;
@@ -108,7 +99,12 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     this.direct = options.direct;
     this.#options = options;
     this.#closed = false;
+    this.#tidying = false;
+    this.#hasNews = false;
     this.#tier = this.#remembered();
+    const { directory, freeSpaceFloorBytes } = options;
+    const start = { directory, freeSpaceFloorBytes };
+    this.#link = new SharedTierLink(start, (tier) => this.#isHere(tier));
     this.#timer = setInterval(() => void this.#look(), lookMs).unref();
   }
 
@@ -122,16 +118,19 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   }
 
   report(): SharedTierReport {
-    const { directory, direct } = this.#options;
-    const { counts } = this;
-    return { directory, direct, counts, away: this.#away ?? null, waiting: this.#offers.size };
+    const { directory, direct, quotaBytes } = this.#options;
+    return {
+      ...{ directory, direct, counts: this.counts, foundBytes: this.#foundBytes },
+      quotaBytes: Number.isFinite(quotaBytes) ? quotaBytes : null,
+      ...{ away: this.#away ?? null, waiting: this.#offers.size },
+    };
   }
 
   async read(file: FileRef, offset: number, length: number): Promise<Buffer | undefined> {
     const { content, size } = file;
-    if (!this.here || !this.#health.usable || this.#known.get(content) === false) return undefined;
+    if (!this.here || !this.#health.usable || this.#absent.has(content)) return undefined;
     const startedAt = performance.now();
-    const request: Ask = { ask: 'read', content, size, offset, length };
+    const request: TierQuestion = { ask: 'read', content, size, offset, length };
     const answer = await this.#ask(request, this.#deadlineMs);
     if (answer === undefined) {
       this.counts.late += 1;
@@ -143,7 +142,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if (answer.is === 'wrong') this.wrong(content);
     if (answer.is === 'absent') {
       this.counts.absent += 1;
-      this.#known.set(content, false, { ttl: absentMs });
+      this.#known.delete(content);
+      this.#absent.set(content, true);
     }
     if (answer.is !== 'bytes') return undefined;
     this.counts.reads += 1;
@@ -164,14 +164,82 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
 
   wrong(content: Digest): void {
     this.counts.wrong += 1;
-    this.#known.set(content, false, { ttl: absentMs });
+    this.#known.delete(content);
+    this.#absent.set(content, true);
     void this.#ask({ ask: 'remove', content }, putTimeoutMs);
   }
 
   offer(file: FileRef, path: string): void {
-    if (this.#known.get(file.content) === true || this.#offers.size >= offersMax) return;
+    if (this.#known.has(file.content) || this.#offers.size >= offersMax) return;
     this.#offers.set(file.content, { file, path });
     void this.#putSome();
+  }
+
+  mounted(image: string, files: readonly FileRef[]): void {
+    this.#uses?.mounted(image);
+    if (this.#listed.has(image) || this.#unlisted.size >= unlistedMax) return;
+    const list = packList(files.map(({ content, size }) => ({ hex: digestHex(content), size })));
+    this.#unlisted.set(image, list);
+    if (this.here) void this.#list(image, list);
+  }
+
+  /** Without it what is there is nobody's, and leaves first. Tried again after each look; never fails. */
+  async #list(image: string, list: Buffer): Promise<void> {
+    const there = await this.#ask({ ask: 'listed', image }, putTimeoutMs);
+    const answer =
+      there?.is === 'absent' ? await this.#ask({ ask: 'list', image, list }, putTimeoutMs) : there;
+    if (answer?.is !== 'stored' && answer?.is !== 'there') return;
+    this.#unlisted.delete(image);
+    this.#listed.set(image, true);
+  }
+
+  /** From now on the nodes of a site agree on what leaves. */
+  join(uses: SiteUses): void {
+    this.#uses = uses;
+  }
+
+  /** What a node of the site has announced. */
+  announced(message: string): void {
+    if (message === `left ${this.#tier}`) {
+      this.#known.clear();
+      this.#listed.clear();
+    }
+    if (message === `came ${this.#tier}`) this.#absent.clear();
+  }
+
+  /** After files were put there: the site is told, and room is made. One at a time; never fails. */
+  async #tidy(): Promise<void> {
+    const { quotaBytes, policy = 'lru' } = this.#options;
+    const uses = this.#uses;
+    if (!uses || this.#tidying) return;
+    this.#tidying = true;
+    try {
+      if (this.#hasNews) await uses.announce(`came ${this.#tier}`);
+      this.#hasNews = false;
+      if (!this.#isTimeToTidy || !(await uses.mayTidy(putTimeoutMs))) return;
+      const known = await uses.list();
+      if (!known) return; // what is in use is not known
+      this.#putBytes = 0;
+      this.#tidiedAt = performance.now();
+      const request: TierQuestion = { ask: 'tidy', quotaBytes, policy, uses: known.map(asKnown) };
+      const answer = await this.#ask(request, putTimeoutMs);
+      if (answer?.is !== 'tidy') return;
+      this.#foundBytes = answer.bytes;
+      if (answer.left.bytes === 0) return;
+      this.counts.evicted += answer.left.images.length;
+      this.counts.evictedBytes += answer.left.bytes;
+      await uses.announce(`left ${this.#tier}`);
+    } finally {
+      this.#tidying = false;
+    }
+  }
+
+  /** A look at all that is there takes seconds: not after each file. */
+  get #isTimeToTidy(): boolean {
+    const { quotaBytes } = this.#options;
+    if (!Number.isFinite(quotaBytes) || this.#putBytes === 0) return false;
+    const mayBeOver = (this.#foundBytes ?? 0) + this.#putBytes > quotaBytes;
+    return mayBeOver || performance.now() - this.#tidiedAt > tidyMs;
   }
 
   /** Never fails. */
@@ -195,6 +263,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
       if (answer.is === 'there') return true;
       this.counts.stored += 1;
       this.counts.storedBytes += size;
+      this.#putBytes += size;
+      this.#hasNews = true;
       return true;
     }
     this.counts.failures += 1;
@@ -210,12 +280,14 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if (answer?.is !== 'here') {
       this.#turn(answer?.is === 'failed' ? answer.why : `no answer within ${lookTimeoutMs} ms`);
     }
-    if (this.#pending.size > 0 && performance.now() - this.#answeredAt > hungMs) this.#giveUp();
+    if (this.here) void this.#tidy();
+    this.#link.giveUpIfHung();
   }
 
   #isHere(tier: string): void {
     this.#remember(tier);
     this.#turn(undefined);
+    for (const [image, list] of this.#unlisted) void this.#list(image, list);
     void this.#putSome();
   }
 
@@ -231,82 +303,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if ((was === undefined) !== (why === undefined) && !this.#closed) this.#options.onTurn(why);
   }
 
-  /** Undefined where no answer comes in time. */
-  #ask(request: Ask, timeoutMs: number): Promise<SharedTierAnswer | undefined> {
-    const process = this.#running();
-    if (!process) return Promise.resolve(undefined);
-    const id = this.#next++;
-    return new Promise((resolve) => {
-      const settle: Settle = (answer) => {
-        end();
-        resolve(answer);
-      };
-      // What is late stays among the pending: how many hang is told by them.
-      const end = fairTimeout(timeoutMs, () => resolve(undefined));
-      if (this.#pending.size === 0) this.#answeredAt = performance.now();
-      this.#pending.set(id, settle);
-      process.send({ id, ...request }, (error) => {
-        if (error) this.#settle({ id, is: 'failed', why: error.message, ours: false });
-      });
-    });
-  }
-
-  #settle(answer: SharedTierAnswer): void {
-    const settle = this.#pending.get(answer.id);
-    this.#pending.delete(answer.id);
-    // Also when it comes late: its process may have been starting.
-    if (answer.is === 'here') this.#isHere(answer.tier);
-    settle?.(answer);
-  }
-
-  #running(): ChildProcess | undefined {
-    if (this.#process || this.#closed || this.#undead >= undeadMax) return this.#process;
-    const { directory, freeSpaceFloorBytes } = this.#options;
-    const start: SharedTierStart = { directory, freeSpaceFloorBytes };
-    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const module = new URL(`./shared-tier-worker.${extension}`, import.meta.url);
-    const child = fork(module, [JSON.stringify(start)], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(threads) },
-    });
-    child.on('message', (answer: SharedTierAnswer) => {
-      this.#answeredAt = performance.now();
-      this.#settle(answer);
-    });
-    child.once('exit', () => this.#ended(child));
-    child.on('error', () => {
-      if (child.pid === undefined) this.#ended(child);
-    });
-    child.unref();
-    child.channel?.unref();
-    this.#process = child;
-    return child;
-  }
-
-  #ended(child: ChildProcess): void {
-    if (this.#process !== child) {
-      this.#undead = Math.max(0, this.#undead - 1);
-      return;
-    }
-    this.#process = undefined;
-    this.#settleAll();
-  }
-
-  /** Where its threads hang it may take until the file system is back that it dies. */
-  #giveUp(): void {
-    const child = this.#process;
-    if (!child) return;
-    this.#process = undefined;
-    this.#undead += 1;
-    child.kill('SIGKILL');
-    this.#settleAll();
-  }
-
-  #settleAll(): void {
-    for (const id of [...this.#pending.keys()]) {
-      this.#settle({ id, is: 'failed', why: 'it hangs', ours: false });
-    }
+  #ask(request: TierQuestion, timeoutMs: number): Promise<SharedTierAnswer | undefined> {
+    return this.#link.ask(request, timeoutMs);
   }
 
   /** What is mounted over an empty folder is missed when it is not. */
@@ -337,6 +335,10 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
-    this.#giveUp();
+    this.#link[Symbol.dispose]();
   }
+}
+
+function asKnown({ image, idleMs, times, nodes }: ImageUse): KnownUse {
+  return { image, idleMs, times, inUse: nodes.length > 0 };
 }

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { nodeFolders } from '../../src/config.js';
-import type { SharedTierReport } from '../../src/pop/shared-tier.js';
+import type { SharedTierReport } from '../../src/pop/shared-tier-report.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { startGluster } from '../support/gluster.js';
 import { pushToRegistry, testImage } from '../support/images.js';

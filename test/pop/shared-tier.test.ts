@@ -1,4 +1,5 @@
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -12,13 +13,14 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { FileCache } from '../../src/cache/file-cache.js';
 import { tierPath } from '../../src/cache/layout.js';
-import { digestHex } from '../../src/digest.js';
+import { type Digest, digestHex } from '../../src/digest.js';
 import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js';
 import { openCache, scratchDirectory, signal } from '../cache/cache-rig.js';
 import { MemoryOrigin } from '../cache/memory-origin.js';
 import { startGluster } from '../support/gluster.js';
 import { runCommand } from '../support/run-command.js';
-import { until } from './site.js';
+import { RedisServer } from './redis-server.js';
+import { joinSite, until } from './site.js';
 
 t.setTimeout(120_000);
 
@@ -210,6 +212,68 @@ t.test('a GlusterFS of two bricks, which then hangs', async (t) => {
   const [file] = idle.origin.refs();
   if (!file) throw new Error('24 files');
   t.ok(await idle.shared.has(file), 'and it is used again');
+});
+
+t.test('what the site uses least leaves a tier that is full, never what is mounted', async (t) => {
+  const redis = await RedisServer.start(t);
+  const directory = scratch(t);
+  const images = ['a', 'b', 'c'].map((name) => {
+    const files = contents
+      .slice(0, 8)
+      .map((bytes, at) => Buffer.concat([bytes, Buffer.from(name + at)]));
+    const image = `sha256:${name.repeat(64)}`;
+    return { image, origin: new MemoryOrigin(image, files, 65_536, 262_144) };
+  });
+  const bytes = images[0]?.origin.refs().reduce((sum, { size }) => sum + size, 0) ?? 0;
+  const join = async (name: string) => {
+    const agreement = await joinSite(t, redis.address, name);
+    const node = await startNode(t, directory, { quotaBytes: 2.5 * bytes });
+    agreement.onAnnounced((message) => node.shared.announced(message));
+    node.shared.join(agreement.uses);
+    return { ...node, agreement, mounted: new Set<string>() };
+  };
+  const nodes = [await join('one'), await join('two')];
+  const bring = async (at: number, of: number) => {
+    const [node, image] = [nodes[at], images[of]];
+    if (!node || !image) throw new Error('two nodes, three images');
+    node.agreement.uses.begin(() => [...node.mounted]);
+    node.mounted.add(image.image);
+    await node.cache.mountImage(image.image, image.origin.refs());
+    // What is complete here already is put there as well.
+    const { origin } = image;
+    await node.cache.completeImage({ files: origin.refs(), origin, signal });
+    const isThere = ({ content }: { content: Digest }) => existsSync(tierPath(directory, content));
+    await until(() => image.origin.refs().every(isThere));
+    return node;
+  };
+  // What is in use is believed to be known after ten minutes.
+  await redis.ask((client) => client.set('thinfs:1:{images}:since', 1));
+  await bring(0, 0);
+  const second = await bring(1, 1);
+  second.mounted.clear(); // the first has its image mounted still
+  await second.agreement.uses.beat();
+  await bring(0, 2);
+  const there = (of: number) => {
+    const refs = images[of]?.origin.refs() ?? [];
+    return refs.filter(({ content }) => existsSync(tierPath(directory, content))).length;
+  };
+  await until(() => there(1) === 0);
+  t.same([there(0), there(2)], [8, 8], 'what is mounted on a node stays, although it is older');
+  const [first] = nodes;
+  t.equal(
+    nodes.reduce((sum, { shared }) => sum + shared.counts.evicted, 0),
+    1,
+  );
+  const uses = await first?.agreement.uses.list();
+  t.equal(uses?.filter((use) => use.nodes.length > 0).length, 2);
+  t.equal(uses?.find(({ image }) => image === images[1]?.image)?.nodes.length, 0);
+
+  await redis.ask((client) => client.del('thinfs:1:{images}:since'));
+  await second.agreement.uses.beat();
+  t.equal(await second.agreement.uses.list(), undefined, 'a Redis that has forgotten says nothing');
+  await bring(1, 1);
+  await until(() => second.shared.counts.stored > 8);
+  t.same([there(0), there(1), there(2)], [8, 8, 8], 'and nothing leaves then');
 });
 
 t.test('a folder with other things in it is none', async (t) => {

@@ -1,0 +1,130 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { fairTimeout } from './fair-timeout.js';
+import type {
+  SharedTierAnswer,
+  SharedTierRequest,
+  SharedTierStart,
+} from './shared-tier-messages.js';
+
+/** Milliseconds without any answer after which the process is given up, and of such that do not die. */
+const hungMs = 3000;
+const undeadMax = 3;
+/** Threads of the process: as many questions may hang before all do. */
+const threads = 16;
+
+/** A request without its number. */
+export type TierQuestion = SharedTierRequest extends infer R
+  ? R extends unknown
+    ? Omit<R, 'id'>
+    : never
+  : never;
+type Settle = (answer: SharedTierAnswer) => void;
+
+/**
+ * The process that touches the shared tier (shared-tier-worker.ts): started when something is asked,
+ * and given up when nothing is answered any more.
+ */
+export class SharedTierLink implements Disposable {
+  readonly #start: SharedTierStart;
+  readonly #onHere: (tier: string) => void;
+  readonly #pending = new Map<number, Settle>();
+  #process: ChildProcess | undefined;
+  /** Killed, and not ended yet. */
+  #undead = 0;
+  #answeredAt = 0;
+  #next = 1;
+  #closed: boolean;
+
+  /** @param onHere told of each look that found the tier, also when that came late */
+  constructor(start: SharedTierStart, onHere: (tier: string) => void) {
+    this.#start = start;
+    this.#onHere = onHere;
+    this.#closed = false;
+  }
+
+  /** Undefined where no answer comes in time. Never fails. */
+  ask(request: TierQuestion, timeoutMs: number): Promise<SharedTierAnswer | undefined> {
+    const process = this.#running();
+    if (!process) return Promise.resolve(undefined);
+    const id = this.#next++;
+    return new Promise((resolve) => {
+      const settle: Settle = (answer) => {
+        end();
+        resolve(answer);
+      };
+      // What is late stays among the pending: that all hang is told by them.
+      const end = fairTimeout(timeoutMs, () => resolve(undefined));
+      if (this.#pending.size === 0) this.#answeredAt = performance.now();
+      this.#pending.set(id, settle);
+      process.send({ id, ...request }, (error) => {
+        if (error) this.#settle({ id, is: 'failed', why: error.message, ours: false });
+      });
+    });
+  }
+
+  giveUpIfHung(): void {
+    if (this.#pending.size > 0 && performance.now() - this.#answeredAt > hungMs) this.#giveUp();
+  }
+
+  #settle(answer: SharedTierAnswer): void {
+    const settle = this.#pending.get(answer.id);
+    this.#pending.delete(answer.id);
+    // Also when it comes late: its process may have been starting.
+    if (answer.is === 'here' && !this.#closed) this.#onHere(answer.tier);
+    settle?.(answer);
+  }
+
+  #running(): ChildProcess | undefined {
+    if (this.#process || this.#closed || this.#undead >= undeadMax) return this.#process;
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    const module = new URL(`./shared-tier-worker.${extension}`, import.meta.url);
+    const { directory, freeSpaceFloorBytes } = this.#start;
+    const child = fork(module, [directory, String(freeSpaceFloorBytes)], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      env: { ...process.env, UV_THREADPOOL_SIZE: String(threads) },
+    });
+    child.on('message', (answer: SharedTierAnswer) => {
+      this.#answeredAt = performance.now();
+      this.#settle(answer);
+    });
+    child.once('exit', () => this.#ended(child));
+    child.on('error', () => {
+      if (child.pid === undefined) this.#ended(child);
+    });
+    child.unref();
+    child.channel?.unref();
+    this.#process = child;
+    return child;
+  }
+
+  #ended(child: ChildProcess): void {
+    if (this.#process !== child) {
+      this.#undead = Math.max(0, this.#undead - 1);
+      return;
+    }
+    this.#process = undefined;
+    this.#settleAll();
+  }
+
+  /** Where its threads hang it may take until the file system is back that it dies. */
+  #giveUp(): void {
+    const child = this.#process;
+    if (!child) return;
+    this.#process = undefined;
+    this.#undead += 1;
+    child.kill('SIGKILL');
+    this.#settleAll();
+  }
+
+  #settleAll(): void {
+    for (const id of [...this.#pending.keys()]) {
+      this.#settle({ id, is: 'failed', why: 'it hangs', ours: false });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#giveUp();
+  }
+}

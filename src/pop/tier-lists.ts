@@ -1,0 +1,144 @@
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readdir, readFile, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { mapBounded } from '../cache/bounded.js';
+import { fanOut, hexName } from '../cache/layout.js';
+import type { FileName, TierImage, TierState } from './tier-plan.js';
+
+/*
+ * Which files of a shared tier belong to which image: `.images/<hex of the manifest's digest>` in it,
+ *
+ *   | 0  | 16 | `thinfs-files 1\n\0`
+ *   | 16 | 40 | of each file: its SHA-256 (32), its bytes (8, little-endian)
+ *
+ * written by the first node that mounts the image, and removed with the last of its files.
+ */
+const head = Buffer.from('thinfs-files 1\n\0');
+const recordBytes = 40;
+/** Folders and files that are looked at together. */
+const looksInFlight = 8;
+/** Milliseconds after which a file of no image is nobody's: its image's list is written at once. */
+const orphanMs = 3_600_000;
+
+/** Bytes of a list. */
+export function packList(files: Iterable<{ readonly hex: string; readonly size: number }>): Buffer {
+  const records = [head];
+  for (const { hex, size } of files) {
+    const record = Buffer.alloc(recordBytes);
+    record.write(hex, 'hex');
+    record.writeBigUInt64LE(BigInt(size), 32);
+    records.push(record);
+  }
+  return Buffer.concat(records);
+}
+
+/** Undefined for what is none, or torn. */
+function parseList(bytes: Buffer): Map<FileName, number> | undefined {
+  if (!bytes.subarray(0, head.length).equals(head)) return undefined;
+  if ((bytes.length - head.length) % recordBytes !== 0) return undefined;
+  const files = new Map<FileName, number>();
+  for (let at = head.length; at < bytes.length; at += recordBytes) {
+    files.set(bytes.toString('hex', at, at + 32), Number(bytes.readBigUInt64LE(at + 32)));
+  }
+  return files;
+}
+
+/** What is known of the images' use: see image-uses.ts. */
+export type KnownUse = Pick<TierImage, 'image' | 'idleMs' | 'times' | 'inUse'>;
+
+/** The lists of one shared tier, on its file system. */
+export class TierLists {
+  readonly #directory: string;
+  readonly #folder: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.#folder = join(directory, '.images');
+  }
+
+  async has(image: string): Promise<boolean> {
+    return (await stat(this.#path(image)).catch(unlessAbsent)) !== undefined;
+  }
+
+  async write(image: string, list: Uint8Array): Promise<void> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const written = join(this.#directory, '.incoming', randomBytes(8).toString('hex'));
+    await writeFile(written, list, { mode: 0o644, flag: 'wx' });
+    try {
+      await link(written, this.#path(image)).catch(unlessThere);
+    } finally {
+      await unlink(written);
+    }
+  }
+
+  async remove(image: string): Promise<void> {
+    await unlink(this.#path(image)).catch(unlessAbsent);
+  }
+
+  /** All that is there. @param uses of the images that somebody uses or has used */
+  async survey(uses: readonly KnownUse[]): Promise<TierState> {
+    const known = new Map(uses.map((use) => [use.image, use]));
+    const sizes = new Map<FileName, number>();
+    const images: TierImage[] = [];
+    for (const hex of (await readdir(this.#folder).catch(unlessAbsent)) ?? []) {
+      const path = join(this.#folder, hex);
+      const list = parseList((await readFile(path).catch(unlessAbsent)) ?? Buffer.alloc(0));
+      if (!list) {
+        await rm(path, { force: true }); // the next node that mounts it writes it again
+        continue;
+      }
+      for (const [file, size] of list) sizes.set(file, size);
+      const image = `sha256:${hex}`;
+      const use = known.get(image) ?? { idleMs: Infinity, times: 1, inUse: false };
+      images.push({ ...use, image, files: [...list.keys()] });
+    }
+    const files = new Map<FileName, number>();
+    const orphans: FileName[] = [];
+    const now = await this.#now();
+    await mapBounded(fanOut, looksInFlight, async (xx) => {
+      for (const name of (await readdir(join(this.#directory, xx)).catch(unlessAbsent)) ?? []) {
+        if (!hexName.test(name)) continue;
+        const size = sizes.get(name);
+        if (size !== undefined) files.set(name, size);
+        else await this.#addOrphan(xx, name, now, files, orphans);
+      }
+    });
+    return { files, images, orphans };
+  }
+
+  async #addOrphan(
+    xx: string,
+    name: string,
+    now: number,
+    files: Map<FileName, number>,
+    orphans: FileName[],
+  ): Promise<void> {
+    const found = await stat(join(this.#directory, xx, name)).catch(unlessAbsent);
+    if (!found) return;
+    files.set(name, found.size);
+    if (now - found.mtimeMs > orphanMs) orphans.push(name);
+  }
+
+  /** Milliseconds on the clock of the file system. */
+  async #now(): Promise<number> {
+    const probe = join(this.#directory, '.incoming', randomBytes(8).toString('hex'));
+    await writeFile(probe, '', { flag: 'wx' });
+    const { mtimeMs } = await stat(probe);
+    await unlink(probe);
+    return mtimeMs;
+  }
+
+  #path(image: string): string {
+    return join(this.#folder, image.replace('sha256:', ''));
+  }
+}
+
+function unlessIs(code: string): (error: unknown) => undefined {
+  return (error) => {
+    if (!(error instanceof Error && 'code' in error && error.code === code)) throw error;
+  };
+}
+
+/** For what may be missing, or made by another at the same moment. */
+export const unlessAbsent = unlessIs('ENOENT');
+export const unlessThere = unlessIs('EEXIST');
