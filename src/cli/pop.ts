@@ -42,7 +42,11 @@ function tierText(report: SharedTierReport): string {
     `  read: ${formatSize(counts.bytes)} in ${counts.reads} reads; ${counts.absent} of files it has not got, ${counts.late} late`,
     `  put there: ${counts.stored} files, ${formatSize(counts.storedBytes)}; ${waiting} wait, ${counts.failures} failed`,
     `  wrong files removed: ${counts.wrong}; images removed for want of room: ${counts.evicted}, ${formatSize(counts.evictedBytes)}`,
-    ...(quotaBytes === null ? [] : [`  holds ${foundBytes === null ? 'an unknown part' : formatSize(foundBytes)} of ${formatSize(quotaBytes)}`]),
+    ...(quotaBytes === null
+      ? []
+      : [
+          `  holds ${foundBytes === null ? 'an unknown part' : formatSize(foundBytes)} of ${formatSize(quotaBytes)}`,
+        ]),
   ].join('\n')}\n`;
 }
 

@@ -17,7 +17,7 @@ const head = Buffer.from('thinfs-files 1\n\0');
 const recordBytes = 40;
 /** Folders and files that are looked at together. */
 const looksInFlight = 8;
-/** Milliseconds after which a file of no image is nobody's: its image's list is written at once. */
+/** Milliseconds after which a file of no image is nobody's, and an image that nobody uses is not new. */
 const orphanMs = 3_600_000;
 
 /** Bytes of a list. */
@@ -80,21 +80,23 @@ export class TierLists {
     const known = new Map(uses.map((use) => [use.image, use]));
     const sizes = new Map<FileName, number>();
     const images: TierImage[] = [];
+    const now = await this.#now();
     for (const hex of (await readdir(this.#folder).catch(unlessAbsent)) ?? []) {
       const path = join(this.#folder, hex);
+      const found = await stat(path).catch(unlessAbsent);
       const list = parseList((await readFile(path).catch(unlessAbsent)) ?? Buffer.alloc(0));
-      if (!list) {
+      if (!found || !list) {
         await rm(path, { force: true }); // the next node that mounts it writes it again
         continue;
       }
       for (const [file, size] of list) sizes.set(file, size);
       const image = `sha256:${hex}`;
-      const use = known.get(image) ?? { idleMs: Infinity, times: 1, inUse: false };
-      images.push({ ...use, image, files: [...list.keys()] });
+      // Who has written it just now may not have been able to tell that it uses it.
+      const unknown = { idleMs: Infinity, times: 1, inUse: now - found.mtimeMs < orphanMs };
+      images.push({ ...(known.get(image) ?? unknown), image, files: [...list.keys()] });
     }
     const files = new Map<FileName, number>();
     const orphans: FileName[] = [];
-    const now = await this.#now();
     await mapBounded(fanOut, looksInFlight, async (xx) => {
       for (const name of (await readdir(join(this.#directory, xx)).catch(unlessAbsent)) ?? []) {
         if (!hexName.test(name)) continue;
