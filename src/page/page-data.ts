@@ -1,5 +1,5 @@
 import type { PopReport } from '../pop/point-of-presence.js';
-import type { SharedTierReport } from '../pop/shared-tier.js';
+import type { SharedTierReport } from '../pop/shared-tier-report.js';
 import type { SourceReport } from '../store/source-health.js';
 import type { Deployment } from './deployment-log.js';
 import type { Slot } from './history.js';
