@@ -91,6 +91,7 @@ t.test('hostile names of all kinds stand on a page as text', async (t) => {
       shelf: { frames: 0, bytes: 0, failures: 0 },
     },
     sharedTier: {
+      ...{ quotaBytes: null, foundBytes: null },
       ...{ directory: evil, direct: true, away: evil, waiting: 0 },
       counts: {
         reads: 1,
@@ -101,6 +102,8 @@ t.test('hostile names of all kinds stand on a page as text', async (t) => {
         storedBytes: 0,
         wrong: 0,
         failures: 0,
+        evicted: 0,
+        evictedBytes: 0,
       },
     },
     spans: [{ start: 0, bytes: new Map([[evil, 5]]) }],
