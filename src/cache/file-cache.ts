@@ -41,7 +41,7 @@ import { type PrefetchOptions, RangePrefetch } from './range-prefetch.js';
 import type { ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
 import { RootLock } from './root-lock.js';
 import type { VerifyResult } from './scrubber.js';
-import type { SharedFiles } from './shared-files.js';
+import { directDirectories, type SharedFiles } from './shared-files.js';
 import type { SpaceLimits } from './space-budget.js';
 
 /** A directory of complete files on another disk than the cache's own. */
@@ -149,9 +149,7 @@ export class FileCache implements AsyncDisposable {
 
   /** The same for mounts that the kernel reads by itself: with what nodes share, where that is so. */
   get mountedDirectories(): readonly string[] {
-    const { shared } = this.#parts;
-    const direct = shared?.direct && shared.here ? [shared.directory] : [];
-    return [...this.tierDirectories, ...direct];
+    return [...this.tierDirectories, ...directDirectories(this.#parts.shared)];
   }
 
   /** Where the complete file is or would be in the local tier; see also `tierPath` of layout.ts. */

@@ -22,3 +22,8 @@ export interface SharedFiles {
   /** A file that is complete on this node, for the others. @param path where it is now */
   offer(file: FileRef, path: string): void;
 }
+
+/** Where mounts read them by themselves; none where they do not, or nothing is there. */
+export function directDirectories(shared: SharedFiles | undefined): readonly string[] {
+  return shared?.direct && shared.here ? [shared.directory] : [];
+}
