@@ -68,9 +68,11 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   t.ok(fetched > 0);
   const second = await join1(2);
   t.equal(await runs(second), '[1]\n');
-  const { counts } = await report(second);
-  t.ok(counts.peers.frames > 0.9 * fetched, `${counts.peers.frames} of ${fetched} came from there`);
-  t.ok(ofOrigin(await report(second)) < 0.1 * fetched);
+  // It knows what is read: what the first has brought ahead in vain is not wanted again.
+  const seen = await report(second);
+  const near = seen.counts.peers.frames;
+  t.ok(near > 0 && near <= fetched, `${near} of ${fetched} came from there`);
+  t.ok(ofOrigin(seen) < 0.1 * near, `${ofOrigin(seen)} did not`);
   const [recorded, known] = [await starts(first), await starts(second)];
   t.equal(recorded.length, 1);
   t.ok(known.includes(`${recorded[0]}`), 'what a start reads, too');
