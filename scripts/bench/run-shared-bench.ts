@@ -13,7 +13,7 @@ import { LoopbackRegistry } from './loopback-registry.js';
 import { deployedImages, publishImage } from './site-images.js';
 import { builtProgram } from './thin-node.js';
 
-const rounds = 7;
+const rounds = 5;
 const waitMaxMs = 120_000;
 const pollMs = 100;
 const places = ['local', 'shared', 'direct'] as const;
