@@ -22,15 +22,18 @@ const flyingBytesMax = 1024 * 1024;
 const runBytesMax = 512 * 1024;
 /** Requests that wait for others: what was read longest ago is given up. */
 const waitingMax = 64;
-/** Compressed bytes that nobody has read of yet: at first, and beside times what was read of. */
-const unreadBytesMax = 4 * 1024 * 1024;
-const unreadTimes = 2;
+/**
+ * Compressed bytes of a start that nobody has read of yet: at first, and for each byte that was read of.
+ * What a start fetches stays below 1.5 times what it touches.
+ */
+const unreadBytesMin = 192 * 1024;
+const unreadShare = 0.15;
 /** Chunks before a read that are looked at: who has read them goes on, for as many. */
 const chunksBefore = 32;
 
 /** What was brought ahead of the reads of one image. */
 interface Track {
-  /** While it is learned what is read, by name: whether somebody has read of it. */
+  /** While it is learned what is read, what was brought or read, by name: whether somebody has read of it. */
   readonly brought: Map<string, boolean>;
   /** Compressed. */
   unreadBytes: number;
@@ -76,8 +79,8 @@ export class ReadAhead implements Disposable {
     if (origin.nearer?.(table.chunk(first))) return; // it is known what is read
     const track = this.#trackOf(origin);
     const read = framesOf(table, first, last);
-    for (const frame of read) markRead(track, frame);
     const learning = origin.isLearning?.() === true;
+    for (const frame of read) markRead(track, frame, learning);
     const wanted = learning ? besides(origin, missed) : behind(missed);
     const names = new Set(read.map(nameOf));
     const fresh = wanted.filter((frame) => {
@@ -92,14 +95,8 @@ export class ReadAhead implements Disposable {
 
   /** What was planned last comes first, in its order. */
   #plan(track: Track, frames: readonly Frame[], learning: boolean): void {
-    for (const run of runsOf(frames).reverse()) {
-      const bytes = sum(run, 'length');
-      if (track.unreadBytes + bytes > unreadBytesMax + unreadTimes * track.readBytes) continue;
-      track.waiting.push(run);
-      if (!learning) continue;
-      track.unreadBytes += bytes;
-      for (const frame of run) track.brought.set(nameOf(frame), false);
-    }
+    const chosen = learning ? affordable(track, frames) : frames;
+    track.waiting.push(...runsOf(chosen).reverse());
     for (const run of track.waiting.splice(0, track.waiting.length - waitingMax)) {
       for (const frame of run) this.#giveUp(track, frame);
     }
@@ -141,10 +138,24 @@ export class ReadAhead implements Disposable {
   }
 }
 
-function markRead(track: Track, frame: Frame): void {
-  if (track.brought.get(nameOf(frame)) !== false) return;
+/** Those of the likeliest that do not make too much of what nobody has read; they count from now on. */
+function affordable(track: Track, frames: readonly Frame[]): Frame[] {
+  const most = unreadBytesMin + unreadShare * track.readBytes;
+  const taken: Frame[] = [];
+  for (const frame of frames) {
+    if (track.unreadBytes + frame.length > most) break;
+    track.unreadBytes += frame.length;
+    track.brought.set(nameOf(frame), false);
+    taken.push(frame);
+  }
+  return taken;
+}
+
+function markRead(track: Track, frame: Frame, learning: boolean): void {
+  const wasRead = track.brought.get(nameOf(frame));
+  if (wasRead === true || (wasRead === undefined && !learning)) return;
+  if (wasRead === false) track.unreadBytes -= frame.length;
   track.brought.set(nameOf(frame), true);
-  track.unreadBytes -= frame.length;
   track.readBytes += frame.length;
 }
 

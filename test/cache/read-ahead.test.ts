@@ -75,6 +75,22 @@ t.test('of a small file, what lies beside it comes', async (t) => {
   t.equal(origin.fetched.length, 8, 'each once');
 });
 
+t.test('where little of it is read, little more comes than is read', async (t) => {
+  const cache = await openIn(t);
+  const fileBytes = 512 * 1024;
+  const files = Array.from({ length: 16 }, () => randomBytes(fileBytes));
+  const origin = new MemoryOrigin('wide', files, 16_384, 16_384);
+  const ahead: FileOrigin = Object.assign(origin, {
+    framesAround: () => [],
+    isLearning: () => true,
+  });
+  for (const file of origin.refs()) await cache.read(file, 0, 16_384, ahead, signal);
+  const read = 16 * 16_384;
+  const bound = read + 192 * 1024 + 0.15 * read;
+  t.ok(origin.fetched.length * 16_384 > read, 'something came ahead');
+  t.ok(origin.fetched.length * 16_384 <= bound, `${origin.fetched.length} frames of 16 kB`);
+});
+
 t.test('otherwise who reads in order is read ahead for, by as much as was read', async (t) => {
   const cache = await openIn(t);
   const { ahead, fetched, first } = image(false);

@@ -150,7 +150,7 @@ t.test('thin run, with a credential helper', async (t) => {
 });
 
 t.test('thin run, with a password that is piped', async (t) => {
-  const node = makeNode(t, empty);
+  const node = makeNode(t, empty, { THINFS_PREFETCH: 'none' });
   const run = ['run', '--rm', '-q', ...flags];
   expectError(t, await node.thin([...run, image, 'true']), 4, /wants a login/);
   const refused = await node.thin([...run, ...login, image, 'true'], { input: wrong });
