@@ -128,6 +128,8 @@ class Run {
   #roots = 0;
   #root = join(this.#scratch, '0');
   #cache: FileCache | undefined;
+  /** The disk has failed: for a while the cache does without it, and whoever removes files is told so. */
+  #mayRest: boolean = false;
   /** Files that were there when the last sync began: a power cut leaves them alone. */
   #durable = new Set<string>();
 
@@ -149,6 +151,7 @@ class Run {
     this.#disk.faults.clear();
     await this.#cache?.[Symbol.asyncDispose]();
     this.#cache = undefined;
+    this.#mayRest = false;
   }
 
   async step(step: Step): Promise<void> {
@@ -157,6 +160,7 @@ class Run {
     if (step.do === 'corrupt') return this.#corrupt(step);
     if (step.do === 'no space') return void this.#disk.faults.set('write', 'ENOSPC');
     if (step.do === 'bad disk') {
+      this.#mayRest = true;
       for (const operation of ['read', 'write', 'open'] as const) {
         this.#disk.faults.set(operation, 'EIO');
       }
@@ -196,12 +200,12 @@ class Run {
 
   /** Also on a full disk, which needs it most. */
   async #gc(): Promise<void> {
-    if (this.#disk.faults.has('read')) return;
+    if (this.#mayRest) return;
     await (await this.#open()).gc({ keepImages: [] });
   }
 
   async #scrub(): Promise<void> {
-    if (this.#disk.faults.size > 0) return;
+    if (this.#disk.faults.size > 0 || this.#mayRest) return;
     const cache = await this.#open();
     await cache.verify(signal);
     this.checkTier();
@@ -217,6 +221,7 @@ class Run {
     await cache[Symbol.asyncDispose]();
     this.#disk.faults.clear();
     this.#cache = undefined;
+    this.#mayRest = false;
     for (const path of index) {
       rmSync(path, { force: true });
       if (existsSync(`${path}.then`)) renameSync(`${path}.then`, path);
