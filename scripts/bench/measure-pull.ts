@@ -76,9 +76,10 @@ function figuresOf(
     const value = Math.round(peak / 1e6);
     return peak > 0 ? [{ name: `${name}: peak memory`, unit: 'MB', value, most: memoryMost }] : [];
   });
-  return [
+  const ratios = [
     { name: 'auto / containerd', unit: '', value: toContainerd, ...most },
     { name: 'auto / only the bytes', unit: '', value: toBytes, ...linkMost },
-    ...peaks,
   ];
+  // With --only, one of the two may not have run.
+  return [...ratios.filter(({ value }) => !Number.isNaN(value)), ...peaks];
 }

@@ -122,8 +122,7 @@ export async function measure(
       withinLimit: at === 0 || isWithin(limit ?? {}, middle, baseline),
     };
   });
-  // One of contenders that did not run is no number.
-  const counted = ((await figures?.()) ?? []).filter(({ value }) => !Number.isNaN(value));
+  const counted = (await figures?.()) ?? [];
   return { name, unit, ...(limit && { limit }), contenders: results, figures: counted };
 }
 
