@@ -109,10 +109,12 @@ export class HotStart {
 
   /** Kept as if it had been recorded here. */
   async #knownInSite(): Promise<HotRange[] | undefined> {
-    const { folder, shared } = this.#options;
+    const { id, folder, shared, log } = this.#options;
     const list = await shared?.find(this.#key, this.#ended.signal);
     if (!list) return undefined;
-    await folder.import([list]);
+    void folder.import([list]).catch((error: unknown) => {
+      log.debug({ id, reason: describeError(error) }, 'what the site knows of a start is not kept');
+    });
     return hotRanges(list);
   }
 

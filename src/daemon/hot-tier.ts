@@ -189,9 +189,13 @@ export class HotTier implements AsyncDisposable {
     const plans = await this.#plan();
     const pinned = new Set(plans.flatMap((plan) => plan.pinned));
     if (fast !== undefined) {
-      let moved = await this.#empty(plans, pinned, signal);
-      moved += await cache.hotFiles.move(pinned, fast, signal);
-      if (moved > 0) await onMoved();
+      let moved: number | undefined; // not known where it fails
+      try {
+        moved = await this.#empty(plans, pinned, signal);
+        moved += await cache.hotFiles.move(pinned, fast, signal);
+      } finally {
+        if (moved !== 0 && !signal.aborted) await onMoved();
+      }
     }
     [this.#planned, this.#pinned] = [state, pinned];
   }

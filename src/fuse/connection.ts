@@ -16,19 +16,11 @@ export class ConnectionControl implements Disposable {
   /** The connection's `abort`: what is written there when it has ended does nothing. */
   #file: number | undefined;
 
-  /** @param device `major:minor` of the mount */
+  /** Never fails: who cannot have it can do without. @param device `major:minor` of the mount */
   static async open(device: string): Promise<ConnectionControl> {
     const file = openAbort(controlDirectory, device);
     if (file !== undefined || !mayMount()) return new ConnectionControl(file);
-    const directory = await mkdtemp(join(tmpdir(), 'thinfs-fusectl-'));
-    try {
-      await mount({ source: 'fusectl', target: directory, type: 'fusectl' });
-      const own = openAbort(directory, device);
-      await unmount(directory, unmountFlags.detach); // the open file would keep it busy
-      return new ConnectionControl(own);
-    } finally {
-      await rmdir(directory);
-    }
+    return new ConnectionControl(await openOwn(device).catch(() => undefined));
   }
 
   private constructor(file: number | undefined) {
@@ -48,6 +40,19 @@ export class ConnectionControl implements Disposable {
   [Symbol.dispose](): void {
     if (this.#file !== undefined) closeSync(this.#file);
     this.#file = undefined;
+  }
+}
+
+/** Where the control file system is not mounted: by a mount of our own, for the moment. */
+async function openOwn(device: string): Promise<number | undefined> {
+  const directory = await mkdtemp(join(tmpdir(), 'thinfs-fusectl-'));
+  try {
+    await mount({ source: 'fusectl', target: directory, type: 'fusectl' });
+    const file = openAbort(directory, device);
+    await unmount(directory, unmountFlags.detach).catch(() => undefined); // the file keeps it busy
+    return file;
+  } finally {
+    await rmdir(directory).catch(() => undefined);
   }
 }
 

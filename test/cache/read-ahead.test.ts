@@ -85,6 +85,8 @@ t.test('where little of it is read, little more comes than is read', async (t) =
     isLearning: () => true,
   });
   for (const file of origin.refs()) await cache.read(file, 0, 16_384, ahead, signal);
+  await until(() => origin.fetched.length > 16);
+  await cache[Symbol.asyncDispose](); // nothing is under way any more
   const read = 16 * 16_384;
   const bound = read + 192 * 1024 + 0.15 * read;
   t.ok(origin.fetched.length * 16_384 > read, 'something came ahead');

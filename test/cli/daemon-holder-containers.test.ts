@@ -137,6 +137,12 @@ t.test('the registry is down: a daemon is back with its mounts all the same', as
   await registry.stop();
   process.kill(pid, 'SIGKILL');
   await until('another serves', async () => (await node.status()).pid !== pid);
+  const log = readFileSync(join(node.root, 'daemon.log'), 'utf8').trim().split('\n');
+  const [died, back] = [`server ${pid} has died`, 'ready'].map((msg) => {
+    return log.map((line) => JSON.parse(line)).findLast((line) => line.msg === msg)?.time;
+  });
+  t.ok(back > died);
+  t.comment(`back after ${back - died} ms`);
   t.equal((await node.status()).mounts[0]?.target, target);
   t.equal((await runCommand('cat', [join(target, 'bin/busybox')])).code, 0);
   t.equal((await node.thin(['unmount', target])).code, 0);

@@ -71,7 +71,7 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   // It knows what is read: what the first has brought ahead in vain is not wanted again.
   const seen = await report(second);
   const near = seen.counts.peers.frames;
-  t.ok(near > 0 && near <= fetched, `${near} of ${fetched} came from there`);
+  t.ok(near >= fetched / 2 && near <= fetched, `${near} of ${fetched} came from there`);
   t.ok(ofOrigin(seen) < 0.1 * near, `${ofOrigin(seen)} did not`);
   const [recorded, known] = [await starts(first), await starts(second)];
   t.equal(recorded.length, 1);
