@@ -1,6 +1,6 @@
 // Exits with 0 if node_modules holds what package-lock.json says, else with 1.
 // Plain JavaScript, because it runs before there is anything that could run TypeScript.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
 function packages(file) {
   try {
@@ -13,5 +13,6 @@ function packages(file) {
 const installed = packages('node_modules/.package-lock.json');
 const { '': _root, ...wanted } = packages('package-lock.json');
 const differs = ([path, { version, optional }]) =>
-  !optional && installed[path]?.version !== version;
+  !optional &&
+  (installed[path]?.version !== version || !existsSync(new URL(`../${path}`, import.meta.url)));
 process.exit(Object.entries(wanted).some(differs) ? 1 : 0);

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { z } from 'zod';
 
@@ -54,11 +56,12 @@ export class Chromium {
     const program = spawn('chromium', [...flags, `--user-data-dir=${folder}`], {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
       env: { ...process.env, HOME: folder },
+      detached: true, // so that its processes can be ended together
     });
     const chromium = new Chromium(program);
     t.teardown(async () => {
       await chromium.#close();
-      rmSync(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+      await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
     });
     const { targetId } = target.parse(
       await chromium.ask('Target.createTarget', { url: 'about:blank' }),
@@ -152,10 +155,26 @@ export class Chromium {
     });
   }
 
+  /** Ends it and its helpers, which write into its folder for as long as they live. */
   async #close(): Promise<void> {
-    if (this.#program.exitCode !== null || this.#program.signalCode !== null) return;
-    const exited = once(this.#program, 'exit');
-    this.#program.kill('SIGKILL');
+    const { pid, exitCode, signalCode } = this.#program;
+    if (pid === undefined) return;
+    const exited = exitCode === null && signalCode === null && once(this.#program, 'exit');
+    killGroup(pid);
     await exited;
+    const deadline = Date.now() + answerMs;
+    while (killGroup(pid)) {
+      if (Date.now() > deadline) throw new Error(`chromium's processes (group ${pid}) do not end`);
+      await delay(20);
+    }
+  }
+}
+
+/** False if the group has no process any more. */
+function killGroup(pid: number): boolean {
+  try {
+    return process.kill(-pid, 'SIGKILL');
+  } catch {
+    return false;
   }
 }
