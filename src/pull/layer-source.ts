@@ -2,7 +2,10 @@ import { ThinError } from '../errors.js';
 import { canceled } from './canceled.js';
 import type { PartialBlob } from './partial-blob.js';
 
-/** Bytes of one request where a layer comes over several connections: held until their turn. */
+/**
+ * Bytes of one request where a layer comes over several connections: held until their turn. They end at
+ * multiples of it, however a pull began: stretches that a site shares are cut there, too.
+ */
 const segmentBytes = 2 * 1024 * 1024;
 /** Bytes left of a layer from which on more connections are worth their beginning. */
 const splitBytesMin = 16 * 1024 * 1024;
@@ -97,7 +100,7 @@ async function* segments(options: SourceOptions, from: number): AsyncGenerator<B
   try {
     for (let next = from; next < size || coming.length > 0; ) {
       while (next < size && coming.length < Math.max(1, connections())) {
-        const length = Math.min(segmentBytes, size - next);
+        const length = Math.min(segmentBytes - (next % segmentBytes), size - next);
         const segment = collect(layer.open(stop.signal, { offset: next, length }));
         segment.catch(() => undefined); // is thrown in its turn
         coming.push(segment);
