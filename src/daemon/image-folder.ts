@@ -14,8 +14,14 @@ import { makeFolder } from '../make-folder.js';
 const imageFileNames = ['config', 'metadata', 'descriptor', 'chunkMap'] as const;
 export type ImageFileName = (typeof imageFileNames)[number];
 
-/** The bytes of a new image; the last two are absent for one that was pulled in full. */
-export type ImageFiles = Readonly<Record<'config' | 'metadata', Buffer>> &
+/** A file below the node's root that becomes one of an image, by rename. Not synced. */
+export interface WrittenFile {
+  readonly path: string;
+  readonly digest: Digest;
+}
+
+/** The files of a new image; the last two are absent for one that was pulled in full. */
+export type ImageFiles = Readonly<Record<'config' | 'metadata', Buffer | WrittenFile>> &
   Readonly<Partial<Record<'descriptor' | 'chunkMap', Buffer>>>;
 
 const recordVersion = 1;
@@ -118,16 +124,19 @@ export class ImageFolder {
       return this.update({ ...existing, references, lastUsed: image.lastUsed });
     }
     const present = imageFileNames.flatMap((name) => {
-      const bytes = files[name];
-      return bytes === undefined ? [] : [{ name, bytes, digest: digestOf(bytes) }];
+      const file = files[name];
+      if (file === undefined) return [];
+      return [{ name, file, digest: 'digest' in file ? file.digest : digestOf(file) }];
     });
     const digests = Object.fromEntries(present.map(({ name, digest }) => [name, digest]));
     const record = { ...image, version: recordVersion, digests } as const;
     const temporary = join(this.#folder, `.${randomBytes(6).toString('hex')}`);
     try {
       await mkdir(temporary, { mode: 0o700 });
-      for (const { name, bytes } of present) {
-        await writeNew(join(temporary, pathNames[name]), bytes, synced);
+      for (const { name, file } of present) {
+        const path = join(temporary, pathNames[name]);
+        if ('path' in file) await moveNew(file.path, path, synced);
+        else await writeNew(path, file, synced);
       }
       const text = Buffer.from(JSON.stringify(record));
       await writeNew(join(temporary, 'image.json'), text, synced);
@@ -203,6 +212,14 @@ async function readRecord(path: string): Promise<ImageRecord> {
   const parsed = imageRecord.safeParse(JSON.parse(await readFile(path, 'utf8')));
   if (parsed.success) return parsed.data;
   throw new ThinError('corrupt', `${path} is not version ${recordVersion} of an image record`);
+}
+
+async function moveNew(from: string, to: string, synced: boolean): Promise<void> {
+  if (synced) {
+    await using file = await open(from, 'r');
+    await file.sync();
+  }
+  await rename(from, to);
 }
 
 async function writeNew(path: string, bytes: Buffer, synced: boolean): Promise<void> {

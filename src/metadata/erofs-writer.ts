@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { DirectoryNode } from '../image/tree.js';
 import { collectInodes } from './collect-inodes.js';
 import { crc32c } from './crc32c.js';
@@ -21,6 +20,7 @@ import {
   xattrCount,
 } from './erofs-layout.js';
 import { formatBits } from './erofs-node-type.js';
+import { ImagePieces, type WritePiece } from './image-pieces.js';
 import { type InodePlan, isWhiteout, storedType } from './inode-plan.js';
 import { bodyOf, type ImagePlan, placeInodes } from './place-inodes.js';
 import {
@@ -31,31 +31,59 @@ import {
 } from './shared-xattrs.js';
 import { writeLatin1 } from './write-latin1.js';
 
-/** Bytes of one call of node:crypto, which takes fewer than 2 GiB. */
-const hashedBytesMax = 2 ** 30;
-
 /**
  * The metadata image of a tree, as FORMAT.md has it: every inode, no file data. The same tree gives
  * the same bytes, in whatever order its maps were filled.
  * @throws ThinError `invalid`, naming the path, if the tree has what the format cannot say
  */
 export function writeErofs(root: DirectoryNode): Buffer {
-  const plans = collectInodes(root);
-  const shared = shareXattrs(plans);
-  const image = placeInodes(plans, shared);
-  const out = Buffer.alloc(image.size);
-  plans.forEach((plan, index) => {
-    writeInode(out, plan, index + 1);
-    if (plan.xattrBytes > 0) writeXattrArea(out, plan.offset + inodeRecord.size, plan, shared);
-    writeBody(out, plan);
-  });
-  writeShared(out, image, shared);
-  writeSuperblock(out, image, plans);
+  const { size, writeTo } = planErofs(root);
+  const out = Buffer.alloc(size);
+  writeTo((bytes, at) => bytes.copy(out, at));
   return out;
 }
 
-function writeInode(out: Buffer, plan: InodePlan, serial: number): void {
-  const { node, offset } = plan;
+/** An image of which it is known where everything goes. */
+export interface PlannedErofs {
+  readonly size: number;
+  /** Tells all of its bytes in order, and then those of its superblock once more: they are known last. */
+  writeTo(write: WritePiece): void;
+}
+
+/** @see writeErofs */
+export function planErofs(root: DirectoryNode): PlannedErofs {
+  const plans = collectInodes(root);
+  const shared = shareXattrs(plans);
+  const image = placeInodes(plans, shared);
+  return { size: image.size, writeTo: (write) => writeImage(write, plans, shared, image) };
+}
+
+function writeImage(
+  write: WritePiece,
+  plans: readonly InodePlan[],
+  shared: SharedXattrs,
+  image: ImagePlan,
+): void {
+  const pieces = new ImagePieces(write);
+  const out = pieces.window;
+  writeSuperblock(out, pieces.place(superblock.at, superblock.size), image, plans);
+  let serial = 0;
+  for (const plan of plans) {
+    const bodyAt = inodeRecord.size + plan.xattrBytes;
+    const at = pieces.place(plan.offset, bodyAt + bodyOf(plan).inlineBytes);
+    serial += 1;
+    writeInode(out, at, plan, serial);
+    if (plan.xattrBytes > 0) writeXattrArea(out, at + inodeRecord.size, plan, shared);
+    writeInline(out, at + bodyAt, plan);
+  }
+  if (image.xattrBlock > 0) writeSharedXattrs(pieces, image.xattrBlock * blockSize, shared);
+  for (const plan of plans) writeBlocks(pieces, plan);
+  const { head, digest } = pieces.finish(image.size);
+  write(signedSuperblock(head, digest), superblock.at);
+}
+
+function writeInode(out: Buffer, offset: number, plan: InodePlan, serial: number): void {
+  const { node } = plan;
   const field = inodeRecord;
   const format = extendedInode | (bodyOf(plan).layout << 1);
   out.writeUInt16LE(format, offset + field.format);
@@ -101,56 +129,65 @@ function chunkFormat(size: number): number {
   return bits;
 }
 
-function writeBody(out: Buffer, plan: InodePlan): void {
+/** What is right behind an inode's xattrs. */
+function writeInline(out: Buffer, at: number, plan: InodePlan): void {
   const { node, directory } = plan;
   const { layout } = bodyOf(plan);
-  const inlineAt = plan.offset + inodeRecord.size + plan.xattrBytes;
-  if (layout === dataLayout.chunked) out.writeUInt32LE(noBlock, inlineAt);
-  if (node.type === 'symlink') {
-    const at = layout === dataLayout.inlineTail ? inlineAt : plan.block * blockSize;
-    writeLatin1(out, node.target, at);
-  }
+  if (layout === dataLayout.chunked) out.writeUInt32LE(noBlock, at);
+  if (layout !== dataLayout.inlineTail) return;
+  if (node.type === 'symlink') writeLatin1(out, node.target, at);
   if (directory === undefined) return;
-  let first = 0;
-  directory.blockEnds.forEach((end, index) => {
-    const inline = layout === dataLayout.inlineTail && index === directory.blockEnds.length - 1;
-    const at = inline ? inlineAt : (plan.block + index) * blockSize;
-    writeRecords(out, at, directory, first, end);
-    first = end;
-  });
+  const { blockEnds } = directory;
+  writeRecords(out, at, directory, blockEnds.at(-2) ?? 0, blockEnds.at(-1) ?? 0);
 }
 
-function writeShared(out: Buffer, image: ImagePlan, shared: SharedXattrs): void {
-  if (image.xattrBlock > 0) writeSharedXattrs(out, image.xattrBlock * blockSize, shared);
+/** What has blocks of its own. */
+function writeBlocks(pieces: ImagePieces, plan: InodePlan): void {
+  const { node, directory, block } = plan;
+  const { blocks } = bodyOf(plan);
+  for (let index = 0; index < blocks; index++) {
+    const at = pieces.place((block + index) * blockSize, blockSize);
+    if (node.type === 'symlink') writeLatin1(pieces.window, node.target, at);
+    if (directory === undefined) continue;
+    const first = index === 0 ? 0 : directory.blockEnds[index - 1];
+    writeRecords(pieces.window, at, directory, first ?? 0, directory.blockEnds[index] ?? 0);
+  }
 }
 
-/** The last thing written: the uuid and the checksum are of everything else. */
-function writeSuperblock(out: Buffer, image: ImagePlan, plans: readonly InodePlan[]): void {
+/** Without uuid and checksum, which are of everything else. */
+function writeSuperblock(
+  out: Buffer,
+  at: number,
+  image: ImagePlan,
+  plans: readonly InodePlan[],
+): void {
   const field = superblock;
-  const block = out.subarray(superblock.at, superblock.at + superblock.size);
+  const block = out.subarray(at, at + superblock.size);
   block.writeUInt32LE(magicNumber, field.magic);
   block.writeUInt32LE(featureCompat.checksum | featureCompat.mtime, field.featureCompat);
   block.writeUInt8(blockBits, field.blockBits);
   block.writeUInt16LE((plans[0]?.offset ?? 0) / slotSize, field.rootNid);
   block.writeUInt32LE(plans.length, field.inodeCount);
-  block.writeUInt32LE(out.length / blockSize, field.blockCount);
+  block.writeUInt32LE(image.size / blockSize, field.blockCount);
   block.writeUInt32LE(image.xattrBlock, field.xattrBlock);
   block.write(`${volumeNamePrefix}${metadataVersion}`, field.volumeName, 'latin1');
   block.writeUInt32LE(featureIncompat.chunkedFile, field.featureIncompat);
-  uuidOf(out).copy(block, field.uuid);
-  block.writeUInt32LE(crc32c(out.subarray(superblock.at, blockSize)), field.checksum);
+}
+
+/** @param head the image's first block @param digest of the image as it was until now */
+function signedSuperblock(head: Buffer, digest: Buffer): Buffer {
+  const block = head.subarray(superblock.at, superblock.at + superblock.size);
+  uuidOf(digest).copy(block, superblock.uuid);
+  block.writeUInt32LE(crc32c(head.subarray(superblock.at, blockSize)), superblock.checksum);
+  return block;
 }
 
 /**
  * A UUID (version 8) of the content, not zero: of a lower layer that has none, overlayfs does not
  * remember which file a changed one came from.
  */
-function uuidOf(image: Buffer): Buffer {
-  const hash = createHash('sha256');
-  for (let at = 0; at < image.length; at += hashedBytesMax) {
-    hash.update(image.subarray(at, at + hashedBytesMax));
-  }
-  const uuid = hash.digest().subarray(0, uuidSize);
+function uuidOf(digest: Buffer): Buffer {
+  const uuid = Buffer.from(digest.subarray(0, uuidSize));
   uuid.writeUInt8((uuid.readUInt8(6) & 0x0f) | 0x80, 6);
   uuid.writeUInt8((uuid.readUInt8(8) & 0x3f) | 0x80, 8);
   return uuid;

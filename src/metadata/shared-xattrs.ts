@@ -1,5 +1,6 @@
 import { sharedXattrsMax, xattrAreaMax, xattrHeader, xattrUnit } from './erofs-layout.js';
 import { fileAreaBytes, plainContent, writeFileArea } from './file-xattrs.js';
+import type { ImagePieces } from './image-pieces.js';
 import { type InodePlan, refusal } from './inode-plan.js';
 import { entryBytes, type StoredXattr, storedXattrs, writeEntry } from './stored-xattrs.js';
 
@@ -103,7 +104,12 @@ export function writeXattrArea(
   for (const xattr of inline) next = writeEntry(out, next, xattr);
 }
 
-export function writeSharedXattrs(out: Buffer, at: number, shared: SharedXattrs): void {
+/** Writes them from `at` on in the image. */
+export function writeSharedXattrs(pieces: ImagePieces, at: number, shared: SharedXattrs): void {
   let next = at;
-  for (const xattr of shared.entries) next = writeEntry(out, next, xattr);
+  for (const xattr of shared.entries) {
+    const bytes = entryBytes(xattr);
+    writeEntry(pieces.window, pieces.place(next, bytes), xattr);
+    next += bytes;
+  }
 }

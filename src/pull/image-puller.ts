@@ -3,11 +3,13 @@
  * and threads; where a layer's bytes come from is told by whoever pulls. One layer is followed in
  * bring-layer.ts, on its thread in layer-worker.ts; what modes there are is told in pull-mode.ts.
  */
+import { rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { trimMemory } from '../../native-bindings/trim-memory.js';
 import type { FileCache } from '../cache/file-cache.js';
 import { LayerRecords, layerRecordsFolder } from '../cache/layer-records.js';
+import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import type { BroughtLayer, PullParts } from './bring-layer.js';
 import { type Brought, LayerFlights } from './layer-flights.js';
@@ -35,8 +37,11 @@ export interface PullOptions {
 
 /** An image that is here, its files held until it is disposed. */
 export interface PulledImage extends AsyncDisposable {
-  /** The merged tree as EROFS; the content of its files is in the cache. */
-  readonly metadata: Buffer;
+  /**
+   * A file with the merged tree as EROFS, not synced, which goes when the image is disposed unless it was
+   * renamed; the content of its files is in the cache.
+   */
+  readonly metadata: { readonly path: string; readonly digest: Digest };
   /** Of all layers, those that were here included. */
   readonly compressedBytes: number;
   readonly plainBytes: number;
@@ -103,17 +108,20 @@ export class ImagePuller {
       start,
     });
     const { brought, ended } = await this.#bring(run);
+    const path = this.#parts.records.draftPath();
     const release = async () => {
       for (const layer of brought) await layer[Symbol.asyncDispose]();
+      await rm(path, { force: true });
     };
     try {
-      const [merged] = await Promise.all([this.#merge(brought, signal), ended]);
+      const [merged] = await Promise.all([this.#merge(brought, path, signal), ended]);
       if (merged === undefined) {
         await release();
         return undefined;
       }
       run.look();
-      const { metadata, fileCount: files } = merged;
+      const { digest, fileCount: files } = merged;
+      const metadata = { path, digest };
       const pin = () => this.#parts.cache.pinImage(options.image, merged.files());
       return { metadata, files, pin, ...bytesOf(brought), [Symbol.asyncDispose]: release };
     } catch (error) {
@@ -139,10 +147,11 @@ export class ImagePuller {
 
   async #merge(
     brought: readonly Brought<BroughtLayer>[],
+    metadata: string,
     signal: AbortSignal,
   ): Promise<MergedImage | undefined> {
     const records = brought.map(({ value }) => value.record);
-    const request = { records, place: this.#parts.cache.bulkPlace() };
+    const request = { records, place: this.#parts.cache.bulkPlace(), metadata };
     const merging = mergeRecords(request, this.#workers, signal);
     giveBackMemory(); // while its thread starts, which takes as long
     return await merging;

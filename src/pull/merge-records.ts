@@ -1,5 +1,6 @@
 import type { FileRef } from '../cache/file-origin.js';
 import { packedCount, unpackFiles } from '../cache/packed-files.js';
+import type { Digest } from '../digest.js';
 import { type ErrorCode, fromSystemError, ThinError } from '../errors.js';
 import type { FilePlace } from './layer-messages.js';
 import type { PullWorkers } from './pull-workers.js';
@@ -9,16 +10,18 @@ export interface MergeRequest {
   readonly records: readonly string[];
   /** Where their files are. */
   readonly place: FilePlace;
+  /** Path of the file, made anew, that the tree is written to. */
+  readonly metadata: string;
 }
 
 export type MergeReply =
   | 'files-missing'
-  | { readonly metadata: Uint8Array; readonly files: Uint8Array }
+  | { readonly digest: Digest; readonly files: Uint8Array }
   | { readonly code: ErrorCode; readonly message: string };
 
 export interface MergedImage {
-  /** EROFS, as metadata/FORMAT.md has it. */
-  readonly metadata: Buffer;
+  /** Of the tree as EROFS, as metadata/FORMAT.md has it. */
+  readonly digest: Digest;
   /** Distinct contents of the tree that have bytes. */
   readonly fileCount: number;
   /** May be gone through any number of times. */
@@ -42,7 +45,7 @@ export async function mergeRecords(
   if ('code' in reply) throw new ThinError(reply.code, reply.message);
   const files = viewOf(reply.files);
   return {
-    metadata: viewOf(reply.metadata),
+    digest: reply.digest,
     fileCount: packedCount(files),
     files: () => unpackFiles(files),
   };

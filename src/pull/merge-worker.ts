@@ -3,8 +3,8 @@ import { mergeImage } from './merge-image.js';
 
 /** Merges one image and ends: the memory of the tree goes with the thread. */
 const reply = await mergeImage(workerData);
-const moved = typeof reply === 'object' && 'metadata' in reply ? [reply.metadata, reply.files] : [];
+const moved = typeof reply === 'object' && 'files' in reply ? [reply.files.buffer] : [];
 parentPort?.postMessage(
   reply,
-  moved.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : [])),
+  moved.filter((memory) => memory instanceof ArrayBuffer),
 );

@@ -75,17 +75,23 @@ export const inlineWorkers: PullWorkers = {
 };
 
 /** Pulls and pins; nothing is held any more when this returns. */
-export async function pullAndPin(puller: ImagePuller, options: PullOptions): Promise<PulledImage> {
+export async function pullAndPin(
+  puller: ImagePuller,
+  options: PullOptions,
+): Promise<Omit<PulledImage, 'metadata'> & { readonly metadata: Buffer }> {
   const pulled = await puller.pull(options);
   try {
     await pulled.pin();
-    return pulled;
+    const { path, digest } = pulled.metadata;
+    const metadata = readFileSync(path);
+    if (digestOf(metadata) !== digest) throw new Error('the metadata has another digest');
+    return { ...pulled, metadata };
   } finally {
     await pulled[Symbol.asyncDispose]();
   }
 }
 
-export function treeOf({ metadata }: PulledImage): DirectoryNode {
+export function treeOf({ metadata }: { readonly metadata: Buffer }): DirectoryNode {
   return toTree(ErofsImage.parse(metadata));
 }
 
