@@ -195,6 +195,12 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
     this.#syncer.placed(file.size);
   }
 
+  /** It was in another tier before, and still is. */
+  moved(file: FileRef, placed: PlacedFile): void {
+    this.#deferred.tellAll(); // that it was placed there comes first
+    this.completed(file, placed);
+  }
+
   /** Files that somebody else has placed in a tier, as packed-files.ts has them. */
   placedMany(tier: string, files: readonly Buffer[]): void {
     this.#deferred.placed({ tier, files });
@@ -282,6 +288,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, As
 
   async #remove(kind: FileKind, name: string, content: Digest, tier?: string): Promise<void> {
     await this.#files.remove(kind, name, content, tier);
+    this.#deferred.tellAll(); // that it was placed comes first
     this.#feed.removed(kind, name);
   }
 

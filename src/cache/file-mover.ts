@@ -80,7 +80,7 @@ export class FileMover {
         ({ allocated } = await to.disk.stat(target));
         return same;
       });
-      if (good) this.#ledger.completed({ content, size }, { tier: to.name, allocated });
+      if (good) this.#ledger.moved({ content, size }, { tier: to.name, allocated });
       else await this.#ledger.wrong(content);
       return good ? size : undefined;
     } finally {

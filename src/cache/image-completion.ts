@@ -100,7 +100,7 @@ export class ImageCompletion {
       for (const file of page) {
         // The index hears of files a moment later.
         if (!absent.has(file.content) || (await this.#isHere(file))) {
-          this.#parts.shared?.offer(file, this.#parts.files.local.path(file.content));
+          await this.#offer(file);
           continue;
         }
         missing++;
@@ -115,6 +115,13 @@ export class ImageCompletion {
   async #isHere(file: FileRef): Promise<boolean> {
     const { files, shared } = this.#parts;
     return (await files.has(file.content)) || (shared?.direct === true && shared.has(file));
+  }
+
+  /** For the other nodes, where none of its tiers is the one that they have in common. */
+  async #offer(file: FileRef): Promise<void> {
+    const { files, shared } = this.#parts;
+    const tier = shared && (await files.find(file.content));
+    if (tier) shared.offer(file, tier.path(file.content));
   }
 
   async #planFile(file: FileRef, wanted: Map<string, WantedFrame>): Promise<void> {

@@ -3,7 +3,7 @@ import { isThinError } from '../errors.js';
 import type { ChunkPlaces } from './index-chunks.js';
 import type { IndexChanges, IndexedFile, IndexTotals } from './index-files.js';
 import type { CacheIndex } from './index-thread.js';
-import { packedCount, packedPieces } from './packed-files.js';
+import { packedCount, packedPieces, unpackRawFiles } from './packed-files.js';
 
 /** Milliseconds between a change and the transaction that records it with all others. */
 const flushMs = 500;
@@ -18,6 +18,12 @@ const packedMax = 10_000;
 /** Changes kept while the index cannot take them; beyond it they are found by the next start. */
 const waitingMax = 200_000;
 
+/** Complete files in a tier, as packed-files.ts has them. */
+interface PackedList {
+  readonly tier: string;
+  readonly files: Buffer;
+}
+
 /** Gathers what happens to files and records it in the index, many in one transaction. */
 export class IndexFeed {
   readonly #index: CacheIndex;
@@ -26,14 +32,14 @@ export class IndexFeed {
   #placed = new Map<string, IndexedFile>();
   #removed = new Map<string, Pick<IndexedFile, 'kind' | 'name'>>();
   #touched = new Set<Digest>();
-  readonly #packed: { readonly tier: string; readonly files: Buffer }[] = [];
+  readonly #packed: PackedList[] = [];
   #packedCount = 0;
   #chunks: ChunkPlaces[] = [];
   #chunkCount = 0;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> = Promise.resolve();
   #lossless = true;
-  /** A flush is about to begin, or the last one failed and the timer is to begin the next. */
+  /** A flush is going on, or the last one failed and the timer is to begin the next. */
   #patient = false;
   #closed: boolean = false;
 
@@ -54,12 +60,13 @@ export class IndexFeed {
   }
 
   placed(file: IndexedFile): void {
-    this.#placed.set(file.kind + file.name, file);
+    this.#placed.set(nameOf(file.kind, file.name), file);
     this.#schedule();
   }
 
   /** Many complete files, as packed-files.ts has them. */
   placedMany(tier: string, files: Buffer): void {
+    this.#keepFromRemoval(files);
     for (const some of packedPieces(files, packedMax)) {
       this.#packed.push({ tier, files: some });
       this.#packedCount += packedCount(some);
@@ -71,9 +78,17 @@ export class IndexFeed {
     this.#schedule();
   }
 
+  /** A removal that waits is of a file that was there before: these would go with it. */
+  #keepFromRemoval(files: Buffer): void {
+    if (this.#removed.size === 0) return;
+    for (const { digest } of unpackRawFiles(files)) {
+      this.#removed.delete(nameOf('complete', digest.toString('hex')));
+    }
+  }
+
   removed(kind: IndexedFile['kind'], name: string): void {
-    this.#placed.delete(kind + name);
-    this.#removed.set(kind + name, { kind, name });
+    this.#placed.delete(nameOf(kind, name));
+    this.#removed.set(nameOf(kind, name), { kind, name });
     this.#schedule();
   }
 
@@ -114,49 +129,52 @@ export class IndexFeed {
     else this.#timer ??= setTimeout(() => void this.flush(), flushMs).unref();
   }
 
+  /** What came by the ten thousand is recorded before what was removed after it. */
   async #flushAll(): Promise<void> {
-    await this.#flushPacked();
-    this.#patient = this.#waiting > 0;
-    await this.#flushChanges();
-    if (this.#waiting > 0 || this.#packedCount > 0) this.#schedule(); // it failed
+    let recorded = true;
+    while (recorded && (this.#packed.length > 0 || this.#waiting > 0)) {
+      const packed = this.#takePacked();
+      recorded = packed ? await this.#recordPacked(packed) : await this.#recordChanges();
+    }
+    this.#patient = !recorded;
+    if (!recorded) this.#schedule();
   }
 
-  async #flushChanges(): Promise<void> {
-    while (this.#waiting > 0) {
-      const changes = this.#take();
-      const recorded = this.#recording();
-      try {
-        const totals = await this.#index.call('apply', changes);
-        this.#patient = false;
-        // Else some of what was written waits for the next round.
-        if (changes.placed.length < batchMax) recorded(totals);
-      } catch (error) {
-        this.#onFailure(error);
-        this.#putBack(changes, error);
-        return;
-      }
+  /** False if they are to be tried again later. */
+  async #recordChanges(): Promise<boolean> {
+    const changes = this.#take();
+    const recorded = this.#recording();
+    try {
+      const totals = await this.#index.call('apply', changes);
+      // Else some of what was written waits for the next round.
+      if (changes.placed.length < batchMax) recorded(totals);
+      return true;
+    } catch (error) {
+      this.#onFailure(error);
+      this.#putBack(changes, error);
+      return false;
     }
   }
 
-  async #flushPacked(): Promise<void> {
-    for (let next = this.#takePacked(); next !== undefined; next = this.#takePacked()) {
-      const recorded = this.#recording();
-      try {
-        const totals = await this.#index.call('placePacked', next.tier, next.files);
-        if (this.#packed.length === 0) recorded(totals);
-      } catch (error) {
-        this.#onFailure(error);
-        if (this.#mayWait(error)) {
-          this.#packed.unshift(next);
-          this.#packedCount += packedCount(next.files);
-          return;
-        }
-        this.#lossless = false; // the next start finds them
+  /** False if they are to be tried again later. */
+  async #recordPacked(packed: PackedList): Promise<boolean> {
+    const recorded = this.#recording();
+    try {
+      const totals = await this.#index.call('placePacked', packed.tier, packed.files);
+      if (this.#packed.length === 0) recorded(totals);
+    } catch (error) {
+      this.#onFailure(error);
+      if (this.#mayWait(error)) {
+        this.#packed.unshift(packed);
+        this.#packedCount += packedCount(packed.files);
+        return false;
       }
+      this.#lossless = false; // the next start finds them
     }
+    return true;
   }
 
-  #takePacked() {
+  #takePacked(): PackedList | undefined {
     const next = this.#packed.shift();
     if (next !== undefined) this.#packedCount -= packedCount(next.files);
     return next;
@@ -197,13 +215,19 @@ export class IndexFeed {
       return;
     }
     for (const file of changes.placed) {
-      const name = file.kind + file.name;
+      const name = nameOf(file.kind, file.name);
       if (!this.#placed.has(name) && !this.#removed.has(name)) this.#placed.set(name, file);
     }
-    for (const file of changes.removed) this.#removed.set(file.kind + file.name, file);
+    for (const file of changes.removed) this.#removed.set(nameOf(file.kind, file.name), file);
+    // They are perhaps here again, and go with what was removed before: the next start finds them.
+    if (changes.removed.length > 0 && this.#packed.length > 0) this.#lossless = false;
     this.#chunks.push(...changes.chunks);
     for (const { offsets } of changes.chunks) this.#chunkCount += offsets.length;
   }
+}
+
+function nameOf(kind: IndexedFile['kind'], name: string): string {
+  return kind + name;
 }
 
 function takeFrom<T>(map: Map<string, T>, limit: number): T[] {

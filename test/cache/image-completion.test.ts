@@ -1,14 +1,37 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { FileCache } from '../../src/cache/file-cache.js';
-import type { FileOrigin } from '../../src/cache/file-origin.js';
+import type { FileOrigin, FileRef } from '../../src/cache/file-origin.js';
 import type { CompletionProgress } from '../../src/cache/image-completion.js';
 import { PauseSwitch } from '../../src/cache/pause-switch.js';
+import type { SharedFiles } from '../../src/cache/shared-files.js';
 import { ThinError } from '../../src/errors.js';
 import { cacheOptions, openCache, scratchDirectory, signal, until } from './cache-rig.js';
 import { MemoryOrigin } from './memory-origin.js';
 import { partialFiles, tierFiles, wrongTierFiles } from './tier-listing.js';
+
+/** What nodes have in common, with nothing in it: remembers what it is offered. */
+class SharedFolder implements SharedFiles {
+  readonly directory: string;
+  readonly here = true;
+  readonly direct = false;
+  readonly offered = new Map<string, string>();
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  read = async () => undefined;
+  has = async () => false;
+  wrong = () => undefined;
+  mounted = () => undefined;
+
+  offer({ content }: FileRef, path: string): void {
+    this.offered.set(content, path);
+  }
+}
 
 const small = (count: number) => Array.from({ length: count }, () => randomBytes(700));
 
@@ -188,6 +211,25 @@ t.test('it ends where the quota does, and drives out only what nothing mounted u
   await cache.usage();
   for (const { content } of mounted.refs()) t.ok(await cache.has(content));
   t.ok(tierFiles(root).length <= 200 && tierFiles(root).length >= 180, `${tierFiles(root).length}`);
+});
+
+t.test('files are offered to other nodes from the tier that they are in', async (t) => {
+  const directory = scratchDirectory(t);
+  const fast = join(directory, 'fast');
+  const shared = new SharedFolder(join(directory, 'shared'));
+  const cache = await openCache(t, join(directory, 'root'), {
+    tiers: [{ name: 'fast', directory: fast, quotaBytes: 1e9, freeSpaceFloorBytes: 0 }],
+    shared,
+  });
+  const origin = image('a');
+  const files = origin.refs();
+  await cache.completeImage({ files, origin, signal });
+  const contents = files.slice(0, 5).map(({ content }) => content);
+  t.equal(await cache.hotFiles.move(contents, 'fast', signal), 5);
+  shared.offered.clear();
+  await cache.completeImage({ files, origin, signal });
+  t.same(new Set(shared.offered.keys()), new Set(files.map(({ content }) => content)));
+  for (const path of shared.offered.values()) t.ok(existsSync(path), path);
 });
 
 t.test('what goes wrong is told', async (t) => {

@@ -212,3 +212,39 @@ t.test('what a full disk did not take is recorded when it takes it, or given up'
   feed.placedMany('local', Buffer.alloc(200_001 * one.length, one));
   t.notOk(feed.lossless, 'what is too much to wait is found by the next start');
 });
+
+t.test('what is placed and removed is recorded in the order in which it happened', async (t) => {
+  const layout = cacheLayout(join(scratchDirectory(t), 'root'));
+  prepareRoot(layout);
+  const index = await InlineIndex.open(layout);
+  t.teardown(() => index.stop());
+  const [gone, back] = [numbered(1), numbered(2)];
+  const packed = (content: Digest) => packFiles([{ content, size: 4000, allocated: 4096 }], 1);
+  let during: (() => void) | undefined;
+  const slow: CacheIndex = {
+    call: async (method, ...args) => {
+      const result = await index.call(method, ...args);
+      during?.();
+      during = undefined;
+      return result;
+    },
+    stop: () => index.stop(),
+  };
+  const feed = new IndexFeed(
+    slow,
+    () => () => {},
+    (error) => t.fail(`${error}`),
+  );
+  t.teardown(() => feed.close());
+  feed.placed(indexed(back));
+  during = () => {
+    feed.placedMany('local', packed(gone));
+    feed.removed('complete', digestHex(gone));
+  };
+  await feed.flush();
+  feed.removed('complete', digestHex(back));
+  feed.placedMany('fast', packed(back));
+  await feed.flush();
+  t.match(await index.call('totals'), { completeFiles: 1, tiers: { fast: 4096 } });
+  t.ok(feed.lossless);
+});

@@ -10,9 +10,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { FileStore } from '../../native-bindings/file-store.js';
 import { FileCache, type TierOptions } from '../../src/cache/file-cache.js';
 import type { FileRef } from '../../src/cache/file-origin.js';
 import { tierPath } from '../../src/cache/layout.js';
+import { packFiles } from '../../src/cache/packed-files.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import {
   cacheOptions,
@@ -159,6 +161,27 @@ t.test('a wrong file is not moved but removed', async (t) => {
   t.same(wrong, [content]);
   t.notOk(await cache.has(content));
   t.same(readdirSync(join(fast, '.incoming')), []);
+});
+
+t.test('files whose records wait are moved and removed as others are', async (t) => {
+  const { root, fast } = places(t);
+  const cache = await openCache(t, root, { tiers: [fastTier(fast)] });
+  const deferral = cache.deferRecords();
+  const writer = cache.bulkWriter(cache.hold());
+  const spans = [0, 1, 2].map((at) => ({ offset: at * 8192, length: 8192 }));
+  const stored = await new FileStore(writer.place).store(randomBytes(3 * 8192), spans);
+  const files = stored.map(({ content, allocated }) => ({ content, size: 8192, allocated }));
+  const [wrong, good] = files.map(({ content }) => content);
+  if (wrong === undefined || good === undefined) throw new Error('no files');
+  await writer.reserve(3 * 8192);
+  writer.stored(packFiles(files, files.length));
+  writer[Symbol.dispose]();
+  writeFileSync(cache.pathOf(wrong), randomBytes(8192));
+  t.equal(await cache.hotFiles.move([wrong, good], 'fast', signal), 1);
+  deferral[Symbol.dispose]();
+  const { completeFiles, tiers } = await cache.usage();
+  t.equal(completeFiles, 2);
+  t.match(tiers, [{ bytes: 8192 }, { bytes: 8192 }]);
 });
 
 t.test('a move ends at the quota, and where the sync fails nothing leaves', async (t) => {
