@@ -26,7 +26,7 @@ export interface HotTierParts {
   readonly root: string;
   readonly cache: FileCache;
   readonly images: ImageFolder;
-  readonly live: LiveImages;
+  readonly live: Pick<LiveImages, 'get'>;
   readonly hot: HotFolder;
   /** Bytes that the first tier may have. */
   readonly quotaBytes: number;
@@ -114,13 +114,11 @@ export class HotTier implements AsyncDisposable {
    */
   async choose(name: string, choice: TierChoice): Promise<void> {
     await this.#choices.choose(this.#find(name), choice);
-    this.#planned = '';
   }
 
   /** @param bytes null for a part of the tier @throws ThinError `no-space`, `denied` */
   async setLimit(bytes: number | null): Promise<void> {
     await this.#choices.setLimit(bytes ?? undefined);
-    this.#planned = '';
   }
 
   #find(name: string): Digest {
@@ -184,7 +182,8 @@ export class HotTier implements AsyncDisposable {
     const fast = cache.fastTier?.name;
     if (starting() || performance.now() < this.#retryAt) return;
     // Hot lists change when starts end, and with them who is in use.
-    const state = JSON.stringify([this.#parts.mounted(), await this.#parts.hot.changedAt()]);
+    const changedAt = await this.#parts.hot.changedAt();
+    const state = JSON.stringify([this.#parts.mounted(), changedAt, this.#choices.revision]);
     if (state === this.#planned) return;
     const plans = await this.#plan();
     const pinned = new Set(plans.flatMap((plan) => plan.pinned));

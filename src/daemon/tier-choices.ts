@@ -36,6 +36,7 @@ export class TierChoices {
   readonly #path: string;
   readonly #images: Map<string, Entry>;
   #limitBytes: number | undefined;
+  #revision = 0;
   #writing: Promise<void> = Promise.resolve();
 
   private constructor(path: string, { limitBytes, images }: z.infer<typeof schema>) {
@@ -56,6 +57,11 @@ export class TierChoices {
     return this.#limitBytes;
   }
 
+  /** Another number whenever a user has said something since this was opened. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   choiceOf(image: Digest): TierChoice {
     return this.#images.get(image)?.choice ?? fresh.choice;
   }
@@ -68,11 +74,13 @@ export class TierChoices {
 
   async setLimit(bytes: number | undefined): Promise<void> {
     this.#limitBytes = bytes;
+    this.#revision++;
     await this.#write();
   }
 
   async choose(image: Digest, choice: TierChoice): Promise<void> {
     this.#images.set(image, { ...(this.#images.get(image) ?? fresh), choice });
+    this.#revision++;
     await this.#write();
   }
 
