@@ -3,6 +3,7 @@ import { isThinError } from '../errors.js';
 import { type Deployment, type DeploymentEnd, DeploymentLog } from '../page/deployment-log.js';
 import type { ImageRecord } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
+import { readyWatchMs } from './ready-watch.js';
 
 /** Milliseconds after which a container that says nothing counts as started, and its end as no start's. */
 const startMs = 30_000;
@@ -20,12 +21,16 @@ export interface DeploymentParts {
   readonly live: Pick<LiveImages, 'fetched'>;
 }
 
-/** A start that may yet be found to be ready, or to end. */
+/**
+ * A start that may yet be found to be ready: `new`, and that may end, or `quiet` since, and counted as
+ * all that it will be if nothing tells that it is ready.
+ */
 interface Starting {
+  phase: 'new' | 'quiet';
   /** Of the origin, when it began; undefined where the image was pulled in full for it. */
   readonly bytesBefore: number | undefined;
   readonly manifest: string;
-  readonly timer: NodeJS.Timeout;
+  timer: NodeJS.Timeout;
   readonly change: (changed: Deployment) => void;
   deployment: Deployment;
 }
@@ -83,12 +88,15 @@ export class Deployments implements AsyncDisposable {
 
   /** Its command has ended: of one that was just started, that is what it was started for. */
   ended(id: string): void {
-    this.#settle(id, 'ended');
+    if (this.#starting.get(id)?.phase === 'quiet') this.#forget(id);
+    else this.#settle(id, 'ended');
   }
 
   /** The oldest first. */
   list(): readonly Deployment[] {
-    for (const starting of this.#starting.values()) this.#count(starting);
+    for (const starting of this.#starting.values()) {
+      if (starting.phase === 'new') this.#count(starting);
+    }
     return this.#log.list();
   }
 
@@ -98,22 +106,31 @@ export class Deployments implements AsyncDisposable {
     deployment: Deployment,
     bytesBefore: number | undefined,
   ): void {
-    const timer = setTimeout(() => this.#settle(id, 'made'), startMs).unref();
+    const timer = setTimeout(() => this.#quiet(starting, id), startMs).unref();
     const change = this.#log.add(deployment);
-    const starting = { bytesBefore, manifest, timer, change, deployment };
+    const starting: Starting = { phase: 'new', bytesBefore, manifest, timer, change, deployment };
     this.#starting.set(id, starting);
     this.#count(starting);
+  }
+
+  #quiet(starting: Starting, id: string): void {
+    this.#count(starting);
+    starting.phase = 'quiet';
+    starting.timer = setTimeout(() => this.#forget(id), readyWatchMs - startMs).unref();
   }
 
   #settle(id: string, end: DeploymentEnd): void {
     const starting = this.#starting.get(id);
     if (!starting) return;
-    clearTimeout(starting.timer);
-    this.#starting.delete(id);
+    this.#forget(id);
     const { deployment } = starting;
-    const ms = end === 'made' ? deployment.ms : performance.now() - deployment.at;
-    starting.deployment = { ...deployment, end, ms };
+    starting.deployment = { ...deployment, end, ms: performance.now() - deployment.at };
     this.#count(starting);
+  }
+
+  #forget(id: string): void {
+    clearTimeout(this.#starting.get(id)?.timer);
+    this.#starting.delete(id);
   }
 
   /** What has come from the origin so far. */

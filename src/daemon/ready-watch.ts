@@ -2,7 +2,7 @@ import type { ReadySign } from '../ready-option.js';
 import { untilReady, type WatchedContainer } from './readiness.js';
 
 /** Milliseconds for which a container is looked at; what takes longer says so itself, or nobody knows. */
-const watchMs = 300_000;
+export const readyWatchMs = 300_000;
 
 /** Waits for one container to be ready, for all that want to know. */
 export class ReadyWatch {
@@ -16,7 +16,7 @@ export class ReadyWatch {
       this.#resolve = resolve;
     });
     const { signal } = this.#ended;
-    const timer = setTimeout(() => this.end(), watchMs).unref();
+    const timer = setTimeout(() => this.end(), readyWatchMs).unref();
     void untilReady(sign, container, signal).then(() => {
       clearTimeout(timer);
       if (!signal.aborted) this.#resolve();

@@ -1,3 +1,4 @@
+import { mock } from 'node:test';
 import t from 'tap';
 import { Deployments } from '../../src/daemon/deployments.js';
 import { type Digest, parseDigest } from '../../src/digest.js';
@@ -50,6 +51,23 @@ t.test('what a start has brought, as far as it has come', async (t) => {
   deployments.ended('b');
   deployments.ended('nobody');
   t.match(deployments.list()[1], { end: 'ended', originBytes: 0, hit: true });
+  await deployments[Symbol.asyncDispose]();
+});
+
+t.test('a container that takes long is timed to its sign, and to nothing else', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const { images, deployments, start } = node();
+  for (const id of ['a', 'b', 'c']) await start('thin', id, id === 'a' ? 100 : 0);
+  mock.timers.tick(30_000);
+  images.set(manifests.thin, { kind: 'thin', bytes: 250 });
+  const made = { end: 'made', originBytes: 0 };
+  t.match(deployments.list(), [{ end: 'made', originBytes: 100 }, made, made], 'as it was then');
+  deployments.ready('a');
+  deployments.ended('b');
+  mock.timers.tick(270_000);
+  deployments.ready('c');
+  t.match(deployments.list(), [{ end: 'ready', originBytes: 250 }, made, made]);
   await deployments[Symbol.asyncDispose]();
 });
 
