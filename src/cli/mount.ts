@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { MountChoice } from '../daemon/root.js';
@@ -74,9 +75,11 @@ async function mountImage(
   const readOnly = flags.readOnly || process.getuid?.() !== 0;
   const client = await connectDaemon(flags, signal);
   const progress = openProgress(progressStyle(flags));
+  const reconnect = () => connectDaemon(flags, signal);
   try {
-    const body = { ...request, target, readOnly, form: flags.mount };
-    const mounted = await client.call('mount', body, { signal, onEvent: showEvents(progress) });
+    const body = { ...request, target, readOnly, form: flags.mount, requestId: randomUUID() };
+    const options = { signal, onEvent: showEvents(progress), reconnect };
+    const mounted = await client.call('mount', body, options);
     if (flags.json) process.stdout.write(`${JSON.stringify({ event: 'mounted', ...mounted })}\n`);
   } finally {
     progress.close();

@@ -60,6 +60,7 @@ async function pullImage(image: string, flags: PullFlags, signal: AbortSignal): 
       { ...request, mode },
       {
         signal,
+        reconnect: () => connectDaemon(flags, signal),
         onEvent: (event) => {
           if (event.event === 'pull') onPull(event);
           else if (event.event === 'note') display.note(event.message);

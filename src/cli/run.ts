@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { ContainerStart } from '../daemon/control-api.js';
@@ -107,7 +108,8 @@ async function runInContainer(
   const progress = openProgress(flags.quiet ? 'quiet' : process.stderr.isTTY ? 'bars' : 'lines');
   let held: Held<ContainerStart>;
   try {
-    const options = { signal: run.signal, onEvent: showEvents(progress) };
+    const reconnect = () => connectDaemon(flags, run.signal);
+    const options = { signal: run.signal, onEvent: showEvents(progress), reconnect };
     held = await client.hold('container.create', request, options);
   } finally {
     progress.close();
@@ -205,6 +207,7 @@ async function containerRequest(image: string, command: string[], flags: RunFlag
   return {
     ...(await imageRequest(image, flags)),
     ...optional,
+    requestId: randomUUID(),
     network,
     command,
     remove: flags.rm,

@@ -1,38 +1,20 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { z } from 'zod';
-import { fromSystemError, ThinError } from '../errors.js';
+import { ThinError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
 import { makeFolder } from '../make-folder.js';
 import { writeBundle } from '../mount/bundle.js';
 import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
+import { type ContainerRecord, readContainer, writeContainer } from './container-record.js';
 import type { CheckedRequest, ContainerStart, MountSummary } from './control-api.js';
 import type { HotStarts } from './hot-starts.js';
 import type { LiveImage } from './live-image.js';
-import { type Root, rootRecord } from './root.js';
+import type { Root } from './root.js';
 import type { Roots } from './roots.js';
 
 export type ContainerRequest = CheckedRequest<'container.create'>;
-
-const containerRecord = z.object({
-  version: z.literal(1),
-  id: z.string(),
-  reference: z.string(),
-  manifest: z.string(),
-  readOnly: z.boolean(),
-  /** Forget the writable layer when it has ended. */
-  remove: z.boolean(),
-  root: rootRecord,
-  /** Absolute path of the program that runs it. */
-  runtime: z.string(),
-  /** Milliseconds since 1970. */
-  since: z.number(),
-  /** Absent while it runs. */
-  exitCode: z.number().int().optional(),
-});
-type ContainerRecord = z.infer<typeof containerRecord>;
 
 interface Container {
   record: ContainerRecord;
@@ -77,7 +59,7 @@ export class Containers {
     await makeFolder(this.#folder, 0o700);
     const running: ContainerRecord[] = [];
     for (const id of await readdir(this.#folder)) {
-      const record = await readRecord(join(this.#folder, id, recordName));
+      const record = await readContainer(join(this.#folder, id));
       if (!record) await this.#removeFolder(id);
       else if (record.exitCode === undefined) running.push(record);
       else this.#containers.set(id, { record, commands: 0, root: undefined });
@@ -87,12 +69,10 @@ export class Containers {
 
   /** It goes on: its command will find us, or it ends without one. */
   adopt(record: ContainerRecord, root: Root): void {
-    this.#containers.set(record.id, { record, commands: 1, root });
+    this.#containers.set(record.id, { record, commands: 0, root });
+    const lost = this.attach(record.id);
     const grace = { signal: this.#stopping.signal, ref: false };
-    delay(attachGraceMs, undefined, grace).then(
-      () => this.lost(record.id),
-      () => {},
-    );
+    delay(attachGraceMs, undefined, grace).then(lost, () => {});
   }
 
   /** Its root ended with its daemon. @returns that root */
@@ -117,13 +97,16 @@ export class Containers {
     }));
   }
 
-  /** Makes everything that `runc run` needs. @throws ThinError `busy` if the name is taken */
+  /**
+   * Makes everything that `runc run` needs; {@link attach} is to follow. @throws ThinError `busy` if the name is taken
+   */
   async create(
     image: LiveImage,
     request: ContainerRequest,
     signal: AbortSignal,
   ): Promise<ContainerStart> {
     const id = request.name ?? randomBytes(6).toString('hex');
+    if (request.requestId !== undefined) await this.#forgetUnused(request.requestId);
     this.#checkName(id);
     this.#coming.add(id);
     try {
@@ -137,6 +120,13 @@ export class Containers {
       throw error;
     } finally {
       this.#coming.delete(id);
+    }
+  }
+
+  /** Made for the same request by a daemon that died before its answer came: nothing runs in it. */
+  async #forgetUnused(requestId: string): Promise<void> {
+    for (const [id, { record }] of this.#containers) {
+      if (record.requestId === requestId) await this.#forget(id);
     }
   }
 
@@ -157,7 +147,7 @@ export class Containers {
     request: ContainerRequest & { readonly id: string; readonly runtime: string },
     signal: AbortSignal,
   ): Promise<{ bundle: string; stopSignal: string }> {
-    const { id, runtime, reference, readOnly, remove } = request;
+    const { id, requestId, runtime, reference, readOnly, remove } = request;
     const directory = join(this.#folder, id);
     const place = { target: join(directory, 'merged'), changes: directory };
     const root = await this.#roots.mount(image, place, request.form);
@@ -168,14 +158,15 @@ export class Containers {
       manifest: image.manifest,
       readOnly,
       remove,
+      requestId,
       root: root.record,
       runtime,
       since: Date.now(),
     };
-    this.#containers.set(id, { record, commands: 1, root });
+    this.#containers.set(id, { record, commands: 0, root });
     const [bundle] = await Promise.all([
       this.#writeBundle(image, directory, request, signal),
-      this.#write(record),
+      writeContainer(directory, record),
     ]);
     return bundle;
   }
@@ -226,20 +217,22 @@ export class Containers {
     }
     await this.#unmount(container);
     container.record = { ...container.record, exitCode };
-    await this.#write(container.record);
+    await writeContainer(join(this.#folder, id), container.record);
   }
 
-  /** Its command has a connection again. @throws ThinError `not-found` if it does not run */
-  attach(id: string): void {
+  /**
+   * Its command has a connection.
+   * @returns to be called when that is gone: whoever is still in the container is left to finish
+   * @throws ThinError `not-found` if it does not run
+   */
+  attach(id: string): () => Promise<void> {
     const container = this.#find(id);
     if (!container.root) throw new ThinError('not-found', `Cannot attach to ${id}: it has ended`);
     container.commands++;
+    return () => this.#lost(container);
   }
 
-  /** The command that ran it is gone: whoever is still in it is left to finish. */
-  async lost(id: string): Promise<void> {
-    const container = this.#containers.get(id);
-    if (!container) return;
+  async #lost(container: Container): Promise<void> {
     container.commands--;
     if (!container.root) return;
     const key = this.#key(container.record);
@@ -249,7 +242,8 @@ export class Containers {
       if (this.#stopping.signal.aborted || container.commands > 0) return;
     }
     // Its exit code went to the command that is gone.
-    if (container.commands === 0 && container.root) await this.end(id, unknownExitCode);
+    if (container.commands > 0 || !container.root) return;
+    await this.end(container.record.id, unknownExitCode);
   }
 
   /** @throws ThinError `not-found`; `busy` if it runs */
@@ -311,26 +305,6 @@ export class Containers {
   async #removeFolder(id: string): Promise<void> {
     await detachPath(join(this.#folder, id, 'merged'));
     await rm(join(this.#folder, id), { recursive: true, force: true });
-  }
-
-  async #write(record: ContainerRecord): Promise<void> {
-    const path = join(this.#folder, record.id, recordName);
-    try {
-      await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-      await rename(`${path}.new`, path);
-    } catch (error) {
-      throw fromSystemError(`Cannot keep container ${record.id}`, error);
-    }
-  }
-}
-
-const recordName = 'container.json';
-
-async function readRecord(path: string): Promise<ContainerRecord | undefined> {
-  try {
-    return containerRecord.safeParse(JSON.parse(await readFile(path, 'utf8'))).data;
-  } catch {
-    return undefined; // one that was being made
   }
 }
 

@@ -32,13 +32,21 @@ const imageRequest = z.object({
 
 const mountForm = z.enum(['auto', ...mountForms]).default('auto');
 
+/**
+ * Chosen by a client that makes a request again when the daemon has died over it: what came of the
+ * first one, if anything did, is of no use to anybody, or is what the client asked for.
+ */
+const requestId = z.string().min(1).max(64).optional();
+
 const mountRequest = imageRequest.extend({
+  requestId,
   target: z.string().startsWith('/'),
   readOnly: z.boolean(),
   form: mountForm,
 });
 
 const containerRequest = imageRequest.extend({
+  requestId,
   name: z.string().optional(),
   /** Forget the writable layer when the command has ended. */
   remove: z.boolean(),

@@ -13,6 +13,24 @@ export interface Held<T> {
   close(): void;
 }
 
+export interface CallOptions {
+  readonly signal: AbortSignal;
+  readonly onEvent?: (event: ProgressEvent) => void;
+  /**
+   * Makes sure that a daemon runs. For a request that may be made again when the daemon dies over it:
+   * one that changes nothing, or that has a `requestId`.
+   */
+  readonly reconnect?: () => Promise<unknown>;
+}
+
+/** Nobody has answered: a daemon has died over the request, or before it. */
+interface Unanswered {
+  readonly why: ThinError;
+}
+
+/** Times that a request is made: one that daemons die of is made no more. */
+const triesMax = 3;
+
 /** Speaks to the daemon that listens on `socket`. */
 export class ControlClient {
   readonly #socket: string;
@@ -28,7 +46,7 @@ export class ControlClient {
   async call<M extends ControlMethod>(
     method: M,
     body: ControlRequest<M>,
-    options: { signal: AbortSignal; onEvent?: (event: ProgressEvent) => void },
+    options: CallOptions,
   ): Promise<ControlResults[M]> {
     const held = await this.hold(method, body, options);
     held.close();
@@ -39,9 +57,25 @@ export class ControlClient {
   async hold<M extends ControlMethod>(
     method: M,
     body: ControlRequest<M>,
-    options: { signal: AbortSignal; onEvent?: (event: ProgressEvent) => void },
+    options: CallOptions,
   ): Promise<Held<ControlResults[M]>> {
-    const { request, response } = await this.#send('POST', `/v1/${method}`, options.signal, body);
+    for (let tries = 1; ; tries++) {
+      const answer = await this.#ask(method, body, options);
+      if (!('why' in answer)) return answer;
+      if (!options.reconnect || tries === triesMax) throw answer.why;
+      await options.reconnect();
+      options.onEvent?.({ event: 'note', message: 'the daemon died: asking the next one' });
+    }
+  }
+
+  async #ask<M extends ControlMethod>(
+    method: M,
+    body: ControlRequest<M>,
+    options: CallOptions,
+  ): Promise<Held<ControlResults[M]> | Unanswered> {
+    const sent = await this.#send('POST', `/v1/${method}`, options.signal, body);
+    if ('why' in sent) return sent;
+    const { request, response } = sent;
     const lost = new Promise<void>((resolve) => {
       request.once('close', () => resolve());
     });
@@ -59,11 +93,12 @@ export class ControlClient {
         }
         options.onEvent?.(event);
       }
-      throw wentAway();
+      return { why: wentAway() };
     } catch (error) {
       request.destroy();
       if (isAbort(error, options.signal)) throw canceled(error);
-      throw isThinError(error) ? error : wentAway(error); // in the middle of a line, too
+      if (isThinError(error)) throw error;
+      return { why: wentAway(error) }; // in the middle of a line, too
     }
   }
 
@@ -74,7 +109,9 @@ export class ControlClient {
     signal: AbortSignal,
   ): AsyncGenerator<Buffer, void, undefined> {
     const query = new URLSearchParams({ manifest, path });
-    const { response } = await this.#send('GET', `/v1/file?${query}`, signal);
+    const sent = await this.#send('GET', `/v1/file?${query}`, signal);
+    if ('why' in sent) throw sent.why;
+    const { response } = sent;
     if (response.statusCode !== 200) {
       const chunks: Buffer[] = await response.toArray();
       const { code, message } = JSON.parse(Buffer.concat(chunks).toString('utf8'));
@@ -93,7 +130,7 @@ export class ControlClient {
     path: string,
     signal: AbortSignal,
     body?: unknown,
-  ): Promise<{ request: ClientRequest; response: IncomingMessage }> {
+  ): Promise<{ request: ClientRequest; response: IncomingMessage } | Unanswered> {
     const request = httpRequest({ socketPath: this.#socket, path, method: verb, signal });
     const answered = new Promise<IncomingMessage>((resolve, reject) => {
       request.once('response', resolve);
@@ -104,9 +141,8 @@ export class ControlClient {
       return { request, response: await answered };
     } catch (error) {
       if (isAbort(error, signal)) throw canceled(error);
-      throw new ThinError('unavailable', `Cannot reach the daemon at ${this.#socket}`, {
-        cause: error,
-      });
+      const what = `Cannot reach the daemon at ${this.#socket}`;
+      return { why: new ThinError('unavailable', what, { cause: error }) };
     }
   }
 }

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
 import type { PullProgress } from '../pull/pull-run.js';
@@ -25,7 +27,7 @@ export interface CallContext {
    * Keeps the connection open after the result; `onLost` runs once when it closes, which is when the
    * client called `close()`, ended or was killed.
    */
-  hold(onLost: () => void): void;
+  hold(onLost: () => unknown): void;
 }
 
 export type ControlHandlers = {
@@ -47,6 +49,8 @@ export interface ControlPages extends WebPages {
   readonly readFile: FileReader;
 }
 
+/** Milliseconds for clients to take the answer of a daemon that ends. */
+const farewellMs = 1000;
 /** Bytes of one request: the longest have command lines and environments in them. */
 const requestBytesMax = 4 * 1024 * 1024;
 
@@ -56,6 +60,8 @@ export class ControlServer {
   readonly #handlers: ControlHandlers;
   readonly #pages: ControlPages;
   readonly #log: Logger;
+  /** That have no answer yet. */
+  readonly #open = new Set<ServerResponse>();
 
   private constructor(handlers: ControlHandlers, pages: ControlPages, log: Logger) {
     this.#handlers = handlers;
@@ -89,10 +95,19 @@ export class ControlServer {
     return control;
   }
 
+  /** Who has no answer is told: a connection that just ends means that we have died. */
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
+    const waiting = [...this.#open].filter((response) => !response.closed);
+    const told = waiting.map((response) => {
+      const ended = once(response, 'close');
+      const what = 'Cannot finish the command: the daemon is being stopped';
+      endWith(response, new ThinError('unavailable', what));
+      return ended;
+    });
+    await Promise.race([Promise.all(told), delay(farewellMs, undefined, { ref: false })]);
     this.#server.closeAllConnections();
     await closed;
   }
@@ -140,11 +155,12 @@ export class ControlServer {
     }
     const body = await readJson(request);
     const send = (event: ControlEvent): void => {
+      if (response.writableEnded) return; // it was told that we end
       if (!response.headersSent)
         response.writeHead(200, { 'content-type': 'application/x-ndjson' });
       response.write(`${JSON.stringify(event)}\n`);
     };
-    let onLost: (() => void) | undefined;
+    let onLost: (() => unknown) | undefined;
     const context: CallContext = {
       signal,
       note: (message) => send({ event: 'note', message }),
@@ -154,12 +170,15 @@ export class ControlServer {
         onLost = lost;
       },
     };
-    const result = await this.#dispatch(method, body, context);
+    this.#open.add(response);
+    const result = await this.#dispatch(method, body, context).finally(() => {
+      this.#open.delete(response);
+    });
     const lost = onLost;
     if (!lost) {
       send({ event: 'result', result });
       response.end();
-    } else if (signal.aborted) {
+    } else if (signal.aborted || response.writableEnded) {
       lost();
     } else {
       signal.addEventListener('abort', lost, { once: true });
@@ -182,21 +201,23 @@ export class ControlServer {
   }
 
   #fail(response: ServerResponse, error: unknown, signal: AbortSignal): void {
-    const code = isThinError(error) ? error.code : 'unavailable';
-    const message = describeError(error);
     if (!isThinError(error)) this.#log.error({ err: error }, 'defect while answering a command');
-    if (signal.aborted) return;
-    const event: ControlEvent = { event: 'error', code, message };
-    if (!response.headersSent) {
-      const status = response.req.method === 'GET' ? 500 : 200;
-      response.writeHead(status, { 'content-type': 'application/x-ndjson' });
-    } else if (response.req.method === 'GET') {
-      // A file that broke off must not look whole.
-      response.destroy();
-      return;
-    }
-    response.end(`${JSON.stringify(event)}\n`);
+    if (!signal.aborted && !response.writableEnded) endWith(response, error);
   }
+}
+
+function endWith(response: ServerResponse, error: unknown): void {
+  const code = isThinError(error) ? error.code : 'unavailable';
+  const event: ControlEvent = { event: 'error', code, message: describeError(error) };
+  if (!response.headersSent) {
+    const status = response.req.method === 'GET' ? 500 : 200;
+    response.writeHead(status, { 'content-type': 'application/x-ndjson' });
+  } else if (response.req.method === 'GET') {
+    // A file that broke off must not look whole.
+    response.destroy();
+    return;
+  }
+  response.end(`${JSON.stringify(event)}\n`);
 }
 
 function isControlMethod(text: string): text is ControlMethod {

@@ -232,8 +232,7 @@ export class Daemon implements AsyncDisposable {
       unmount: ({ target, force }) => this.#mounted.mounts.unmount(target, force),
       'container.create': (request, context) => this.#createContainer(request, context),
       'container.attach': async ({ id }, context) => {
-        this.#mounted.containers.attach(id);
-        context.hold(() => void this.#mounted.containers.lost(id));
+        context.hold(this.#mounted.containers.attach(id));
         return null;
       },
       'container.ready': async ({ id }) => this.#mounted.containers.ready(id),
@@ -290,7 +289,7 @@ export class Daemon implements AsyncDisposable {
         return made;
       },
     );
-    context.hold(() => void this.#mounted.containers.lost(start.id));
+    context.hold(this.#mounted.containers.attach(start.id));
     return start;
   }
 

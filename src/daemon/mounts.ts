@@ -19,6 +19,8 @@ const mountRecord = z.object({
   readOnly: z.boolean(),
   /** Milliseconds since 1970. */
   since: z.number(),
+  /** Of what it was made for. */
+  requestId: z.string().optional(),
   root: rootRecord,
 });
 type MountRecord = z.infer<typeof mountRecord>;
@@ -33,6 +35,8 @@ export interface MountRequest {
   readonly target: string;
   readonly readOnly: boolean;
   readonly form: MountChoice;
+  /** The same of requests of which one answer was lost. */
+  readonly requestId?: string | undefined;
 }
 
 /** What `thin mount` mounted, by mount point; `mounts/<id>/` says of each how to find it again. */
@@ -102,16 +106,21 @@ export class Mounts {
   async mount(image: LiveImage, request: MountRequest): Promise<MountSummary> {
     const target = await resolveMountPoint(request.target);
     await this.forgetGone();
-    if (this.#active.has(target)) {
+    const there = this.#active.get(target);
+    if (there && request.requestId !== undefined && there.record.requestId === request.requestId) {
+      return this.#summary(target);
+    }
+    if (there) {
       throw new ThinError('busy', `Cannot mount at ${target}: an image is mounted there`);
     }
     await refuseUnfit(target);
     const id = randomBytes(6).toString('hex');
     const directory = join(this.#folder, id);
     const changes = request.readOnly ? undefined : directory;
-    const { reference, readOnly } = request;
+    const { reference, readOnly, requestId } = request;
     const { manifest } = image;
-    const base = { version: 1 as const, id, reference, manifest, readOnly, since: Date.now() };
+    const since = Date.now();
+    const base = { version: 1 as const, id, reference, manifest, readOnly, since, requestId };
     const path = join(directory, recordName);
     try {
       await makeFolder(directory, 0o700);

@@ -1,9 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
+import { nodeConfig } from '../../src/config.js';
+import { ControlClient } from '../../src/daemon/control-client.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
 import { isAlive, mountsBelow, startNode, startThin, thinifyProgram, until } from './test-node.js';
 
 t.setTimeout(400_000); // dozens of processes on a busy machine
@@ -14,6 +18,25 @@ const registry = await startRegistry(t);
 const image = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), image);
 await runCommand(process.execPath, [thinifyProgram, image]);
+
+/** In front of `target`: what is asked of it while it holds is never answered. */
+async function startHoldingProxy(t: Test, target: string) {
+  let holds = false;
+  let held = 0;
+  const idle = new Set<Socket>();
+  const host = await startTcpProxy(t, target, (client, upstream) => {
+    if (holds) held += 1;
+    else idle.add(client.pipe(upstream).pipe(client));
+  });
+  const hold = () => {
+    holds = true;
+    for (const client of idle) client.destroy();
+  };
+  const release = () => {
+    holds = false;
+  };
+  return { host, held: () => held, hold, release };
+}
 
 /** Reads files that nobody has read, and ends when told, with a code that only it knows. */
 const reads = `
@@ -87,6 +110,74 @@ t.test('a command holds its container again after a restart', async (t) => {
   writeFileSync(join(control, 'end'), '');
   await until('it is forgotten', async () => (await node.status()).mounts.length === 0);
   t.strictSame(mountsBelow(`${node.root}/containers`), []);
+});
+
+t.test('the server is killed while it answers: the next one does', async (t) => {
+  const node = startNode(t);
+  const store = await startHoldingProxy(t, registry.host);
+  const behind = `${store.host}/busybox:1`;
+  const target = join(node.folder, 'mounted');
+  const held = async (...words: readonly string[]) => {
+    const before = store.held();
+    const command = startThin(t, node, words);
+    await until('it asks the registry', () => store.held() > before);
+    return command;
+  };
+  for (const words of [
+    ['run', '--rm', behind, 'echo', 'there'],
+    ['mount', '--pull', 'always', '--read-only', behind, target],
+  ]) {
+    store.hold();
+    const command = await held(...words);
+    const { pid } = await node.status();
+    store.release();
+    process.kill(pid, 'SIGKILL');
+    t.same(await command.ended, { code: 0, signal: null }, command.errors());
+    t.match(command.errors(), /the daemon died: asking the next one/);
+    if (words[0] === 'run') t.equal(command.output(), 'there\n');
+  }
+  t.match((await node.status()).mounts, [{ target }]);
+  t.equal((await node.thin(['unmount', target])).code, 0);
+
+  store.hold();
+  const stopped = await held('run', '--rm', '--pull', 'always', behind, 'true');
+  t.equal((await node.thin(['daemon', 'stop'])).code, 0);
+  t.match(await stopped.ended, { code: 5 });
+  t.match(stopped.errors(), /Cannot finish the command: the daemon is being stopped/);
+});
+
+t.test('an answer is lost: what it was about is there once', async (t) => {
+  const node = startNode(t);
+  const target = join(node.folder, 'mounted');
+  await runCommand('mkdir', [target]);
+  const first = await node.status();
+  const { socket } = nodeConfig({ root: node.root }, node.env, 0);
+  const client = new ControlClient(socket);
+  const { signal } = new AbortController();
+  const lists = { command: ['true'], env: [], volumes: [] };
+  const flags = { remove: false, readOnly: false, terminal: false, network: 'host' as const };
+  const create = (requestId: string) => {
+    const request = { reference: image, requestId, name: 'twice', ...lists, ...flags };
+    return client.hold('container.create', request, { signal });
+  };
+  const mount = (requestId: string) => {
+    const request = { reference: image, requestId, target, readOnly: true };
+    return client.call('mount', request, { signal });
+  };
+  await create('one');
+  const mounted = await mount('two');
+  process.kill(first.pid, 'SIGKILL');
+  await until('another serves', async () => (await node.status()).pid !== first.pid);
+
+  await t.rejects(create('other'), { code: 'busy' });
+  await t.rejects(mount('other'), { code: 'busy' });
+  t.match(await mount('two'), { id: mounted.id });
+  const made = await create('one');
+  t.equal(made.result.id, 'twice');
+  t.equal((await node.status()).mounts.length, 2);
+  await client.call('container.end', { id: 'twice', exitCode: 0 }, { signal });
+  made.close();
+  t.match((await node.status()).mounts, [{ target }, { id: 'twice', exitCode: 0 }]);
 });
 
 t.test('cleanup under a running container', async (t) => {

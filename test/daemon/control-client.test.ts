@@ -2,20 +2,22 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { ControlClient } from '../../src/daemon/control-client.js';
 
 const signal = new AbortController().signal;
 
-t.test('a daemon that dies before it has answered is away, and no defect of ours', async (t) => {
+const note = JSON.stringify({ event: 'note', message: 'it comes' });
+
+/** A daemon that writes each of `answers`, and dies. @returns its client */
+async function startMortal(t: Test, answers: readonly string[]): Promise<ControlClient> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-client-'));
   const socket = join(folder, 'control.sock');
-  const note = JSON.stringify({ event: 'note', message: 'it comes' });
-  const ends = ['', `${note}\n`, `${note}\n{"event":"resu`];
+  const left = [...answers];
   const server = createServer((request, response) => {
     request.resume();
     response.writeHead(200);
-    response.write(ends.shift() ?? '', () => response.destroy());
+    response.write(left.shift() ?? '', () => response.destroy());
     response.flushHeaders();
   });
   await new Promise<void>((resolve) => server.listen(socket, resolve));
@@ -23,8 +25,30 @@ t.test('a daemon that dies before it has answered is away, and no defect of ours
     server.close();
     rmSync(folder, { recursive: true, force: true });
   });
-  const client = new ControlClient(socket);
-  while (ends.length > 0) {
+  return new ControlClient(socket);
+}
+
+t.test('a daemon that dies before it has answered is away, and no defect of ours', async (t) => {
+  const ends = ['', `${note}\n`, `${note}\n{"event":"resu`];
+  const client = await startMortal(t, ends);
+  for (const _ of ends) {
     await t.rejects(client.call('status', {}, { signal }), { code: 'unavailable' });
   }
+});
+
+t.test('where a request may be made again, daemons that die are asked once more', async (t) => {
+  const [result, error] = [
+    `${note}\n{"event":"result","result":null}\n`,
+    '{"event":"error","code":"unavailable","message":"Cannot reach the registry"}\n',
+  ];
+  const client = await startMortal(t, ['', `${note}\n`, result, error, '', '', '', result]);
+  let connects = 0;
+  const reconnect = async () => void connects++;
+  t.equal(await client.call('pause', { paused: true }, { signal, reconnect }), null);
+  t.equal(connects, 2);
+  const again = client.call('pause', { paused: true }, { signal, reconnect });
+  await t.rejects(again, { message: 'Cannot reach the registry' }, 'which is an answer');
+  const deadly = client.call('pause', { paused: true }, { signal, reconnect });
+  await t.rejects(deadly, { code: 'unavailable' });
+  t.equal(connects, 4, 'what daemons die of is given up');
 });
