@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { PopSite } from './pop-site.js';
-import { type DeployedImage, deployedImages } from './site-images.js';
+import type { DeployedImage } from './site-images.js';
 
 /** A start that finds everything in the site may take this many times one that finds it on its node. */
 const sharedMost = 1.3;
@@ -21,10 +21,11 @@ export function parseHits(text: string): Hits[] {
 /** Each image by itself: the first start of a site, the first of its second node, and again there. */
 export async function measureHits(
   site: PopSite,
+  images: readonly DeployedImage[],
   referenceOf: (image: string) => string,
 ): Promise<Hits[]> {
   const all: Hits[] = [];
-  for (const image of deployedImages) {
+  for (const image of images) {
     const [first, second] = [
       await site.node(`first-${image.image}`, { shared: true }),
       await site.node(`second-${image.image}`, { shared: true }),

@@ -52,6 +52,7 @@ export class PopSite implements AsyncDisposable {
   readonly #link: SlowLink;
   readonly #network: SiteNetwork;
   readonly #folder: string;
+  readonly #nodes = new Set<SiteNode>();
   #redis: ChildProcess | undefined;
 
   static async open(link: SlowLink, folder: string): Promise<PopSite> {
@@ -107,8 +108,12 @@ export class PopSite implements AsyncDisposable {
       THINFS_FREE_SPACE: '0',
       ...(cacheSize !== undefined && { THINFS_CACHE_SIZE: cacheSize }),
       ...(shared && pop),
+        name.startsWith('second') && {
+        }),
     };
-    return new SiteNode(await this.#network.addNode(), env);
+    const node = new SiteNode(await this.#network.addNode(), env, () => this.#nodes.delete(node));
+    this.#nodes.add(node);
+    return node;
   }
 
   /** Bytes that have come over the link since it was made. */
@@ -124,6 +129,7 @@ export class PopSite implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const node of [...this.#nodes]) await node.end();
     await this.stopRedis();
   }
 }
@@ -132,10 +138,12 @@ export class PopSite implements AsyncDisposable {
 export class SiteNode {
   readonly #place: SitePlace;
   readonly #env: Readonly<Record<string, string>>;
+  readonly #onEnd: () => void;
 
-  constructor(place: SitePlace, env: Readonly<Record<string, string>>) {
+  constructor(place: SitePlace, env: Readonly<Record<string, string>>, onEnd: () => void) {
     this.#place = place;
     this.#env = env;
+    this.#onEnd = onEnd;
   }
 
   thin(...words: string[]): Promise<CommandResult> {
@@ -222,6 +230,7 @@ export class SiteNode {
   }
 
   async end(): Promise<void> {
+    this.#onEnd();
     await this.thin('daemon', 'cleanup', '--force', '--purge');
     await this.#place[Symbol.asyncDispose]();
   }

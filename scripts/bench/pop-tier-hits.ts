@@ -2,10 +2,10 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { median } from './measurement.js';
 import type { PopSite, SiteNode } from './pop-site.js';
-import { type DeployedImage, deployedImages } from './site-images.js';
+import type { DeployedImage } from './site-images.js';
 
 /** Those of which the whole comes over the link in seconds. */
-const images: readonly DeployedImage['image'][] = ['python', 'nginx', 'base'];
+const smallEnough: readonly DeployedImage['image'][] = ['python', 'nginx', 'base'];
 /** A hit in the shared tier may take this many times one on the node. */
 const tierMost = 1.3;
 /** Starts of each kind, each on a fresh node; the median counts. */
@@ -20,6 +20,7 @@ const kinds = { 'under a deadline': '', direct: ',direct' } as const;
  */
 export async function tierHits(
   site: PopSite,
+  images: readonly DeployedImage[],
   folder: string,
   referenceOf: (image: string) => string,
 ): Promise<string> {
@@ -30,7 +31,7 @@ export async function tierHits(
   const filler = await site.node('filler', { shared: false, tier, complete: true });
   try {
     await filler.start(0);
-    for (const image of deployedImages.filter((each) => images.includes(each.image))) {
+    for (const image of images.filter((each) => smallEnough.includes(each.image))) {
       const reference = referenceOf(image.image);
       await filler.visit(reference, mountPoint, () => filler.settled(reference));
       const local: number[] = [];

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { Ownership } from '../../src/daemon/ownership.js';
+import { closeOnSignal } from './close-on-signal.js';
 import { formatTable } from './format-table.js';
 import { isMet, type MeasurementResult, measure } from './measurement.js';
 import { measurements } from './measurements.js';
@@ -46,10 +47,13 @@ if (chosen.length === 0) {
 }
 
 const results: MeasurementResult[] = [];
+let onSignal = async () => {};
+closeOnSignal(() => onSignal());
 for (const { name, open } of chosen) {
   const loadBefore = loadavg()[0] ?? 0;
   const result = await withScratchDisk(scratchSize, async (scratch) => {
     await using owned = new Ownership();
+    onSignal = () => owned[Symbol.asyncDispose]();
     const opened = await open(scratch, owned);
     const contenders = opened.contenders.filter((contender) => isWanted(contender.name));
     const some = { ...opened, contenders };

@@ -1,7 +1,7 @@
 /**
  * `npm run bench:pop [-- [--deployments <number>] [--nodes <number>] [--disk <size>]
- * [--registry <folder>] [herd | deaths | tier | hits | deployments | faults]…]`: a site of nodes with networks of their
- * own, behind a link of 100 Mbit/s and 20 ms to the registry, as RESULTS.md tells.
+ * [--images <name>,…] [--registry <folder>] [herd | deaths | tier | hits | deployments | faults]…]`: a site of nodes with
+ * networks of their own, behind a link of 100 Mbit/s and 20 ms to the registry, as RESULTS.md tells.
  *
  *   herd         nodes that start the same cold image at the same moment
  *   deaths       three such nodes, one of which is killed or cut off
@@ -19,6 +19,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Ownership } from '../../src/daemon/ownership.js';
 import { formatSize, parseSize } from '../../src/units.js';
+import { closeOnSignal } from './close-on-signal.js';
 import { deploymentsPlot } from './deployments-plot.js';
 import { deploymentsTable, phasesTable } from './deployments-table.js';
 import { LoopbackRegistry } from './loopback-registry.js';
@@ -39,6 +40,7 @@ const { values, positionals } = parseArgs({
     deployments: { type: 'string', default: '200' },
     nodes: { type: 'string', default: '10' },
     disk: { type: 'string', default: '64M' },
+    images: { type: 'string' },
     registry: { type: 'string' },
   },
   allowPositionals: true,
@@ -49,6 +51,12 @@ const diskBytes = parseSize(values.disk);
 const wanted = parts.filter((part) => positionals.length === 0 || positionals.includes(part));
 if (positionals.some((part) => !parts.some((known) => known === part))) {
   throw new Error(`Cannot measure ${positionals.join(', ')}: wanted ${parts.join(', ')}`);
+}
+const named = values.images?.split(',');
+const images = deployedImages.filter(({ image }) => named?.includes(image) ?? true);
+if (images.length < (named?.length ?? 1)) {
+  const known = deployedImages.map(({ image }) => image).join(', ');
+  throw new Error(`Cannot use --images ${values.images}: wanted some of ${known}`);
 }
 /** What is measured by what each image needs. */
 const needsHits: ReadonlySet<string> = new Set(['hits', 'deployments', 'faults']);
@@ -73,7 +81,7 @@ async function hitsOf(site: PopSite, referenceOf: (image: string) => string): Pr
   const file = join(kept, 'hits.json');
   const known = await readFile(file, 'utf8').catch(() => undefined);
   if (known !== undefined && !wanted.includes('hits')) return parseHits(known);
-  const hits = await measureHits(site, referenceOf);
+  const hits = await measureHits(site, images, referenceOf);
   tell(`\n${hitsTable(hits)}`);
   await writeFile(file, JSON.stringify(hits));
   return hits;
@@ -86,7 +94,7 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
   if (wanted.includes('deaths')) {
     for await (const line of deathRounds(site, referenceOf)) tell(line);
   }
-  if (wanted.includes('tier')) tell(`\n${await tierHits(site, scratch, referenceOf)}`);
+  if (wanted.includes('tier')) tell(`\n${await tierHits(site, images, scratch, referenceOf)}`);
   if (!wanted.some((part) => needsHits.has(part))) return;
   const needed = neededBytes(await hitsOf(site, referenceOf));
   if (wanted.includes('deployments')) {
@@ -110,16 +118,20 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
 }
 
 const owned = new Ownership();
+const close = async () => {
+  await owned[Symbol.asyncDispose]();
+  await rm(scratch, { recursive: true, force: true });
+};
+closeOnSignal(close);
 try {
   await mkdir(kept, { recursive: true });
   const registry = owned.use(await LoopbackRegistry.open(kept, 0, '0.0.0.0'));
   const link = owned.use(await SlowLink.open(scratch, linkOptions));
   const site = owned.use(await PopSite.open(link, scratch));
-  const images = needsAll ? deployedImages : deployedImages.slice(0, 1);
-  for (const { image } of images) await publishImage(image, registry, kept);
+  for (const { image } of needsAll ? images : images.slice(0, 1))
+    await publishImage(image, registry, kept);
   tell(`load ${loadavg()[0]?.toFixed(1)}`);
   await measure(site, (image) => `${link.address}:${registry.port}/${image}:1`);
 } finally {
-  await owned[Symbol.asyncDispose]();
-  await rm(scratch, { recursive: true, force: true });
+  await close();
 }

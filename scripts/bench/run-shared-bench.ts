@@ -27,8 +27,11 @@ const statusSchema = z.object({
   sharedTier: z.object({
     away: z.string().nullable(),
     waiting: z.number(),
-    counts: z.object({ stored: z.number() }),
+    counts: z.object({ stored: z.number(), failures: z.number() }),
   }),
+});
+const fetchedSchema = z.object({
+  images: z.array(z.object({ fetched: z.object({ requests: z.number() }) })),
 });
 
 const scratch = await mkdtemp(join(tmpdir(), 'thinfs-shared-bench-'));
@@ -70,6 +73,7 @@ async function fill(reference: string): Promise<void> {
   });
   await until('it is shared', async () => {
     const { waiting, counts } = await tierStatus(root, 'shared');
+    if (counts.failures > 0) throw new Error('Cannot measure: some files could not be shared');
     return waiting === 0 && counts.stored > 0;
   });
   await thin(root, 'shared', 'always', 'daemon', 'cleanup', '--force');
@@ -91,6 +95,10 @@ async function measure(place: Place, round: number, reference: string): Promise<
   const ran: CommandResult = await thin(root, place, 'never', 'run', '--rm', reference, ...words);
   const tookMs = performance.now() - startedAt;
   if (ran.stdout !== wanted) throw new Error(`Wrong output: ${ran.stdout}`);
+  const { stdout } = await thin(root, place, 'never', 'status', '--json');
+  const { images } = fetchedSchema.parse(JSON.parse(stdout));
+  const requests = images.reduce((sum, { fetched }) => sum + fetched.requests, 0);
+  if (requests > 0) throw new Error(`Not all came from the ${place} tier: ${requests} requests`);
   await thin(root, place, 'never', 'daemon', 'cleanup', '--force');
   return tookMs;
 }

@@ -1,9 +1,9 @@
 import { runCommand } from '../../test/support/run-command.js';
 import { LinkNamespace } from './link-namespace.js';
-import type { SlowLink } from './slow-link.js';
+import { benchOctet, type SlowLink } from './slow-link.js';
 
 /** Of the site; its router, which is the end of the link too, has the first address. */
-const network = '10.88.0';
+const network = `198.19.${benchOctet}`;
 const bridge = 'site';
 /** Addresses that a site of the bench has. */
 const addressesMax = 253;

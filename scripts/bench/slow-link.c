@@ -1,8 +1,8 @@
 /*
- * A slow link between two network namespaces: slow-link MBIT_PER_SECOND ROUND_TRIP_MS NAMESPACE
+ * A slow link between two network namespaces: slow-link MBIT_PER_SECOND ROUND_TRIP_MS NAMESPACE HERE THERE
  *
- * Makes a TUN device in this namespace (10.77.0.2) and one in NAMESPACE, a path such as
- * /run/netns/name (10.77.0.1), and carries packets between them: each waits until those before it
+ * Makes a TUN device of address HERE in this namespace and one of address THERE in NAMESPACE, a path such
+ * as /run/netns/name, and carries packets between them: each waits until those before it
  * have been sent at the rate of the link, and then for half of the round trip. Packets that would
  * wait in front of the link longer than QUEUE_MS are dropped, as a router does. So handshakes, slow
  * start and losses are those of a real link. Prints "ready"; ends with its standard input.
@@ -139,14 +139,14 @@ static void carry(struct direction *ways, double ns_per_byte, uint64_t delay)
 
 int main(int count, char **words)
 {
-	if (count != 4) errx(2, "usage: slow-link MBIT_PER_SECOND ROUND_TRIP_MS NAMESPACE");
+	if (count != 6) errx(2, "usage: slow-link MBIT_PER_SECOND ROUND_TRIP_MS NAMESPACE HERE THERE");
 	double ns_per_byte = 8000.0 / atof(words[1]);
 	uint64_t delay = (uint64_t)(atof(words[2]) * 1000000 / 2);
-	int here = open_tun("10.77.0.2", "10.77.0.1");
+	int here = open_tun(words[4], words[5]);
 	int space = open(words[3], O_RDONLY);
 	if (space < 0 || setns(space, CLONE_NEWNET)) err(1, "cannot enter %s", words[3]);
 	bring_up_loopback();
-	int there = open_tun("10.77.0.1", "10.77.0.2");
+	int there = open_tun(words[5], words[4]);
 	struct direction ways[] = { { .from = here, .to = there }, { .from = there, .to = here } };
 	for (int at = 0; at < 2; at++) {
 		ways[at].packets = calloc(PACKETS, sizeof *ways[at].packets);

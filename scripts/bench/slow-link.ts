@@ -12,14 +12,18 @@ export interface LinkOptions {
   readonly roundTripMs: number;
 }
 
+/** Of the addresses of this process' networks: another bench may be running. They are those for benches (RFC 2544). */
+export const benchOctet = process.pid & 255;
+const [there, here] = [`198.18.${benchOctet}.1`, `198.18.${benchOctet}.2`];
+
 const source = fileURLToPath(new URL('./slow-link.c', import.meta.url));
 
 /** A network namespace whose only way to this machine is a slow link, until it is disposed of. */
 export class SlowLink implements AsyncDisposable {
   /** Of this machine, as the namespace sees it. */
-  readonly address = '10.77.0.2';
+  readonly address = here;
   /** Of the other end, as this machine sees it. */
-  readonly farAddress = '10.77.0.1';
+  readonly farAddress = there;
   readonly #namespace: LinkNamespace;
   readonly #program: ChildProcess;
 
@@ -34,7 +38,7 @@ export class SlowLink implements AsyncDisposable {
     await runCommand('cc', ['-O2', '-o', binary, source]);
     const namespace = await LinkNamespace.open('link');
     const { megabitsPerSecond, roundTripMs } = options;
-    const words = [`${megabitsPerSecond}`, `${roundTripMs}`, namespace.path];
+    const words = [`${megabitsPerSecond}`, `${roundTripMs}`, namespace.path, here, there];
     const program = spawn(binary, words, { stdio: ['pipe', 'pipe', 'inherit'] });
     const link = new SlowLink(namespace, program);
     for await (const line of createInterface({ input: program.stdout })) {

@@ -26,7 +26,7 @@ import type { SharedTierAnswer, SharedTierRequest } from './shared-tier-messages
 import { TierLists, unlessAbsent, unlessThere } from './tier-lists.js';
 import { planTier } from './tier-plan.js';
 
-/** Files held open, and milliseconds for which one is that nobody reads. */
+/** Files held open, and milliseconds after which they are closed: what was replaced is found then. */
 const openFilesMax = 64;
 const openFileMs = 10_000;
 /** Bytes copied and hashed at a time. */

@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { FileRef } from '../cache/file-origin.js';
 import type { SharedFiles } from '../cache/shared-files.js';
-import { type Digest, digestHex } from '../digest.js';
+import type { Digest } from '../digest.js';
 import type { ReplacementPolicy } from '../pop-option.js';
 import { systemClock } from '../store/clock.js';
 import type { SharedTierConfig } from '../tier-option.js';
-import type { ImageUse } from './image-uses.js';
 import { PeerHealth } from './peer-health.js';
 import { SharedTierLink, type TierQuestion } from './shared-tier-link.js';
 import type { SharedTierAnswer } from './shared-tier-messages.js';
 import type { SharedTierCounts, SharedTierReport } from './shared-tier-report.js';
-import { type KnownUse, packList } from './tier-lists.js';
+import { TierListing } from './tier-listing.js';
+import { type SiteUses, TierRoom } from './tier-room.js';
 
 /** Milliseconds for a read: so many times its usual late answer, between two bounds. */
 const deadlineHedges = 4;
@@ -21,8 +21,6 @@ const defaultDeadline = { leastMs: 100, mostMs: 500 };
 const lookMs = 2000;
 const lookTimeoutMs = 1000;
 const putTimeoutMs = 60_000;
-/** Milliseconds between two looks at how much is there, where it may not be too much. */
-const tidyMs = 30_000;
 /** Files that wait to be put, those that are put at a time, and milliseconds of rest when that fails. */
 const offersMax = 16_384;
 const puttingMax = 3;
@@ -30,19 +28,6 @@ const restMs = 15_000;
 /** Files that are known to be there, or not; the latter for so many milliseconds. */
 const knownMax = 65_536;
 const absentMs = 5000;
-/** Images that are known to be listed there. */
-const listedMax = 1000;
-/** Images whose lists wait until they can be written: of some hundred KB each. */
-const unlistedMax = 32;
-
-/** What the site agrees upon, as far as it matters here: ImageUses (image-uses.ts). */
-export interface SiteUses {
-  mounted(image: string): void;
-  list(): Promise<readonly ImageUse[] | undefined>;
-  mayTidy(milliseconds: number): Promise<boolean>;
-  announce(message: string): Promise<void>;
-}
-
 export interface SharedTierOptions extends SharedTierConfig {
   /** What leaves first. */
   readonly policy?: ReplacementPolicy | undefined;
@@ -70,17 +55,9 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   readonly #offers = new Map<Digest, { readonly file: FileRef; readonly path: string }>();
   readonly #known = new LRUCache<Digest, boolean>({ max: knownMax });
   readonly #absent = new LRUCache<Digest, boolean>({ max: knownMax, ttl: absentMs });
-  /** Images whose files are listed there. */
-  readonly #listed = new LRUCache<string, boolean>({ max: listedMax });
-  readonly #unlisted = new Map<string, Buffer>();
+  readonly #listing: TierListing;
+  readonly #room: TierRoom;
   #uses: SiteUses | undefined;
-  #tidying: boolean;
-  /** Put there since room was made last. */
-  #putBytes = 0;
-  /** Files were put there that the site was not told of. */
-  #hasNews: boolean;
-  #tidiedAt = Number.NEGATIVE_INFINITY;
-  #foundBytes: number | null = null;
   readonly #timer: NodeJS.Timeout;
   #tier: string;
   #away: string | undefined = 'it was not looked at yet';
@@ -99,12 +76,19 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     this.direct = options.direct;
     this.#options = options;
     this.#closed = false;
-    this.#tidying = false;
-    this.#hasNews = false;
     this.#tier = this.#remembered();
     const { directory, freeSpaceFloorBytes } = options;
     const start = { directory, freeSpaceFloorBytes };
     this.#link = new SharedTierLink(start, (tier) => this.#isHere(tier));
+    this.#listing = new TierListing(this.#link);
+    this.#room = new TierRoom(this.#link, {
+      ...options,
+      clock: systemClock,
+      onLeft: (images, bytes) => {
+        this.counts.evicted += images;
+        this.counts.evictedBytes += bytes;
+      },
+    });
     this.#timer = setInterval(() => void this.#look(), lookMs).unref();
   }
 
@@ -120,7 +104,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   report(): SharedTierReport {
     const { directory, direct, quotaBytes } = this.#options;
     return {
-      ...{ directory, direct, counts: this.counts, foundBytes: this.#foundBytes },
+      ...{ directory, direct, counts: this.counts, foundBytes: this.#room.foundBytes },
       quotaBytes: Number.isFinite(quotaBytes) ? quotaBytes : null,
       ...{ away: this.#away ?? null, waiting: this.#offers.size },
     };
@@ -177,20 +161,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
 
   mounted(image: string, files: readonly FileRef[]): void {
     this.#uses?.mounted(image);
-    if (this.#listed.has(image) || this.#unlisted.size >= unlistedMax) return;
-    const list = packList(files.map(({ content, size }) => ({ hex: digestHex(content), size })));
-    this.#unlisted.set(image, list);
-    if (this.here) void this.#list(image, list);
-  }
-
-  /** Without it what is there is nobody's, and leaves first. Tried again after each look; never fails. */
-  async #list(image: string, list: Buffer): Promise<void> {
-    const there = await this.#ask({ ask: 'listed', image }, putTimeoutMs);
-    const answer =
-      there?.is === 'absent' ? await this.#ask({ ask: 'list', image, list }, putTimeoutMs) : there;
-    if (answer?.is !== 'stored' && answer?.is !== 'there') return;
-    this.#unlisted.delete(image);
-    this.#listed.set(image, true);
+    this.#listing.add(image, files);
+    if (this.here) void this.#listing.list();
   }
 
   /** From now on the nodes of a site agree on what leaves. */
@@ -202,44 +174,9 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   announced(message: string): void {
     if (message === `left ${this.#tier}`) {
       this.#known.clear();
-      this.#listed.clear();
+      this.#listing.forget();
     }
     if (message === `came ${this.#tier}`) this.#absent.clear();
-  }
-
-  /** After files were put there: the site is told, and room is made. One at a time; never fails. */
-  async #tidy(): Promise<void> {
-    const { quotaBytes, policy = 'lru' } = this.#options;
-    const uses = this.#uses;
-    if (!uses || this.#tidying) return;
-    this.#tidying = true;
-    try {
-      if (this.#hasNews) await uses.announce(`came ${this.#tier}`);
-      this.#hasNews = false;
-      if (!this.#isTimeToTidy || !(await uses.mayTidy(putTimeoutMs))) return;
-      const known = await uses.list();
-      if (!known) return; // what is in use is not known
-      this.#putBytes = 0;
-      this.#tidiedAt = performance.now();
-      const request: TierQuestion = { ask: 'tidy', quotaBytes, policy, uses: known.map(asKnown) };
-      const answer = await this.#ask(request, putTimeoutMs);
-      if (answer?.is !== 'tidy') return;
-      this.#foundBytes = answer.bytes;
-      if (answer.left.bytes === 0) return;
-      this.counts.evicted += answer.left.images.length;
-      this.counts.evictedBytes += answer.left.bytes;
-      await uses.announce(`left ${this.#tier}`);
-    } finally {
-      this.#tidying = false;
-    }
-  }
-
-  /** A look at all that is there takes seconds: not after each file. */
-  get #isTimeToTidy(): boolean {
-    const { quotaBytes } = this.#options;
-    if (!Number.isFinite(quotaBytes) || this.#putBytes === 0) return false;
-    const mayBeOver = (this.#foundBytes ?? 0) + this.#putBytes > quotaBytes;
-    return mayBeOver || performance.now() - this.#tidiedAt > tidyMs;
   }
 
   /** Never fails. */
@@ -263,8 +200,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
       if (answer.is === 'there') return true;
       this.counts.stored += 1;
       this.counts.storedBytes += size;
-      this.#putBytes += size;
-      this.#hasNews = true;
+      this.#room.put(size);
       return true;
     }
     this.counts.failures += 1;
@@ -280,14 +216,14 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if (answer?.is !== 'here') {
       this.#turn(answer?.is === 'failed' ? answer.why : `no answer within ${lookTimeoutMs} ms`);
     }
-    if (this.here) void this.#tidy();
+    if (this.here && this.#uses) void this.#room.make(this.#uses, this.#tier);
     this.#link.giveUpIfHung();
   }
 
   #isHere(tier: string): void {
     this.#remember(tier);
     this.#turn(undefined);
-    for (const [image, list] of this.#unlisted) void this.#list(image, list);
+    void this.#listing.list();
     void this.#putSome();
   }
 
@@ -337,8 +273,4 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     clearInterval(this.#timer);
     this.#link[Symbol.dispose]();
   }
-}
-
-function asKnown({ image, idleMs, times, nodes }: ImageUse): KnownUse {
-  return { image, idleMs, times, inUse: nodes.length > 0 };
 }

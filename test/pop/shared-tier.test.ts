@@ -15,6 +15,9 @@ import type { FileCache } from '../../src/cache/file-cache.js';
 import { tierPath } from '../../src/cache/layout.js';
 import { type Digest, digestHex } from '../../src/digest.js';
 import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js';
+import type { SharedTierAnswer } from '../../src/pop/shared-tier-messages.js';
+import { TierListing } from '../../src/pop/tier-listing.js';
+import { TierRoom } from '../../src/pop/tier-room.js';
 import { openCache, scratchDirectory, signal } from '../cache/cache-rig.js';
 import { MemoryOrigin } from '../cache/memory-origin.js';
 import { startGluster } from '../support/gluster.js';
@@ -289,3 +292,49 @@ t.test('a folder with other things in it is none', async (t) => {
   unlinkSync(join(directory, 'letter'));
   await until(() => shared.here);
 });
+
+t.test('lists are written one at a time, and no more once one cannot be', async (t) => {
+  const asked: string[] = [];
+  let answer: SharedTierAnswer | undefined;
+  const listing = new TierListing({
+    ask: async ({ ask }) => {
+      asked.push(ask);
+      return answer;
+    },
+  });
+  for (const image of ['a', 'b', 'c']) listing.add(image, []);
+  await Promise.all([listing.list(), listing.list(), listing.list()]);
+  t.same(asked, ['listed'], 'a tier that does not answer is asked once');
+  answer = { id: 1, is: 'there' };
+  await listing.list();
+  t.equal(asked.length, 4, 'and all that waits when it answers again');
+});
+
+t.test(
+  'room that could not be made is made later, and the site is told what may be gone',
+  async (t) => {
+    const left: number[] = [];
+    const told: string[] = [];
+    let answer: SharedTierAnswer | undefined;
+    let now = 0;
+    const room = new TierRoom(
+      { ask: async () => answer },
+      { quotaBytes: 100, clock: { now: () => now }, onLeft: (_, bytes) => left.push(bytes) },
+    );
+    const uses = {
+      mounted: () => undefined,
+      list: async () => [],
+      mayTidy: async () => true,
+      announce: async (message: string) => void told.push(message),
+    };
+    room.put(300);
+    await room.make(uses, 'tier');
+    t.same(told, ['came tier', 'left tier']);
+    answer = { id: 1, is: 'tidy', bytes: 90, left: { images: ['a'], bytes: 210 } };
+    await room.make(uses, 'tier');
+    t.same(left, [], 'not at once');
+    now += 31_000;
+    await room.make(uses, 'tier');
+    t.same(left, [210], 'what was put there is not forgotten');
+  },
+);
