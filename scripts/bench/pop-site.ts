@@ -108,8 +108,6 @@ export class PopSite implements AsyncDisposable {
       THINFS_FREE_SPACE: '0',
       ...(cacheSize !== undefined && { THINFS_CACHE_SIZE: cacheSize }),
       ...(shared && pop),
-        name.startsWith('second') && {
-        }),
     };
     const node = new SiteNode(await this.#network.addNode(), env, () => this.#nodes.delete(node));
     this.#nodes.add(node);

@@ -47,14 +47,19 @@ export class ChunkCopier {
    * The bytes, verified, of those of the chunks that are near; they are kept in this file too. Never
    * fails.
    * @param missing indexes of chunks, ascending; all their bytes are in memory at the same time
+   * @param when what nodes share is kept: before this ends, or behind who waits for it
    */
-  async copy(chunked: ChunkedFile, missing: readonly number[]): Promise<Map<number, Buffer>> {
+  async copy(
+    chunked: ChunkedFile,
+    missing: readonly number[],
+    when: 'now' | 'behind' = 'now',
+  ): Promise<Map<number, Buffer>> {
     const copied = new Map<number, Buffer>();
     if (missing.length === 0) return copied;
     await this.#copyHere(chunked, missing, copied);
     const ours: ChunkBytes[] = [...copied].map(([index, bytes]) => ({ index, bytes }));
     if (ours.length > 0) await this.#keeper.keepChunks(chunked, ours);
-    if (copied.size < missing.length) await this.#copyShared(chunked, missing, copied);
+    if (copied.size < missing.length) await this.#copyShared(chunked, missing, copied, when);
     return copied;
   }
 
@@ -77,6 +82,7 @@ export class ChunkCopier {
     chunked: ChunkedFile,
     missing: readonly number[],
     copied: Map<number, Buffer>,
+    when: 'now' | 'behind',
   ): Promise<void> {
     const shared = this.#shared;
     if (!shared) return;
@@ -96,8 +102,10 @@ export class ChunkCopier {
     }
     if (found.length === 0 || shared.direct) return;
     const [only] = table.chunks.length === 1 ? found : [];
-    if (only) await this.#keeper.keepFile(file, only.bytes);
-    else await this.#keeper.keepChunks(chunked, found);
+    const kept = only
+      ? this.#keeper.keepFile(file, only.bytes)
+      : this.#keeper.keepChunks(chunked, found);
+    if (when === 'now') await kept;
   }
 
   async #read(copy: ChunkCopy, length: number): Promise<Buffer | undefined> {

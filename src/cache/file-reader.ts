@@ -127,7 +127,7 @@ export class FileReader {
     // First, as what is copied may make the file complete: this one is closed then.
     const here = partial && (await this.#readHere(partial, indexes));
     const missing = indexes.filter((index) => here?.has(index) !== true);
-    const copies = await this.#copier.copy(chunked, missing);
+    const copies = await this.#copier.copy(chunked, missing, 'behind');
     if (missing.length > copies.size) {
       const missed = { table, partial, first, last };
       setImmediate(() => this.#ahead.missed(origin, missed)); // behind what is asked for here

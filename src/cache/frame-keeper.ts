@@ -48,6 +48,8 @@ export class FrameKeeper {
   readonly #events: KeeperEvents;
   readonly #shared: SharedFiles | undefined;
   readonly #promoting = new Map<string, Promise<void>>();
+  /** Under way, for whoever does not wait for it. */
+  readonly #keeping = new Set<Promise<boolean>>();
   #bytesInFlight = 0;
 
   constructor(
@@ -99,7 +101,13 @@ export class FrameKeeper {
     });
   }
 
-  async #guarded(bytes: number, work: () => Promise<unknown>): Promise<boolean> {
+  #guarded(bytes: number, work: () => Promise<unknown>): Promise<boolean> {
+    const keeping = this.#keep(bytes, work).finally(() => this.#keeping.delete(keeping));
+    this.#keeping.add(keeping);
+    return keeping;
+  }
+
+  async #keep(bytes: number, work: () => Promise<unknown>): Promise<boolean> {
     if (this.#bytesInFlight + bytes > bytesInFlightMax || !this.#events.admit(bytes)) return false;
     this.#bytesInFlight += bytes;
     try {
@@ -159,8 +167,9 @@ export class FrameKeeper {
     this.#promoteReady(chunked, partial).catch((error: unknown) => this.#events.failed(error));
   }
 
-  /** Ends when no promotion is under way. */
+  /** Ends when nothing is being kept, and no promotion is under way. */
   async settled(): Promise<void> {
+    await Promise.all(this.#keeping);
     await Promise.allSettled(this.#promoting.values());
   }
 

@@ -4,6 +4,7 @@ import type { CacheParts } from './cache-parts.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
 import { type FetchPlan, fetchPlan, nextRun } from './frame-plan.js';
 import type { ChunkedFile } from './partial-file.js';
+import { WorkAhead } from './work-ahead.js';
 
 /** Requests under way at a time, however small they are. */
 const runsInFlightMax = 16;
@@ -13,6 +14,9 @@ const plannedMax = 256;
 const landingBytesMax = 24 * 1024 * 1024;
 /** Chunks that are copied at a time; their bytes are in memory. */
 const copiedChunks = 64;
+/** Ranges that are looked for ahead of their turn, where each may be a round trip, and bytes of one. */
+const looksAheadMax = 16;
+const lookAheadBytesMax = 1024 * 1024;
 /** Ranges that wait: a program that opens more files than that is helped no more. */
 const rangesMax = 65_536;
 
@@ -39,6 +43,13 @@ export interface PrefetchTotals {
   readonly failures: number;
 }
 
+/** Chunks of a file that are not here, and those of them that were found near by. */
+interface Look {
+  readonly missing: readonly number[];
+  readonly copied: ReadonlySet<number>;
+  readonly foundAt: number;
+}
+
 export interface PrefetchOptions {
   readonly origin: FileOrigin;
   readonly signal: AbortSignal;
@@ -55,6 +66,10 @@ export class RangePrefetch {
   /** Ends when all that was added has had its turn. */
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
+  /** What nodes share is far from the program that asks for it: several ranges come at a time. */
+  readonly #looks = new WorkAhead<PrefetchRange, Look | undefined>(looksAheadMax, (range) =>
+    this.#lookFor(range),
+  );
   /** Frames that were asked for, or will be, by name; when they were found missing. */
   readonly #asked = new Map<string, number>();
   /** Those that will be, in the order in which they are wanted. */
@@ -84,6 +99,7 @@ export class RangePrefetch {
   add(range: PrefetchRange): void {
     if (this.#ended || this.#waiting >= rangesMax) return;
     this.#waiting += 1;
+    if (this.#parts.shared?.here && range.length <= lookAheadBytesMax) this.#looks.add(range);
     this.#tail = this.#tail.then(() => this.#take(range));
   }
 
@@ -102,6 +118,16 @@ export class RangePrefetch {
     return this.#full || this.#options.signal.aborted;
   }
 
+  /** Undefined where that is for its turn. */
+  async #lookFor(range: PrefetchRange): Promise<Look | undefined> {
+    const { files, partials } = this.#parts;
+    if (this.#ended || (await files.has(range.content))) return undefined;
+    const chunked = partials.describe(range, this.#options.origin);
+    if (!chunked) return undefined;
+    const indexes = indexesOf(chunked, range);
+    return indexes.length > copiedChunks ? undefined : await this.#look(chunked, indexes);
+  }
+
   async #take(range: PrefetchRange): Promise<void> {
     this.#waiting -= 1;
     if (!this.#ended) await this.#plan(range).catch(() => this.#failed());
@@ -112,45 +138,46 @@ export class RangePrefetch {
 
   /** Finds out which frames are to be fetched for a range. */
   async #plan(range: PrefetchRange): Promise<void> {
-    const end = Math.min(range.offset + range.length, range.size);
-    if (range.offset >= end) return;
     const { files, partials } = this.#parts;
-    if (await files.has(range.content)) {
-      this.#totals.hereBytes += end - range.offset;
+    const looked = await this.#looks.take(range);
+    if (!looked && (await files.has(range.content))) {
+      this.#totals.hereBytes += Math.max(endOf(range) - range.offset, 0);
       return;
     }
     const chunked = partials.describe(range, this.#options.origin);
     if (chunked === undefined) return;
-    const { table } = chunked;
-    const last = table.indexAt(end - 1);
-    for (let at = table.indexAt(range.offset); at <= last; at += copiedChunks) {
-      const count = Math.min(copiedChunks, last - at + 1);
-      const indexes = Array.from({ length: count }, (_, index) => at + index);
-      await this.#planChunks(chunked, indexes);
+    const all = indexesOf(chunked, range);
+    for (let at = 0; at < all.length; at += copiedChunks) {
+      const indexes = all.slice(at, at + copiedChunks);
+      await this.#planChunks(chunked, indexes, looked ?? (await this.#look(chunked, indexes)));
       if (this.#ended) return;
     }
   }
 
-  async #planChunks(chunked: ChunkedFile, indexes: readonly number[]): Promise<void> {
+  async #look(chunked: ChunkedFile, indexes: readonly number[]): Promise<Look> {
     const { table } = chunked;
     const foundAt = performance.now();
     const missing = await this.#missing(chunked, indexes);
-    for (const index of indexes) {
-      if (!missing.includes(index)) this.#totals.hereBytes += table.chunk(index).length;
-    }
     const unasked = missing.filter(
       (index) => !this.#asked.has(nameOf(this.#frameOf(table.chunk(index)))),
     );
-    const copied = await this.#parts.copier.copy(chunked, unasked);
-    for (const index of unasked) {
+    const copies = await this.#parts.copier.copy(chunked, unasked);
+    return { missing, copied: new Set(copies.keys()), foundAt };
+  }
+
+  async #planChunks({ table }: ChunkedFile, indexes: readonly number[], look: Look): Promise<void> {
+    const { missing, copied, foundAt } = look;
+    for (const index of indexes) {
       const chunk = table.chunk(index);
       const frame = this.#frameOf(chunk);
-      if (copied.has(index)) this.#totals.copiedBytes += chunk.length;
-      if (copied.has(index) || this.#asked.has(nameOf(frame))) continue;
-      while (this.#planned.length >= plannedMax) await this.#askForOne();
-      if (this.#ended) return;
-      this.#asked.set(nameOf(frame), foundAt);
-      this.#planned.push(frame);
+      if (!missing.includes(index)) this.#totals.hereBytes += chunk.length;
+      else if (copied.has(index)) this.#totals.copiedBytes += chunk.length;
+      else if (!this.#asked.has(nameOf(frame))) {
+        while (this.#planned.length >= plannedMax) await this.#askForOne();
+        if (this.#ended) return;
+        this.#asked.set(nameOf(frame), foundAt);
+        this.#planned.push(frame);
+      }
     }
   }
 
@@ -302,4 +329,17 @@ function sum(frames: readonly Frame[], of: 'length' | 'plainLength'): number {
 
 function nameOf(frame: Frame): string {
   return `${frame.pack} ${frame.offset}`;
+}
+
+function endOf({ offset, length, size }: PrefetchRange): number {
+  return Math.min(offset + length, size);
+}
+
+/** The chunks that a range touches. */
+function indexesOf({ table }: ChunkedFile, range: PrefetchRange): number[] {
+  const end = endOf(range);
+  if (range.offset >= end) return [];
+  const first = table.indexAt(range.offset);
+  const last = table.indexAt(end - 1);
+  return Array.from({ length: last - first + 1 }, (_, at) => first + at);
 }

@@ -31,6 +31,7 @@ export class LeaseQuest implements Disposable {
   readonly #endPatience: () => void;
   readonly #startedAt = performance.now();
   #quest: Quest = { at: 'asking' };
+  #owner: string | undefined;
   #look: NodeJS.Timeout | undefined;
   #resolve: (end: QuestEnd) => void = () => {};
 
@@ -50,6 +51,11 @@ export class LeaseQuest implements Disposable {
     return { node: nodeOf(this.#quest.lease), ms: performance.now() - this.#startedAt };
   }
 
+  /** The node that was last known to fetch it. */
+  get owner(): string | undefined {
+    return this.#owner;
+  }
+
   tell(event: QuestEvent): void {
     const { quest, claim } = questStep(this.#quest, event);
     this.#quest = quest;
@@ -60,6 +66,7 @@ export class LeaseQuest implements Disposable {
   }
 
   #wait(owner: string): void {
+    this.#owner = owner;
     const dead = this.#calls.isDead(owner);
     const later = lookMs + Math.random() * lookJitterMs;
     if (dead) this.tell({ on: 'death', node: owner });

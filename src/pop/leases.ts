@@ -24,7 +24,8 @@ const waiterMs = 30_000;
 export type Claim =
   | { readonly kind: 'own'; readonly lease: HeldLease }
   | { readonly kind: 'have'; readonly node: string; readonly mark: LeaseText }
-  | { readonly kind: 'alone' };
+  /** `node`: the one that was known to fetch it. */
+  | { readonly kind: 'alone'; readonly node: string | undefined };
 
 export interface ClaimOptions {
   /** Looked at again and again: whoever fetches it is told when somebody begins to wait. */
@@ -122,7 +123,7 @@ export class Leases implements AsyncDisposable {
       }
       if (end.at === 'own') return { kind: 'own', lease: this.#hold(name, end.lease) };
       if (end.at === 'have') return { kind: 'have', node: nodeOf(end.mark), mark: end.mark };
-      return { kind: 'alone' };
+      return { kind: 'alone', node: quest.owner };
     } finally {
       signal.removeEventListener('abort', cancel);
       this.#forget(name, quest);

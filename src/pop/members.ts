@@ -73,6 +73,8 @@ export class Members implements AsyncDisposable {
   readonly #events: MemberEvents;
   readonly #heard = new Map<string, Heard>();
   readonly #dead = new Set<string>();
+  /** What this node says of itself: it takes a look at all that is under way. */
+  #own: { readonly info: MemberInfo; readonly at: number } | undefined;
   #beatAt = Number.NEGATIVE_INFINITY;
   /** Since when heartbeats go through without a gap. */
   #steadySince = Number.POSITIVE_INFINITY;
@@ -106,10 +108,18 @@ export class Members implements AsyncDisposable {
   list(): Member[] {
     const now = performance.now();
     return [...this.#heard].flatMap(([node, { lastAt, info }]) => {
-      const known = node === this.#node ? this.#events.info() : info;
+      const known = node === this.#node ? this.#ownInfo(now) : info;
       if (known === undefined) return [];
       return [{ node, info: known, silentMs: now - lastAt, alive: !this.#dead.has(node) }];
     });
+  }
+
+  #ownInfo(now: number): MemberInfo {
+    const known = this.#own;
+    if (known && now - known.at < beatMs) return known.info;
+    const info = this.#events.info();
+    this.#own = { info, at: now };
+    return info;
   }
 
   /**

@@ -11,7 +11,7 @@ export class SiteSecret {
 
   /** @param secret of any length; only a key derived from it is used */
   constructor(secret: Buffer) {
-    this.#key = createHmac('sha256', secret).update('thinfs peers 2').digest();
+    this.#key = createHmac('sha256', secret).update('thinfs peers 3').digest();
   }
 
   newNonce(): string {
@@ -23,9 +23,8 @@ export class SiteSecret {
     return this.#sign('request', nonce, method, path, bodyHash);
   }
 
-  /** @param voucher as it is sent, or '' */
-  signAnswer(nonce: string, status: number, voucher: string, bodyHash: string): string {
-    return this.#sign('answer', nonce, String(status), voucher, bodyHash);
+  signAnswer(nonce: string, status: number, bodyHash: string): string {
+    return this.#sign('answer', nonce, String(status), bodyHash);
   }
 
   /** Whether `signature`, which came from outside, is `wanted`. */
@@ -45,14 +44,14 @@ export function hashOf(body: Buffer): string {
   return createHash('sha256').update(body).digest('hex');
 }
 
-/** Of nothing: what `GET` and `DELETE` send. */
+/** Of nothing: what `DELETE` sends. */
 export const emptyHash = hashOf(Buffer.alloc(0));
 
 export const nonceHeader = 'x-thinfs-nonce';
 export const proofHeader = 'x-thinfs-proof';
-/** {@link hashOf} what a `PUT` sends. */
+/** {@link hashOf} what is sent. */
 export const bodyHeader = 'x-thinfs-body';
-/** Who gave the frame to who has it: hex of a voucher. */
+/** Who gives the frame: hex of a voucher. */
 export const voucherHeader = 'x-thinfs-voucher';
 export const nonceForm = /^[0-9a-f]{24}$/;
 export const hashForm = /^[0-9a-f]{64}$/;

@@ -1,7 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { mapBounded } from '../cache/bounded.js';
 import { fromSystemError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
+import {
+  type BatchEntry,
+  batchBytesMax,
+  batchRequestBytesMax,
+  packBatch,
+  parseNames,
+} from './frame-batch.js';
 import type { FrameShelf } from './frame-shelf.js';
 import {
   bodyHeader,
@@ -15,13 +23,15 @@ import {
   voucherHeader,
 } from './peer-auth.js';
 import type { FetchName } from './pop-keys.js';
-import { parseVoucher, type Voucher, whoVouches } from './voucher.js';
+import { parseVoucher, whoVouches } from './voucher.js';
 
 /** Bytes of a frame as it is sent: as many as the format allows, and some. */
-export const frameBytesMax = 1024 * 1024;
+const frameBytesMax = 1024 * 1024;
 /** Requests answered at the same time, and milliseconds that one may wait for its share of the rate. */
 const answersMax = 256;
 const shareWaitMaxMs = 200;
+/** Frames that are read for one request at a time. */
+const looksInFlight = 8;
 /** Frames that are being taken in: of 1 MiB at most each. */
 const takingMax = 32;
 /** Connections: 16 of each of 64 nodes that ask at the same time. More are closed at once. */
@@ -41,6 +51,8 @@ export interface PeerServerOptions {
   readonly port: number;
   readonly secret: SiteSecret;
   readonly shelf: FrameShelf;
+  /** What this node is fetching. */
+  readonly inHand: { has(name: FetchName): boolean };
   /** Bytes a second that all answers together may take. */
   readonly uploadBytesPerSecond: number;
 }
@@ -48,7 +60,6 @@ export interface PeerServerOptions {
 interface Answer {
   readonly status: 200 | 204 | 403 | 404 | 503;
   readonly body?: Buffer;
-  readonly voucher?: Voucher | undefined;
 }
 
 /** What this node has given to the others. */
@@ -64,12 +75,16 @@ export interface Served {
 /** What a request asks, once its sender has shown that it knows the secret. */
 interface Asked {
   readonly method: string;
-  readonly name: FetchName;
+  /** Undefined where it is for several. */
+  readonly name: FetchName | undefined;
   readonly nonce: string;
   readonly bodyHash: string;
 }
 
-/** Gives frames to the nodes of this site: `GET`, `PUT` and `DELETE` of `/v1/frame/<name>`. */
+/**
+ * Gives frames to the nodes of this site: `POST` of `/v1/frames` (frame-batch.ts), `PUT` and `DELETE` of
+ * `/v1/frame/<name>`.
+ */
 export class PeerServer implements AsyncDisposable {
   readonly served: Served = { requests: 0, bytes: 0, busy: 0, refused: 0 };
   readonly #server: Server;
@@ -132,42 +147,41 @@ export class PeerServer implements AsyncDisposable {
   #read({ method = '', url = '', headers }: IncomingMessage): Asked | undefined {
     const { [nonceHeader]: nonce, [bodyHeader]: bodyHash = emptyHash } = headers;
     const name = /^\/v1\/frame\/([0-9a-f]{32})$/.exec(url)?.[1];
-    if (typeof nonce !== 'string' || !nonceForm.test(nonce) || name === undefined) return undefined;
+    if (name === undefined && !(method === 'POST' && url === '/v1/frames')) return undefined;
+    if (typeof nonce !== 'string' || !nonceForm.test(nonce)) return undefined;
     if (typeof bodyHash !== 'string' || !hashForm.test(bodyHash)) return undefined;
     const { secret } = this.#options;
     const wanted = secret.signRequest(nonce, method, url, bodyHash);
     if (!secret.matches(headers[proofHeader], wanted)) return undefined;
-    return { method, name: name as FetchName, nonce, bodyHash };
+    return { method, name: name as FetchName | undefined, nonce, bodyHash };
   }
 
   #send({ nonce }: Asked, answer: Answer, response: ServerResponse): void {
     const { status, body = Buffer.alloc(0) } = answer;
-    const voucher = answer.voucher?.toString('hex') ?? '';
-    const proof = this.#options.secret.signAnswer(nonce, status, voucher, hashOf(body));
-    response.writeHead(status, {
-      ...{ 'content-length': body.length, [proofHeader]: proof },
-      ...(voucher !== '' && { [voucherHeader]: voucher }),
-    });
+    const proof = this.#options.secret.signAnswer(nonce, status, hashOf(body));
+    response.writeHead(status, { 'content-length': body.length, [proofHeader]: proof });
     response.end(body);
   }
 
   async #do(asked: Asked, request: IncomingMessage): Promise<Answer> {
-    if (asked.method === 'PUT') return await this.#take(asked, request);
-    if (asked.method === 'DELETE') {
-      await this.#options.shelf.remove(asked.name);
+    const { method, name } = asked;
+    if (method === 'PUT' && name) return await this.#take(name, asked, request);
+    if (method === 'DELETE' && name) {
+      await this.#options.shelf.remove(name);
       return { status: 204 };
     }
+    if (name) return { status: 403 };
     if (this.#answering >= answersMax || this.#upload.delayMs > shareWaitMaxMs) return this.#busy();
     this.#answering += 1;
     try {
-      return await this.#give(asked.name);
+      return await this.#give(asked, request);
     } finally {
       this.#answering -= 1;
     }
   }
 
   /** What it should be is not known here: somebody has to answer for it. */
-  async #take({ name, bodyHash }: Asked, request: IncomingMessage): Promise<Answer> {
+  async #take(name: FetchName, { bodyHash }: Asked, request: IncomingMessage): Promise<Answer> {
     const voucher = parseVoucher(request.headers[voucherHeader]);
     const isVouched = voucher && whoVouches(voucher, name, bodyHash) !== undefined;
     if (!isVouched) return { status: 403 };
@@ -176,7 +190,7 @@ export class PeerServer implements AsyncDisposable {
     if (this.#taking >= takingMax) return this.#busy();
     this.#taking += 1;
     try {
-      const bytes = await readBody(request);
+      const bytes = await readBody(request, frameBytesMax);
       if (hashOf(bytes) !== bodyHash) return { status: 403 };
       this.#options.shelf.remember(name, bytes, voucher);
       void this.#options.shelf.keep(name, bytes, voucher);
@@ -186,17 +200,27 @@ export class PeerServer implements AsyncDisposable {
     }
   }
 
-  async #give(name: FetchName): Promise<Answer> {
+  async #give({ bodyHash }: Asked, request: IncomingMessage): Promise<Answer> {
+    const body = await readBody(request, batchRequestBytesMax);
+    const names = hashOf(body) === bodyHash ? parseNames(body) : undefined;
+    if (!names) return { status: 403 };
     this.served.requests += 1;
-    const kept = await this.#options.shelf.get(name);
-    if (!kept) return { status: 404 };
-    const { bytes, voucher } = kept;
+    let size = 0;
+    const entries = await mapBounded(names, looksInFlight, async (name): Promise<BatchEntry> => {
+      const { shelf, inHand } = this.#options;
+      if (size >= batchBytesMax && shelf.has(name)) return 'later';
+      const kept = await shelf.get(name);
+      if (!kept) return inHand.has(name) ? 'fetching' : 'absent';
+      if (size > 0 && size + kept.bytes.length > batchBytesMax) return 'later';
+      size += kept.bytes.length;
+      return kept;
+    });
     const wait = this.#upload.delayMs;
     if (wait > shareWaitMaxMs) return this.#busy();
-    this.#upload.spend(bytes.length);
+    this.#upload.spend(size);
     if (wait > 0) await systemClock.sleep(wait, this.#closing.signal);
-    this.served.bytes += bytes.length;
-    return { status: 200, body: bytes, voucher };
+    this.served.bytes += size;
+    return { status: 200, body: packBatch(entries) };
   }
 
   #busy(): Answer {
@@ -214,13 +238,13 @@ export class PeerServer implements AsyncDisposable {
   }
 }
 
-/** @throws Error where more comes than a frame may have */
-async function readBody(request: IncomingMessage): Promise<Buffer> {
+/** @throws Error where more comes than `bytesMax` */
+async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let size = 0;
   for await (const piece of request) {
     size += piece.length;
-    if (size > frameBytesMax) throw new Error('longer than a frame');
+    if (size > bytesMax) throw new Error('longer than it may be');
     pieces.push(piece);
   }
   return Buffer.concat(pieces);

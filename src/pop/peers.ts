@@ -1,27 +1,14 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { Agent, request } from 'undici';
 import type { Clock } from '../store/clock.js';
 import { fairTimeout } from './fair-timeout.js';
 import type { Member } from './members.js';
-import {
-  bodyHeader,
-  emptyHash,
-  hashOf,
-  nonceHeader,
-  proofHeader,
-  type SiteSecret,
-  voucherHeader,
-} from './peer-auth.js';
+import { hashOf, type SiteSecret } from './peer-auth.js';
 import { PeerHealth } from './peer-health.js';
-import { frameBytesMax } from './peer-server.js';
+import { PeerQueue } from './peer-queue.js';
+import { PeerRequests } from './peer-requests.js';
 import { type FetchName, stableNameOf } from './pop-keys.js';
-import { type NodeKey, parseVoucher, type Voucher, whoVouches } from './voucher.js';
+import { type NodeKey, type Voucher, whoVouches } from './voucher.js';
 
-/** Connections to one peer. */
-const connectionsMax = 16;
-/** Milliseconds to connect, and for one answer. */
-const connectTimeoutMs = 500;
-const answerTimeoutMs = 3000;
 /**
  * After so many times its usual late answer a peer is not waited for any longer, and the frame is
  * fetched from the origin instead: bounds of that in milliseconds.
@@ -31,6 +18,8 @@ const patienceMinMs = 300;
 /** Of one that is known to have it: it is waited for as long as its heart beats. */
 const surePatienceMinMs = 1500;
 const patienceMaxMs = 2000;
+/** Milliseconds for which what is asked of a peer may wait behind other requests to it. */
+const queueMaxMs = 2000;
 /** Milliseconds after which a busy peer is asked again that is known to have it. */
 const busyMs = 20;
 /** Frames being given to their homes at a time; more are left out. */
@@ -56,36 +45,35 @@ export interface Gift {
   readonly voucher: Voucher | undefined;
 }
 
-interface PeerAnswer {
-  readonly status: number;
-  readonly body: Buffer;
-  readonly voucher: Voucher | undefined;
-}
+/**
+ * What asking came to: `absent` if all of those that were asked have not got it; `fetching` if one of them
+ * is about to have it; `late` if nothing is known.
+ */
+export type Asked = Gift | 'absent' | 'fetching' | 'late';
 
 /** The other nodes of the site, asked for frames. */
 export class Peers implements AsyncDisposable {
   readonly counts: PeerCounts = {
     ...{ requests: 0, hedged: 0, found: 0, bytes: 0, failures: 0, wrong: 0, given: 0 },
   };
-  readonly #secret: SiteSecret;
   readonly #key: NodeKey;
   readonly #clock: Clock;
+  readonly #requests: PeerRequests;
   readonly #health = new Map<string, PeerHealth>();
-  readonly #agent = new Agent({
-    connections: connectionsMax,
-    connect: { timeout: connectTimeoutMs },
-    headersTimeout: answerTimeoutMs,
-    bodyTimeout: answerTimeoutMs,
-    maxResponseSize: frameBytesMax,
-  });
+  readonly #queues = new Map<string, PeerQueue>();
   /** Of the frames that are asked for now. */
   readonly #deaths = new Set<(node: string) => void>();
   #giving = 0;
 
   constructor(secret: SiteSecret, key: NodeKey, clock: Clock) {
-    this.#secret = secret;
     this.#key = key;
     this.#clock = clock;
+    this.#requests = new PeerRequests({
+      ...{ secret, key, clock, healthOf: (member) => this.#healthOf(member) },
+      onFailure: () => {
+        this.counts.failures += 1;
+      },
+    });
   }
 
   #mayAsk(member: Member, sure: boolean): boolean {
@@ -99,7 +87,6 @@ export class Peers implements AsyncDisposable {
    * when it is late. What is wrong is for the caller to tell: see {@link Peers.lied}.
    * Never fails.
    * @param sure a node that is known to have it: it is asked also if it was slow just now
-   * @returns `absent` if all of them were asked, and have not got it; `late` if that is not known
    */
   get(
     name: FetchName,
@@ -107,15 +94,20 @@ export class Peers implements AsyncDisposable {
     isGood: (gift: Gift) => Promise<boolean>,
     signal: AbortSignal,
     sure?: string,
-  ): Promise<Gift | 'absent' | 'late'> {
+  ): Promise<Asked> {
     const queue = members.filter((member) => this.#mayAsk(member, member.node === sure));
     let absent = queue.length === members.length;
     if (queue.length === 0 || signal.aborted) return Promise.resolve(absent ? 'absent' : 'late');
     return new Promise((resolve) => {
       const over = new AbortController();
-      const asked = new Map<Member, number>();
+      /** With the time at which the request went out. */
+      const asked = new Map<Member, number | undefined>();
+      let last: Member | undefined;
+      let fetching = false;
       let endHedge = () => {};
-      const end = (gift: Gift | 'absent' | 'late', canceled = false) => {
+      let endPatience = fairTimeout(queueMaxMs, () => end('late'));
+      let isPatient = false;
+      const end = (gift: Asked, canceled = false) => {
         if (over.signal.aborted) return;
         endHedge();
         endPatience();
@@ -130,32 +122,44 @@ export class Peers implements AsyncDisposable {
         for (const member of asked.keys()) if (member.node === node) asked.delete(member);
         if (asked.size === 0) next();
       };
+      // What waits behind other requests does not make a peer late.
+      const sent = (member: Member): void => {
+        if (over.signal.aborted || asked.get(member) !== undefined) return;
+        asked.set(member, this.#clock.now());
+        if (!isPatient) {
+          endPatience();
+          endPatience = fairTimeout(this.#patienceMs(member, sure), () => end('late'));
+        }
+        isPatient = true;
+        if (member !== last) return;
+        endHedge = fairTimeout(this.#healthOf(member).hedgeMs, () => {
+          if (queue.length > 0) this.counts.hedged += 1;
+          next();
+        });
+      };
       const ask = async (member: Member, afterMs: number): Promise<void> => {
         if (afterMs > 0) await wait(afterMs);
-        const gift = await this.#ask(name, member, over.signal);
+        const answer = await this.#queueOf(member).ask(name, over.signal, () => sent(member));
+        const gift = typeof answer === 'object' ? { ...answer, member } : answer;
         const good = typeof gift === 'object' && (await isGood(gift));
         if (over.signal.aborted) return;
         if (gift === 'busy' && member.node === sure) return ask(member, busyMs);
         asked.delete(member);
         if (good) return end(gift);
+        fetching ||= gift === 'fetching';
         absent &&= gift === 'absent';
         next();
       };
       const next = (): void => {
         endHedge();
-        const member = queue.shift();
-        if (!member) {
-          if (asked.size === 0) end(absent ? 'absent' : 'late');
-          return;
+        last = queue.shift();
+        if (last) {
+          asked.set(last, undefined);
+          void ask(last, 0);
+        } else if (asked.size === 0) {
+          end(fetching ? 'fetching' : absent ? 'absent' : 'late');
         }
-        asked.set(member, this.#clock.now());
-        endHedge = fairTimeout(this.#healthOf(member).hedgeMs, () => {
-          if (queue.length > 0) this.counts.hedged += 1;
-          next();
-        });
-        void ask(member, 0);
       };
-      const endPatience = fairTimeout(this.#patienceMs(queue[0], sure), () => end('late'));
       signal.addEventListener('abort', giveUp, { once: true });
       this.#deaths.add(died);
       next();
@@ -163,18 +167,18 @@ export class Peers implements AsyncDisposable {
   }
 
   /** Another was faster, or nobody was in time: whoever is often late is passed over for a while. */
-  #tooLate(asked: ReadonlyMap<Member, number>): void {
+  #tooLate(asked: ReadonlyMap<Member, number | undefined>): void {
     const now = this.#clock.now();
     for (const [member, since] of asked) {
       const health = this.#healthOf(member);
-      if (now - since >= health.hedgeMs) health.late(now - since);
+      if (since !== undefined && now - since >= health.hedgeMs) health.late(now - since);
     }
   }
 
   /** Milliseconds after which the first of several peers is not waited for any longer. */
-  #patienceMs(first: Member | undefined, sure: string | undefined): number {
-    const usual = first ? this.#healthOf(first).hedgeMs : 0;
-    const least = first?.node === sure ? surePatienceMinMs : patienceMinMs;
+  #patienceMs(first: Member, sure: string | undefined): number {
+    const usual = this.#healthOf(first).hedgeMs;
+    const least = first.node === sure ? surePatienceMinMs : patienceMinMs;
     return Math.min(Math.max(patienceHedges * usual, least), patienceMaxMs);
   }
 
@@ -182,10 +186,9 @@ export class Peers implements AsyncDisposable {
   async give(name: FetchName, bytes: Buffer, member: Member): Promise<void> {
     if (this.#giving >= givingMax || !this.#mayAsk(member, false)) return;
     this.#giving += 1;
-    const signal = AbortSignal.timeout(answerTimeoutMs);
-    const done = await this.#exchange('PUT', name, bytes, member, signal);
+    const taken = await this.#requests.give(name, bytes, member);
     this.#giving -= 1;
-    if (done?.status === 204) this.counts.given += 1;
+    if (taken) this.counts.given += 1;
   }
 
   /**
@@ -200,8 +203,7 @@ export class Peers implements AsyncDisposable {
 
   /** Tells a peer that what it has is wrong. Never fails. */
   async takeAway(name: FetchName, member: Member): Promise<void> {
-    const signal = AbortSignal.timeout(answerTimeoutMs);
-    await this.#exchange('DELETE', name, Buffer.alloc(0), member, signal);
+    await this.#requests.takeAway(name, member);
   }
 
   /** The same for what lay on our own shelf. @param giver undefined for that */
@@ -219,60 +221,21 @@ export class Peers implements AsyncDisposable {
     if (guilty && who !== this.#key.nodeName) this.#healthOf(guilty).lied();
   }
 
-  async #ask(name: FetchName, member: Member, signal: AbortSignal) {
-    this.counts.requests += 1;
-    const answer = await this.#exchange('GET', name, Buffer.alloc(0), member, signal);
-    if (answer?.status === 404) return 'absent';
-    if (answer?.status === 503) return 'busy';
-    if (answer?.status !== 200) return undefined;
-    this.counts.found += 1;
-    this.counts.bytes += answer.body.length;
-    return { bytes: answer.body, member, voucher: answer.voucher };
-  }
-
-  /** Undefined for whatever is no signed answer in time. */
-  async #exchange(
-    method: 'GET' | 'PUT' | 'DELETE',
-    name: FetchName,
-    body: Buffer,
-    member: Member,
-    signal: AbortSignal,
-  ): Promise<PeerAnswer | undefined> {
-    const health = this.#healthOf(member);
-    const nonce = this.#secret.newNonce();
-    const path = `/v1/frame/${name}`;
-    const bodyHash = method === 'PUT' ? hashOf(body) : emptyHash;
-    const proof = this.#secret.signRequest(nonce, method, path, bodyHash);
-    const given = method === 'PUT' && {
-      [bodyHeader]: bodyHash,
-      [voucherHeader]: this.#key.vouch(name, bodyHash).toString('hex'),
-    };
-    const startedAt = this.#clock.now();
-    try {
-      const {
-        statusCode,
-        headers,
-        body: stream,
-      } = await request(`${member.info.url}${path}`, {
-        ...{ method, signal, dispatcher: this.#agent },
-        headers: { [nonceHeader]: nonce, [proofHeader]: proof, ...given },
-        ...(method === 'PUT' && { body }),
-      });
-      const bytes = Buffer.from(await stream.arrayBuffer());
-      const voucher = parseVoucher(headers[voucherHeader]);
-      const vouched = voucher?.toString('hex') ?? '';
-      const wanted = this.#secret.signAnswer(nonce, statusCode, vouched, hashOf(bytes));
-      if (!this.#secret.matches(headers[proofHeader], wanted)) throw new Error('not signed');
-      if (statusCode === 503) health.busy();
-      else health.answered(this.#clock.now() - startedAt);
-      return { status: statusCode, body: bytes, voucher };
-    } catch {
-      if (!signal.aborted) {
-        health.failed();
-        this.counts.failures += 1;
+  #queueOf(member: Member): PeerQueue {
+    const known = this.#queues.get(member.node);
+    if (known) return known;
+    const queue = new PeerQueue(async (names, signal) => {
+      this.counts.requests += 1;
+      const answer = await this.#requests.frames(names, member, signal);
+      for (const entry of typeof answer === 'object' ? answer : []) {
+        if (typeof entry !== 'object') continue;
+        this.counts.found += 1;
+        this.counts.bytes += entry.bytes.length;
       }
-      return undefined;
-    }
+      return answer;
+    });
+    this.#queues.set(member.node, queue);
+    return queue;
   }
 
   #healthOf({ node }: Member): PeerHealth {
@@ -288,10 +251,12 @@ export class Peers implements AsyncDisposable {
 
   /** Forgets nodes that are no members any more. */
   forget(isMember: (node: string) => boolean): void {
-    for (const node of this.#health.keys()) if (!isMember(node)) this.#health.delete(node);
+    for (const of of [this.#health, this.#queues]) {
+      for (const node of of.keys()) if (!isMember(node)) of.delete(node);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy();
+    await this.#requests[Symbol.asyncDispose]();
   }
 }

@@ -21,10 +21,12 @@ import { SiteSecret } from './peer-auth.js';
 import { PeerServer, type Served } from './peer-server.js';
 import { type PeerCounts, Peers } from './peers.js';
 import { PopBlobs } from './pop-blobs.js';
+import type { AloneCounts, PopCounts } from './pop-counts.js';
 import { PopFrames } from './pop-frames.js';
+import type { FetchName } from './pop-keys.js';
 import { type LayerOrigin, PopLayer } from './pop-layers.js';
 import { PopWords } from './pop-words.js';
-import { type PopCounts, SiteFetch } from './site-fetch.js';
+import { SiteFetch } from './site-fetch.js';
 import { NodeKey } from './voucher.js';
 
 /** Milliseconds between looks for peers that are gone. */
@@ -47,6 +49,8 @@ export interface PopReport {
   /** What the living ones keep for the site, all together. */
   readonly shared: { readonly frames: number; readonly bytes: number };
   readonly counts: PopCounts;
+  /** Pieces that came without an agreement, by why. */
+  readonly aloneFor: AloneCounts;
   readonly peers: PeerCounts;
   readonly served: Served;
   readonly shelf: FrameShelf['usage'];
@@ -68,6 +72,7 @@ export class PointOfPresence implements AsyncDisposable {
     origin: { frames: 0, bytes: 0 },
     alone: { frames: 0, bytes: 0 },
   };
+  readonly aloneFor: AloneCounts = { unready: 0, unanswered: 0, fetching: 0, notGiven: 0 };
   readonly #tidy: NodeJS.Timeout;
 
   /**
@@ -85,7 +90,9 @@ export class PointOfPresence implements AsyncDisposable {
       freeSpaceFloorBytes: places.freeSpaceFloorBytes,
     });
     const { uploadBytesPerSecond, listen } = config;
-    const server = await PeerServer.open({ ...listen, secret, shelf, uploadBytesPerSecond });
+    const inHand = new Set<FetchName>();
+    const serving = { ...listen, secret, shelf, inHand, uploadBytesPerSecond };
+    const server = await PeerServer.open(serving);
     const peers = new Peers(secret, key, systemClock);
     const startedAt = Date.now();
     const agreement = await Agreement.open({
@@ -99,16 +106,24 @@ export class PointOfPresence implements AsyncDisposable {
         return { host: hostname(), startedAt, work, ...(url !== undefined && { url }) };
       },
     });
-    return new PointOfPresence(shelf, server, agreement, peers);
+    return new PointOfPresence(shelf, server, agreement, peers, inHand);
   }
 
-  private constructor(shelf: FrameShelf, server: PeerServer, agreement: Agreement, peers: Peers) {
+  private constructor(
+    shelf: FrameShelf,
+    server: PeerServer,
+    agreement: Agreement,
+    peers: Peers,
+    inHand: Set<FetchName>,
+  ) {
     this.#shelf = shelf;
     this.#server = server;
     this.#agreement = agreement;
     this.#peers = peers;
-    const { counts } = this;
-    this.#fetch = new SiteFetch({ agreement, peers, shelf, counts, fetchTimes: new FetchTimes() });
+    const { counts, aloneFor: aloneCounts } = this;
+    const fetchTimes = new FetchTimes();
+    const parts = { agreement, peers, shelf, counts, aloneCounts, inHand, fetchTimes };
+    this.#fetch = new SiteFetch(parts);
     this.words = new PopWords(agreement, peers, shelf);
     this.#tidy = setInterval(() => {
       const members = new Set(agreement.members.list().map(({ node }) => node));
@@ -150,6 +165,7 @@ export class PointOfPresence implements AsyncDisposable {
       members,
       shared: sharedBy(members),
       counts: this.counts,
+      aloneFor: this.aloneFor,
       peers: this.#peers.counts,
       served: this.#server.served,
       shelf: this.#shelf.usage,

@@ -3,14 +3,15 @@ import { collect } from '../store/byte-stream.js';
 import type { Blob } from '../store/store.js';
 import type { ThinImageSource } from '../thin/image-store.js';
 import { blobParts } from './blob-parts.js';
+import type { Piece } from './piece.js';
 import { fetchName } from './pop-keys.js';
-import type { Piece, SiteFetch } from './site-fetch.js';
+import type { SiteFetch } from './site-fetch.js';
 
 /** Milliseconds without a byte after which others try. */
 const stallMs = 1500;
 
 /**
- * Descriptors, metadata and chunk maps of images, from the nodes of the site or the image's store.
+ * Manifests, descriptors, metadata and chunk maps of images, from the nodes of the site or the image's store.
  * They go from node to node in parts, which have no digest of their own: one node fetches the whole,
  * and the others are told when it has verified that.
  */
@@ -30,11 +31,12 @@ export class PopBlobs implements ThinImageSource {
     signal: AbortSignal,
   ): AsyncGenerator<Buffer> {
     const whole = offset === 0 && length === blob.size;
-    if (whole && this.#site.ready) yield await this.#site.get(this.#piece(blob, signal), signal);
-    else yield* this.#store.openRange(blob, offset, length, signal);
+    const open = () => this.#store.openRange(blob, offset, length, signal);
+    if (whole && this.#site.ready) yield await this.#site.get(this.#piece(blob, open), signal);
+    else yield* open();
   }
 
-  #piece(blob: Blob, signal: AbortSignal): Piece<Buffer> {
+  #piece(blob: Blob, open: () => AsyncIterable<Buffer>): Piece<Buffer> {
     const ranges = blobParts(blob, 0, blob.size);
     const isRight = (bytes: Buffer) => digestOf(bytes) === blob.digest;
     let cameAt = Number.POSITIVE_INFINITY;
@@ -48,8 +50,7 @@ export class PopBlobs implements ThinImageSource {
       },
       fetch: async () => {
         cameAt = performance.now();
-        const source = this.#store.openRange(blob, 0, blob.size, signal);
-        const told = tapped(source, () => {
+        const told = tapped(open(), () => {
           cameAt = performance.now();
         });
         const value = await collect(told, blob.size, `blob ${blob.digest}`);
@@ -69,8 +70,13 @@ export class PopBlobs implements ThinImageSource {
     return this.#store.referrers(repository, subject, type, signal);
   }
 
-  readManifest(manifest: Blob, signal: AbortSignal) {
-    return this.#store.readManifest(manifest, signal);
+  async readManifest(manifest: Blob, signal: AbortSignal): Promise<Buffer> {
+    const read = () => this.#store.readManifest(manifest, signal);
+    if (!this.#site.ready) return await read();
+    return await this.#site.get(
+      this.#piece(manifest, () => one(read)),
+      signal,
+    );
   }
 
   toString(): string {
@@ -83,4 +89,8 @@ async function* tapped(source: AsyncIterable<Buffer>, onBytes: () => void): Asyn
     onBytes();
     yield bytes;
   }
+}
+
+async function* one(read: () => Promise<Buffer>): AsyncGenerator<Buffer> {
+  yield await read();
 }

@@ -4,7 +4,7 @@ import type { Frame } from '../chunk/frame.js';
 import { isThinError } from '../errors.js';
 import type { RunOptions } from '../store/frame-run.js';
 import type { CountedFrameSource, FrameFetchOptions } from '../store/frame-source.js';
-import { frameName } from './pop-keys.js';
+import { frameName, regionName } from './pop-keys.js';
 import type { SiteFetch } from './site-fetch.js';
 
 /** Frames of one run that are fetched at a time. */
@@ -25,7 +25,7 @@ export class PopFrames implements CountedFrameSource {
     if (options.fresh || !isSound) return await this.#origin.fetchFrame(frame, signal, options);
     const name = frameName(frame);
     const piece = {
-      ...{ name, parts: [name] },
+      ...{ name, parts: [name], region: regionName(frame) },
       background: () => options.background ?? false,
       read: ([bytes]: readonly Buffer[]) => decoded(frame, bytes, isSound),
       fetch: async (wish: Pick<FrameFetchOptions, 'background' | 'onStall'>) => {

@@ -11,9 +11,12 @@ const prefix = 'thinfs:1';
  */
 export type FetchName = string & { readonly fetchName: unique symbol };
 
-/** @param kind keeps frames, blobs, stretches of layers, parts of both, and words apart, whose names could otherwise be the same */
+/** Bytes of a pack whose frames have one home: they are read, asked for and given together. */
+const regionBytes = 1024 * 1024;
+
+/** @param kind keeps frames, regions of packs, blobs, stretches of layers, parts of both, and words apart, whose names could otherwise be the same */
 export function fetchName(
-  kind: 'frame' | 'blob' | 'layer' | 'part' | 'word',
+  kind: 'frame' | 'region' | 'blob' | 'layer' | 'part' | 'word',
   text: string,
 ): FetchName {
   const hex = createHash('sha256').update(`${kind} ${text}`).digest('hex');
@@ -22,6 +25,11 @@ export function fetchName(
 
 export function frameName(frame: Frame): FetchName {
   return fetchName('frame', frameKey(frame));
+}
+
+/** What decides on the home of a frame. */
+export function regionName({ pack, offset }: Frame): FetchName {
+  return fetchName('region', `${pack} ${Math.floor(offset / regionBytes)}`);
 }
 
 /**

@@ -2,8 +2,9 @@ import { mapBounded } from '../cache/bounded.js';
 import { collect } from '../store/byte-stream.js';
 import type { Blob } from '../store/store.js';
 import { blobParts } from './blob-parts.js';
+import type { Piece } from './piece.js';
 import { type FetchName, fetchName } from './pop-keys.js';
-import type { Piece, SiteFetch } from './site-fetch.js';
+import type { SiteFetch } from './site-fetch.js';
 
 /** Bytes of a layer that one node fetches for the site at a time. */
 const stretchBytes = 1024 * 1024;

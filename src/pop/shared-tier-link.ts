@@ -28,6 +28,8 @@ export class SharedTierLink implements Disposable {
   readonly #start: SharedTierStart;
   readonly #onHere: (tier: string) => void;
   readonly #pending = new Map<number, Settle>();
+  /** Asked at the same moment: a message of many costs little more than one of one. */
+  #outbox: SharedTierRequest[] = [];
   #process: ChildProcess | undefined;
   /** Killed, and not ended yet. */
   #undead = 0;
@@ -44,8 +46,7 @@ export class SharedTierLink implements Disposable {
 
   /** Undefined where no answer comes in time. Never fails. */
   ask(request: TierQuestion, timeoutMs: number): Promise<SharedTierAnswer | undefined> {
-    const process = this.#running();
-    if (!process) return Promise.resolve(undefined);
+    if (!this.#running()) return Promise.resolve(undefined);
     const id = this.#next++;
     return new Promise((resolve) => {
       const settle: Settle = (answer) => {
@@ -56,10 +57,20 @@ export class SharedTierLink implements Disposable {
       const end = fairTimeout(timeoutMs, () => resolve(undefined));
       if (this.#pending.size === 0) this.#answeredAt = performance.now();
       this.#pending.set(id, settle);
-      process.send({ id, ...request }, (error) => {
-        if (error) this.#settle({ id, is: 'failed', why: error.message, ours: false });
-      });
+      this.#outbox.push({ id, ...request });
+      if (this.#outbox.length === 1) setImmediate(() => this.#send());
     });
+  }
+
+  #send(): void {
+    const requests = this.#outbox;
+    this.#outbox = [];
+    const fail = (why: string) => {
+      for (const { id } of requests) this.#settle({ id, is: 'failed', why, ours: false });
+    };
+    const process = this.#running();
+    if (process) process.send(requests, (error) => error && fail(error.message));
+    else fail('it hangs');
   }
 
   giveUpIfHung(): void {
@@ -84,9 +95,9 @@ export class SharedTierLink implements Disposable {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       env: { ...process.env, UV_THREADPOOL_SIZE: String(threads) },
     });
-    child.on('message', (answer: SharedTierAnswer) => {
+    child.on('message', (answers: readonly SharedTierAnswer[]) => {
       this.#answeredAt = performance.now();
-      this.#settle(answer);
+      for (const answer of answers) this.#settle(answer);
     });
     child.once('exit', () => this.#ended(child));
     child.on('error', () => {

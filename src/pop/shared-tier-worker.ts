@@ -271,15 +271,29 @@ async function copy(
   }
 }
 
-process.on('message', (request: SharedTierRequest) => {
-  const { id } = request;
-  void answer(request)
-    .catch((error: unknown): Answer => {
-      const failure = fromSystemError('', error);
-      const ours = isThinError(failure, 'corrupt', 'not-found');
-      return { is: 'failed', why: failure.message.replace(/^: /, ''), ours };
-    })
-    .then((result) => process.send?.({ id, ...result }));
+/** Answers that are ready at the same moment. */
+let outbox: SharedTierAnswer[] = [];
+
+function send(answered: SharedTierAnswer): void {
+  outbox.push(answered);
+  if (outbox.length > 1) return;
+  setImmediate(() => {
+    process.send?.(outbox);
+    outbox = [];
+  });
+}
+
+process.on('message', (requests: readonly SharedTierRequest[]) => {
+  for (const request of requests) {
+    const { id } = request;
+    void answer(request)
+      .catch((error: unknown): Answer => {
+        const failure = fromSystemError('', error);
+        const ours = isThinError(failure, 'corrupt', 'not-found');
+        return { is: 'failed', why: failure.message.replace(/^: /, ''), ours };
+      })
+      .then((result) => send({ id, ...result }));
+  }
 });
 // The daemon is gone. Threads that hang would keep us.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));

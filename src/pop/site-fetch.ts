@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import { mapBounded } from '../cache/bounded.js';
 import type { Agreement } from './agreement.js';
@@ -7,7 +8,9 @@ import type { FrameShelf, ShelvedFrame } from './frame-shelf.js';
 import { homesMax, servingHomes } from './homes.js';
 import type { HeldLease } from './leases.js';
 import type { Member } from './members.js';
-import type { Gift, Peers } from './peers.js';
+import type { Asked, Gift, Peers } from './peers.js';
+import { type FetchWish, isWhole, type Piece } from './piece.js';
+import type { AloneCounts, PopCounts } from './pop-counts.js';
 import type { FetchName } from './pop-keys.js';
 
 /** Times that something is looked for among the nodes of the site before this one goes on alone. */
@@ -17,46 +20,19 @@ const stallMs = 1500;
 /** Parts of one piece that are asked for, and given to their homes, at a time. */
 const partsInFlight = 8;
 const givingMax = 4;
+/** Milliseconds between two questions to a node that is fetching what is wanted. */
+const fetchingLookMs = 50;
 /** Bytes of doubtful parts that are kept to be compared: without them nobody is told. */
 const doubtedBytesMax = 16 * 1024 * 1024;
-
-/** Where pieces came from, in pieces and their bytes as sent. */
-export interface PopCounts {
-  /** From this node's own shelf: it is their home, or has just fetched them. */
-  readonly shelf: { frames: number; bytes: number };
-  readonly peers: { frames: number; bytes: number };
-  /** From the origin, for the whole site. */
-  readonly origin: { frames: number; bytes: number };
-  /** From the origin, without an agreement: Redis or peers did not answer, or not in time. */
-  readonly alone: { frames: number; bytes: number };
-}
-
-/** What a fetch from the origin is asked, looked at while it is under way. */
-export interface FetchWish {
-  readonly background: boolean;
-  readonly onStall: (where: 'queued' | 'asked') => void;
-}
-
-/** Something that is the same wherever it comes from. */
-export interface Piece<T> {
-  readonly name: FetchName;
-  /** What it is kept and sent as: of `frameBytesMax` bytes each at most. */
-  readonly parts: readonly FetchName[];
-  /** Nobody waits for it; looked at again and again. */
-  readonly background: () => boolean;
-  /** What the parts are, as peers gave them, or undefined if they are something else. Never fails. */
-  readonly read: (parts: readonly Buffer[]) => Promise<T | undefined>;
-  /** From the origin. `parts`: for the others, where they are known to be right. */
-  readonly fetch: (wish: FetchWish) => Promise<{ value: T; parts: readonly Buffer[] | undefined }>;
-  /** Whether the origin keeps everybody waiting now. */
-  readonly stuck: () => boolean;
-}
 
 export interface SiteParts {
   readonly agreement: Agreement;
   readonly peers: Peers;
   readonly shelf: FrameShelf;
   readonly counts: PopCounts;
+  readonly aloneCounts: AloneCounts;
+  /** What this node is fetching, pieces and parts. */
+  readonly inHand: Set<FetchName>;
   readonly fetchTimes: FetchTimes;
 }
 
@@ -87,23 +63,12 @@ export class SiteFetch {
     const here = await this.#fromShelf(piece);
     if (here !== undefined) return here;
     setMaxListeners(0, signal); // the one signal of a run is that of all its frames
-    const { leases, ready } = this.#parts.agreement;
-    const near = ready ? 'late' : await this.#fromPeers(piece, this.#homes, signal);
+    // Most of what the site has is at its home: nobody needs to agree on that.
+    const near = await this.#fromPeers(piece, this.#homesOf(piece), signal);
     if (typeof near === 'object') return near.value;
-    const patienceMs = isWhole(piece) ? wholePatienceMs : this.#parts.fetchTimes.patienceMs;
-    for (let round = 0; ready && round < roundsMax; round++) {
-      const options = { background: piece.background, patienceMs };
-      const claim = await leases.claim(piece.name, options, signal);
-      if (claim.kind === 'alone') break;
-      if (claim.kind === 'own') return await this.#own(piece, claim.lease, signal);
-      const fetched = await this.#fromShelf(piece);
-      if (fetched !== undefined) return fetched;
-      const holders = (name: FetchName) => this.#holders(name, claim.node);
-      const found = await this.#fromPeers(piece, holders, signal, claim.node);
-      if (typeof found === 'object') return found.value;
-      if (found === 'late') break;
-      await leases.disown(piece.name, claim.mark);
-    }
+    const agreed = await this.#agreed(piece, signal);
+    if (typeof agreed === 'object') return agreed.value;
+    this.#parts.aloneCounts[agreed] += 1;
     const alone = await this.#fromOrigin(piece, 'alone', {
       onStall: () => {},
       get background() {
@@ -111,6 +76,51 @@ export class SiteFetch {
       },
     });
     return alone.value;
+  }
+
+  /** Fetched by whoever the site agrees on; otherwise why not. */
+  async #agreed<T>(
+    piece: Piece<T>,
+    signal: AbortSignal,
+  ): Promise<{ value: T } | keyof AloneCounts> {
+    const { leases, ready } = this.#parts.agreement;
+    const patienceMs = isWhole(piece) ? wholePatienceMs : this.#parts.fetchTimes.patienceMs;
+    if (!ready) return 'unready';
+    for (let round = 0; round < roundsMax; round++) {
+      const options = { background: piece.background, patienceMs };
+      const claim = await leases.claim(piece.name, options, signal);
+      if (claim.kind === 'own') return { value: await this.#own(piece, claim.lease) };
+      const fetched = await this.#fromShelf(piece);
+      if (fetched !== undefined) return { value: fetched };
+      const { node } = claim;
+      if (node === undefined) return 'unanswered';
+      const found = await this.#fromHolder(piece, node, patienceMs, signal);
+      if (typeof found === 'object') return found;
+      if (claim.kind === 'alone') return 'fetching';
+      if (found === 'late') break;
+      await leases.disown(piece.name, claim.mark);
+    }
+    return 'notGiven';
+  }
+
+  /**
+   * From who has it, or was fetching it when nothing more was heard of that: as long as it says that it
+   * still does, it will be there before another fetch would have brought it.
+   */
+  async #fromHolder<T>(
+    piece: Piece<T>,
+    node: string,
+    patienceMs: number,
+    signal: AbortSignal,
+  ): Promise<{ value: T } | 'absent' | 'late'> {
+    const holders = this.#holdersOf(piece, node);
+    const startedAt = performance.now();
+    for (;;) {
+      const found = await this.#fromPeers(piece, holders, signal, node);
+      if (found !== 'fetching') return found;
+      if (signal.aborted || performance.now() - startedAt > patienceMs) return 'late';
+      await wait(fetchingLookMs);
+    }
   }
 
   async #fromShelf<T>({ parts, read }: Piece<T>): Promise<T | undefined> {
@@ -143,7 +153,7 @@ export class SiteFetch {
     from: (name: FetchName) => readonly Member[],
     signal: AbortSignal,
     sure?: string,
-  ): Promise<{ value: T } | 'absent' | 'late'> {
+  ): Promise<{ value: T } | Exclude<Asked, Gift>> {
     if (isWhole(piece)) return await this.#wholeFromPeers(piece, from, signal, sure);
     const { peers, counts, shelf, agreement } = this.#parts;
     const { name, read } = piece;
@@ -155,7 +165,7 @@ export class SiteFetch {
       return value !== undefined;
     };
     const gift = await peers.get(name, from(name), isGood, signal, sure);
-    if (gift === 'absent' || gift === 'late') return gift;
+    if (typeof gift === 'string') return gift;
     count(counts.peers, gift.bytes);
     shelf.remember(name, gift.bytes);
     return found ?? 'late';
@@ -167,9 +177,9 @@ export class SiteFetch {
     from: (name: FetchName) => readonly Member[],
     signal: AbortSignal,
     sure?: string,
-  ): Promise<{ value: T } | 'absent' | 'late'> {
+  ): Promise<{ value: T } | Exclude<Asked, Gift>> {
     const { peers, counts, shelf } = this.#parts;
-    let missing: 'absent' | 'late' | undefined;
+    let missing: Exclude<Asked, Gift> | undefined;
     const gifts = await mapBounded(piece.parts, partsInFlight, async (part) => {
       if (missing) return undefined;
       const gift = await peers.get(part, from(part), async () => true, signal, sure);
@@ -197,8 +207,8 @@ export class SiteFetch {
     if (gift) this.#doubted.set(part, gift);
   }
 
-  /** Brings it for the site: from its home if that has kept it, else from the origin. */
-  async #own<T>(piece: Piece<T>, lease: HeldLease, signal: AbortSignal): Promise<T> {
+  /** Brings it for the site from the origin. */
+  async #own<T>(piece: Piece<T>, lease: HeldLease): Promise<T> {
     let stalledAt = Number.NEGATIVE_INFINITY;
     let hurried = false;
     lease.isStuck = () => piece.stuck() || performance.now() - stalledAt < stallMs;
@@ -206,18 +216,14 @@ export class SiteFetch {
       hurried = true;
     };
     try {
-      const kept = await this.#fromPeers(piece, this.#homes, signal);
-      const fetched =
-        typeof kept === 'object'
-          ? { value: kept.value, shared: true }
-          : await this.#fromOrigin(piece, 'origin', {
-              onStall: (where) => {
-                if (where === 'asked') stalledAt = performance.now();
-              },
-              get background() {
-                return !hurried && piece.background();
-              },
-            });
+      const fetched = await this.#fromOrigin(piece, 'origin', {
+        onStall: (where) => {
+          if (where === 'asked') stalledAt = performance.now();
+        },
+        get background() {
+          return !hurried && piece.background();
+        },
+      });
       // Our own read does not wait until the others are told.
       void (fetched.shared ? lease.done() : lease.release());
       return fetched.value;
@@ -233,11 +239,27 @@ export class SiteFetch {
     why: 'origin' | 'alone',
     wish: FetchWish,
   ): Promise<{ value: T; shared: boolean }> {
-    const { shelf, counts, fetchTimes } = this.#parts;
-    const startedAt = performance.now();
-    const { value, parts } = await piece.fetch(wish);
-    if (!parts) return { value, shared: false };
-    if (!isWhole(piece)) fetchTimes.took(performance.now() - startedAt);
+    const { inHand } = this.#parts;
+    const names = [piece.name, ...piece.parts];
+    for (const name of names) inHand.add(name);
+    try {
+      const startedAt = performance.now();
+      const { value, parts } = await piece.fetch(wish);
+      if (!parts) return { value, shared: false };
+      if (!isWhole(piece)) this.#parts.fetchTimes.took(performance.now() - startedAt);
+      await this.#share(piece, parts, why);
+      return { value, shared: true };
+    } finally {
+      for (const name of names) inHand.delete(name);
+    }
+  }
+
+  async #share(
+    piece: Piece<unknown>,
+    parts: readonly Buffer[],
+    why: 'origin' | 'alone',
+  ): Promise<void> {
+    const { shelf, counts } = this.#parts;
     for (const [at, part] of piece.parts.entries()) {
       const bytes = parts[at];
       if (!bytes) continue;
@@ -247,9 +269,8 @@ export class SiteFetch {
     }
     void mapBounded(piece.parts, givingMax, async (part, at) => {
       const bytes = parts[at];
-      if (bytes) await this.#bringHome(part, bytes);
+      if (bytes) await this.#bringHome(part, bytes, piece.region);
     });
-    return { value, shared: true };
   }
 
   /** Now that it is known what a part is: who has something else is told, here and elsewhere. */
@@ -269,37 +290,36 @@ export class SiteFetch {
     await Promise.all(this.#homes(name).map((home) => peers.takeAway(name, home)));
   }
 
-  async #bringHome(name: FetchName, bytes: Buffer): Promise<void> {
+  async #bringHome(name: FetchName, bytes: Buffer, region = name): Promise<void> {
     const { agreement, peers, shelf } = this.#parts;
-    const [home] = this.#alive(name);
+    const [home] = servingHomes(region, agreement.members.list());
     if (!home) return;
     if (home.node === agreement.node) await shelf.keep(name, bytes);
     else await peers.give(name, bytes, home);
   }
 
-  /** Members that serve, the home of `name` first. */
-  #alive(name: FetchName): Member[] {
-    return servingHomes(name, this.#parts.agreement.members.list());
+  #homesOf({ region }: Piece<unknown>): (name: FetchName) => Member[] {
+    return (name) => this.#homes(region ?? name);
   }
 
-  readonly #homes = (name: FetchName): Member[] =>
-    this.#others(this.#alive(name).slice(0, homesMax));
+  #homes(region: FetchName): Member[] {
+    const members = servingHomes(region, this.#parts.agreement.members.list());
+    return this.#others(members.slice(0, homesMax));
+  }
 
   /** The node that is known to have it first. */
-  #holders(name: FetchName, node: string): Member[] {
-    const holder = this.#parts.agreement.members.list().filter((member) => member.node === node);
-    const homes = this.#homes(name).filter((member) => member.node !== node);
-    return this.#others([...holder, ...homes]);
+  #holdersOf(piece: Piece<unknown>, node: string): (name: FetchName) => Member[] {
+    const members = this.#parts.agreement.members.list();
+    const holder = members.filter((member) => member.node === node);
+    return (name) => {
+      const homes = this.#homesOf(piece)(name).filter((member) => member.node !== node);
+      return this.#others([...holder, ...homes]);
+    };
   }
 
   #others(members: readonly Member[]): Member[] {
     return members.filter(({ node }) => node !== this.#parts.agreement.node);
   }
-}
-
-/** Whether it is too large for one part: nothing is known of a part by itself. */
-function isWhole({ parts }: Piece<unknown>): boolean {
-  return parts.length > 1;
 }
 
 function count(of: { frames: number; bytes: number }, { length }: Buffer): void {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { FileOrigin } from '../../src/cache/file-origin.js';
 import { FrameFlights } from '../../src/cache/frame-flights.js';
+import type { SharedFiles } from '../../src/cache/shared-files.js';
 import type { Frame } from '../../src/chunk/frame.js';
 import { ThinError } from '../../src/errors.js';
 import { openCache, scratchDirectory, signal, until } from './cache-rig.js';
@@ -188,4 +189,27 @@ t.test('what another image brought is copied', async (t) => {
   const read = await cache.read(largeOf(second), 0, 1000, second, signal);
   t.ok(read.equals(large.subarray(4096, 5096)));
   t.same(second.fetched, []);
+});
+
+t.test('what nodes share is looked for several files at a time', async (t) => {
+  const root = join(scratchDirectory(t), 'root');
+  const origin = image('a');
+  let asking = 0;
+  const shared: SharedFiles = {
+    ...{ directory: root, here: true, direct: false, has: async () => true },
+    ...{ wrong: () => {}, mounted: () => {}, offer: () => {} },
+    read: async (file, offset, length) => {
+      asking += 1;
+      await until(() => asking >= 16); // one after the other, they would wait for good
+      return origin.bytesOf(file).subarray(offset, offset + length);
+    },
+  };
+  const cache = await openCache(t, root, { shared });
+  const prefetch = cache.prefetch({ origin, signal });
+  for (const file of origin.refs()) prefetch.add({ ...file, offset: 0, length: file.size });
+  const { copiedBytes } = await prefetch.settled();
+  t.equal(copiedBytes, 321_000);
+  t.same(origin.fetched, []);
+  t.equal(tierFiles(root).length, 31);
+  t.same(wrongTierFiles(root), []);
 });

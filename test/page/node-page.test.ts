@@ -85,6 +85,7 @@ t.test('hostile names of all kinds stand on a page as text', async (t) => {
       ...{ node: 'a', agreed: true, shared: none },
       members: [{ node: evil, info, silentMs: 0, alive: false }],
       leases: { held: 0, waiting: 1, waits: [{ node: evil, pieces: 1, longestMs: 1 }] },
+      aloneFor: { unready: 0, unanswered: 0, fetching: 0, notGiven: 0 },
       counts: { shelf: none, peers: none, origin: none, alone: none },
       peers: { requests: 0, hedged: 0, found: 0, bytes: 0, failures: 0, wrong: 0, given: 0 },
       served: { requests: 0, bytes: 0, busy: 0, refused: 0 },

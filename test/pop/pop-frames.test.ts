@@ -104,7 +104,14 @@ t.test('who lies is found out, and not asked any more', async (t) => {
   });
   for (const frame of frames) shelf.remember(frameName(frame), Buffer.alloc(frame.length, 'lie'));
   const secret = new SiteSecret(readFileSync(secretFile));
-  const options = { host: '127.0.0.1', port: 0, secret, shelf, uploadBytesPerSecond: 2 ** 30 };
+  const options = {
+    host: '127.0.0.1',
+    port: 0,
+    secret,
+    shelf,
+    inHand: new Set<never>(),
+    uploadBytesPerSecond: 2 ** 30,
+  };
   const server = await PeerServer.open(options);
   t.teardown(() => server[Symbol.asyncDispose]());
   const info = () => ({
@@ -176,4 +183,20 @@ t.test('a Redis that is killed, emptied, paused and resumed harms no read', asyn
   const before = fetches();
   await Promise.all(sites.map((_, node) => readOf(node, range(5000, 20))));
   t.ok(fetches() - before < 40, 'and they are one site again');
+});
+
+t.test('who loses Redis while another node fetches waits for that', async (t) => {
+  const [one, two] = await joinMany(t, 2, 'patient');
+  if (!one || !two) throw new Error('two nodes');
+  const [slow, other] = [new TestOrigin(1500), new TestOrigin(1)];
+  const frames = range(6000, 5);
+  const first = readAll(one, slow, frames);
+  await until(() => one.report().leases.held === readsInFlight);
+  const second = readAll(two, other, frames.slice(0, readsInFlight));
+  await until(() => two.report().leases.waits[0]?.pieces === readsInFlight);
+  await redis.kill();
+  t.equal((await first) + (await second), 0);
+  t.same(other.fetched, [], 'the origin is not asked for what is on its way');
+  t.equal(two.report().counts.peers.frames, readsInFlight);
+  await redis.restart();
 });

@@ -1,0 +1,84 @@
+import fc from 'fast-check';
+import t from 'tap';
+import {
+  type BatchEntry,
+  batchNamesMax,
+  packBatch,
+  packNames,
+  parseBatch,
+  parseNames,
+} from '../../src/pop/frame-batch.js';
+import { PeerQueue } from '../../src/pop/peer-queue.js';
+import { type FetchName, fetchName } from '../../src/pop/pop-keys.js';
+import { type Voucher, voucherBytes } from '../../src/pop/voucher.js';
+
+const never = new AbortController().signal;
+const nameAt = (at: number): FetchName => fetchName('frame', String(at));
+const names = Array.from({ length: batchNamesMax }, (_, at) => nameAt(at));
+
+t.test('what is asked and answered is read as it was written, and nothing else is', async (t) => {
+  t.same(parseNames(packNames(names)), names);
+  for (const wrong of ['', 'a'.repeat(31), 'z'.repeat(32), 'a'.repeat(32 * (batchNamesMax + 1))]) {
+    t.equal(parseNames(Buffer.from(wrong)), undefined);
+  }
+  const frame = fc.record({
+    bytes: fc.uint8Array({ maxLength: 50 }).map((bytes) => Buffer.from(bytes)),
+    voucher: fc.constantFrom(undefined, Buffer.alloc(voucherBytes, 7) as Voucher),
+  });
+  const entry = fc.oneof(frame, fc.constantFrom<BatchEntry>('absent', 'later', 'fetching'));
+  fc.assert(
+    fc.property(fc.array(entry, { maxLength: 8 }), fc.nat(), (entries, cut) => {
+      const packed = packBatch(entries);
+      t.same(parseBatch(packed, entries.length), entries);
+      t.equal(parseBatch(packed, entries.length + 1), undefined);
+      const shorter = packed.subarray(0, cut % (packed.length + 1));
+      if (shorter.length < packed.length) t.equal(parseBatch(shorter, entries.length), undefined);
+    }),
+    { numRuns: 100 },
+  );
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(5), (bytes, count) => {
+      const parsed = parseBatch(Buffer.from(bytes), count);
+      return parsed === undefined || parsed.length === count;
+    }),
+  );
+});
+
+t.test(
+  'what is asked for at the same moment goes together, and what was left out again',
+  async (t) => {
+    const sent: number[] = [];
+    let later = 3;
+    const queue = new PeerQueue(async (asked) => {
+      sent.push(asked.length);
+      return asked.map((_, at) => (at >= later ? 'later' : 'absent'));
+    });
+    const ask = (count: number) =>
+      Promise.all(names.slice(0, count).map((name) => queue.ask(name, never, () => {})));
+    t.same(await ask(5), Array(5).fill('absent'));
+    t.same(sent, [5, 2]);
+    later = batchNamesMax;
+    sent.length = 0;
+    await ask(batchNamesMax);
+    await Promise.all([ask(batchNamesMax), ask(7)]);
+    t.same(sent, [batchNamesMax, batchNamesMax, 7]);
+  },
+);
+
+t.test('a request is given up when the last who wants something of it is gone', async (t) => {
+  let gone = false;
+  const queue = new PeerQueue(async (_, signal) => {
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    gone = true;
+    return undefined;
+  });
+  const [one, other] = [new AbortController(), new AbortController()];
+  const answers = [one, other].map(({ signal }, at) =>
+    queue.ask(nameAt(at), signal, () => signal === other.signal && one.abort()),
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  t.notOk(gone);
+  other.abort();
+  t.same(await Promise.all(answers), [undefined, undefined]);
+  t.ok(gone);
+});
