@@ -28,6 +28,8 @@ export interface FullPull {
   /** Lowest first. */
   readonly layers: readonly ImageLayer[];
   readonly mode: PullMode;
+  /** @see FullPulls.prepare */
+  readonly prepared: AsyncDisposable | undefined;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: PullProgress) => void;
 }
@@ -45,17 +47,29 @@ export class FullPulls implements AsyncDisposable {
     this.#parts = parts;
   }
 
+  /**
+   * Loads and starts what a pull needs, while its manifest is asked for; it ends when it is disposed, if no
+   * pull has begun. Never fails.
+   */
+  prepare(): AsyncDisposable {
+    this.#puller ??= this.#openPuller();
+    const prepared = this.#puller.then(
+      (puller) => puller.prepare(),
+      () => undefined, // the pull fails of it, and says so
+    );
+    return { [Symbol.asyncDispose]: async () => (await prepared)?.[Symbol.asyncDispose]() };
+  }
+
   /** @throws ThinError as ImagePuller.pull does */
-  async pull({ client, image, config, layers, mode, signal, onProgress }: FullPull): Promise<void> {
+  async pull({ client, image, config, layers, prepared, ...options }: FullPull): Promise<void> {
     this.#puller ??= this.#openPuller();
     const puller = await this.#puller;
-    const pulled = await puller.pull({
+    const pulling = puller.pull({
+      ...options,
       image: image.manifest,
       layers: layers.map((layer) => this.#throughSite(client, layer)),
-      mode,
-      signal,
-      onProgress,
     });
+    const [pulled] = await Promise.all([pulling, prepared?.[Symbol.asyncDispose]()]);
     try {
       const { files, plainBytes, metadata } = pulled;
       const record = { ...image, kind: 'pulled', files, fileBytes: plainBytes } as const;

@@ -113,6 +113,8 @@ export class ImageOpener {
     whole: PullMode | undefined,
   ): Promise<ImageRecord> {
     const { reference, source } = wanted;
+    const isNew = this.#images.find(wanted.name, formatPlatform(wanted.platform)) === undefined;
+    await using prepared = whole && isNew ? this.#pulls.prepare() : undefined;
     const client = await this.#stores.repository(source, reference);
     // Asked for at once: who published for the tag spares the questions that come after the manifest.
     const tagged = whole ? undefined : this.#tagged(wanted, context);
@@ -123,7 +125,7 @@ export class ImageOpener {
       return here;
     }
     return await this.#once(original.digest, wanted, context, async () => {
-      if (whole) return this.#pull(client, original, wanted, context, whole);
+      if (whole) return this.#pull(client, original, wanted, context, whole, prepared);
       const thin = await this.#openThin({ ...original, tagged: await tagged }, wanted, context);
       if (thin !== 'none' && thin !== 'broken') return thin;
       const { layers } = original.manifest;
@@ -256,6 +258,7 @@ export class ImageOpener {
     wanted: Wanted,
     context: CallContext,
     mode: PullMode,
+    prepared?: AsyncDisposable,
   ): Promise<ImageRecord> {
     const { signal } = context;
     const configBytes = await onceMore(() => readBlob(client, original.manifest.config, signal));
@@ -275,6 +278,7 @@ export class ImageOpener {
       config: configBytes,
       layers,
       mode,
+      prepared,
       signal,
       onProgress: (progress) => context.pull(digests, progress),
     });

@@ -36,23 +36,45 @@ export function mergeLayers(
   layers: readonly LayerChanges[],
   bounds: MergeBounds = mergeBounds,
 ): DirectoryNode {
-  if (layers.length > limits.layersMax) {
-    throw new ThinError(
-      'corrupt',
-      `Cannot merge ${layers.length} layers (wanted at most ${limits.layersMax})`,
-    );
+  const merge = new LayerMerge(layers.length, bounds);
+  for (const layer of layers) merge.add(layer);
+  return merge.root;
+}
+
+/** The same, layer by layer: what is here is merged while others are on their way. */
+export class LayerMerge {
+  readonly #tree: MergeTree;
+  readonly #layers: number;
+  #added = 0;
+
+  /** @param layers how many there are @throws ThinError `corrupt` if those are too many */
+  constructor(layers: number, bounds: MergeBounds = mergeBounds) {
+    if (layers > limits.layersMax) {
+      throw new ThinError(
+        'corrupt',
+        `Cannot merge ${layers} layers (wanted at most ${limits.layersMax})`,
+      );
+    }
+    this.#tree = new MergeTree(bounds);
+    this.#layers = layers;
   }
-  const tree = new MergeTree(bounds);
-  for (const [index, layer] of layers.entries()) {
+
+  /** The next layer, lowest first. @throws ThinError `corrupt`; the tree is of no use then */
+  add(layer: LayerChanges): void {
+    this.#added += 1;
     try {
-      applyLayer(tree, layer);
+      applyLayer(this.#tree, layer);
     } catch (error) {
       if (!isThinError(error)) throw error;
-      const where = `layer ${index + 1} of ${layers.length}, ${layer.diffId}`;
+      const where = `layer ${this.#added} of ${this.#layers}, ${layer.diffId}`;
       throw new ThinError(error.code, `${error.message} (${where})`, { cause: error });
     }
   }
-  return tree.root;
+
+  /** What those that were added make together. */
+  get root(): DirectoryNode {
+    return this.#tree.root;
+  }
 }
 
 function applyLayer(tree: MergeTree, { entries, paths }: LayerChanges): void {

@@ -15,7 +15,7 @@ import type { BroughtLayer, PullParts } from './bring-layer.js';
 import { type Brought, LayerFlights } from './layer-flights.js';
 import type { PullLayer } from './layer-source.js';
 import { LayerThreads } from './layer-threads.js';
-import { type MergedImage, mergeRecords } from './merge-records.js';
+import { RecordsMerge } from './merge-records.js';
 import { preparePartialBlobs } from './partial-blob.js';
 import type { LayerMeter } from './pull-meter.js';
 import type { PullMode } from './pull-mode.js';
@@ -83,6 +83,16 @@ export class ImagePuller {
   }
 
   /**
+   * Starts the thread of a pull that is about to begin, while it is found out what there is to pull. To be
+   * disposed when the pull has begun, or will not.
+   */
+  prepare(): AsyncDisposable {
+    const threads = this.#parts.threads.use();
+    this.#parts.threads.pick();
+    return threads;
+  }
+
+  /**
    * Pulls an image that has no thin form: layers stream through worker threads, each file goes to the
    * cache under its digest, and a layer that turns out to be wrong leaves nothing that is part of an
    * image. When this returns, all is here that the image needs; see `PulledImage.pin`.
@@ -100,21 +110,28 @@ export class ImagePuller {
 
   async #pullOnce(options: PullOptions, start: number): Promise<PulledImage | undefined> {
     const { layers, mode = 'auto', signal, onProgress = () => undefined } = options;
+    const path = this.#parts.records.draftPath();
+    const place = this.#parts.cache.bulkPlace();
+    const request = { layers: layers.length, place, metadata: path };
+    await using merge = new RecordsMerge(request, this.#workers);
     const run = new PullRun(this.#parts, this.#flights, {
       layers,
       mode,
       signal,
       onProgress,
+      onLayer: (index, { record }) => merge.brought(index, record),
+      onNearEnd: () => merge.begin(),
       start,
     });
     const { brought, ended } = await this.#bring(run);
-    const path = this.#parts.records.draftPath();
     const release = async () => {
       for (const layer of brought) await layer[Symbol.asyncDispose]();
       await rm(path, { force: true });
     };
     try {
-      const [merged] = await Promise.all([this.#merge(brought, path, signal), ended]);
+      const merging = merge.finish(signal);
+      giveBackMemory(); // while it goes on
+      const [merged] = await Promise.all([merging, ended]);
       if (merged === undefined) {
         await release();
         return undefined;
@@ -125,6 +142,7 @@ export class ImagePuller {
       const pin = () => this.#parts.cache.pinImage(options.image, merged.files());
       return { metadata, files, pin, ...bytesOf(brought), [Symbol.asyncDispose]: release };
     } catch (error) {
+      await merge[Symbol.asyncDispose](); // before what it writes is removed
       await Promise.allSettled([ended, release()]);
       throw error;
     }
@@ -143,18 +161,6 @@ export class ImagePuller {
       giveBackMemory();
       throw error;
     }
-  }
-
-  async #merge(
-    brought: readonly Brought<BroughtLayer>[],
-    metadata: string,
-    signal: AbortSignal,
-  ): Promise<MergedImage | undefined> {
-    const records = brought.map(({ value }) => value.record);
-    const request = { records, place: this.#parts.cache.bulkPlace(), metadata };
-    const merging = mergeRecords(request, this.#workers, signal);
-    giveBackMemory(); // while its thread starts, which takes as long
-    return await merging;
   }
 }
 

@@ -21,12 +21,15 @@ export class LayerThreads {
   /** Threads may be used until this is disposed. */
   use(): AsyncDisposable {
     this.#users += 1;
+    let ended = false;
     return {
       [Symbol.asyncDispose]: async () => {
+        if (ended) return;
+        ended = true;
         this.#users -= 1;
         if (this.#users > 0) return;
-        const ended = this.#threads.splice(0).map((thread) => thread[Symbol.asyncDispose]());
-        await Promise.all(ended);
+        const threads = this.#threads.splice(0);
+        await Promise.all(threads.map((thread) => thread[Symbol.asyncDispose]()));
       },
     };
   }

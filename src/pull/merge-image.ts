@@ -8,34 +8,51 @@ import { fromSystemError } from '../errors.js';
 import type { DirectoryNode } from '../image/tree.js';
 import { filePieces } from '../layer/entry-file.js';
 import { planErofs } from '../metadata/erofs-writer.js';
-import { mergeLayers } from '../metadata/merge.js';
+import { LayerMerge } from '../metadata/merge.js';
 import type { MergeReply, MergeRequest } from './merge-records.js';
 
 /**
  * Makes one image's metadata of its layers' records. Blocks: the tree takes some hundred bytes and some
  * microseconds for each file.
  */
-export async function mergeImage({ records, place, metadata }: MergeRequest): Promise<MergeReply> {
-  try {
-    const root = treeOf(records);
-    globalThis.gc?.(); // what reading the records has left
-    const files = filesOf(root);
-    const missing = new FileStore(place).countMissing(packedDigests(files)); // on another thread
-    const digest = writeMetadata(metadata, root);
-    return (await missing) > 0 ? 'files-missing' : { digest, files };
-  } catch (error) {
-    const { code, message } = fromSystemError('Cannot merge layers', error);
-    return { code, message };
-  }
-}
+export class ImageMerge {
+  readonly #request: MergeRequest;
+  #merge: LayerMerge | undefined;
+  #failure: { readonly error: unknown } | undefined;
 
-function treeOf(paths: readonly string[]): DirectoryNode {
-  const layers = paths.map((path) => {
-    const record = LayerRecordFile.open(path);
-    const { entries, paths } = record;
-    return { diffId: record.summary.diffId, entries, paths };
-  });
-  return mergeLayers(layers);
+  constructor(request: MergeRequest) {
+    this.#request = request;
+  }
+
+  /** The record of the next layer, lowest first. What is wrong with it `finish` tells. */
+  add(path: string): void {
+    if (this.#failure !== undefined) return;
+    try {
+      this.#merge ??= new LayerMerge(this.#request.layers);
+      const record = LayerRecordFile.open(path);
+      const { entries, paths, summary } = record;
+      this.#merge.add({ diffId: summary.diffId, entries, paths });
+    } catch (error) {
+      this.#failure = { error };
+    }
+  }
+
+  /** All layers were added. */
+  async finish(): Promise<MergeReply> {
+    try {
+      if (this.#failure !== undefined) throw this.#failure.error;
+      const { root } = this.#merge ?? new LayerMerge(0);
+      globalThis.gc?.(); // what reading the records has left
+      const files = filesOf(root);
+      const store = new FileStore(this.#request.place);
+      const missing = store.countMissing(packedDigests(files)); // on another thread
+      const digest = writeMetadata(this.#request.metadata, root);
+      return (await missing) > 0 ? 'files-missing' : { digest, files };
+    } catch (error) {
+      const { code, message } = fromSystemError('Cannot merge layers', error);
+      return { code, message };
+    }
+  }
 }
 
 /** Not synced. @returns the digest of the whole file */

@@ -2,17 +2,24 @@ import type { FileRef } from '../cache/file-origin.js';
 import { packedCount, unpackFiles } from '../cache/packed-files.js';
 import type { Digest } from '../digest.js';
 import { type ErrorCode, fromSystemError, ThinError } from '../errors.js';
+import { canceled } from './canceled.js';
 import type { FilePlace } from './layer-messages.js';
-import type { PullWorkers } from './pull-workers.js';
+import type { MergeWorker, PullWorkers } from './pull-workers.js';
 
 export interface MergeRequest {
-  /** Paths of the layers' records, lowest first. */
-  readonly records: readonly string[];
+  /** How many there are. */
+  readonly layers: number;
   /** Where their files are. */
   readonly place: FilePlace;
   /** Path of the file, made anew, that the tree is written to. */
   readonly metadata: string;
 }
+
+export type ToMerge =
+  /** Path of the next layer's record, lowest first. */
+  | { readonly type: 'layer'; readonly record: string }
+  /** Those were all. */
+  | { readonly type: 'finish' };
 
 export type MergeReply =
   | 'files-missing'
@@ -28,27 +35,74 @@ export interface MergedImage {
   files(): Iterable<FileRef>;
 }
 
-/**
- * Merges layers.
- * @returns undefined if a file of the merged tree is not here
- * @throws ThinError `corrupt` if they cannot be put together; `canceled`
- */
-export async function mergeRecords(
-  request: MergeRequest,
-  workers: PullWorkers,
-  signal: AbortSignal,
-): Promise<MergedImage | undefined> {
-  const reply = await workers.merge(request, signal).catch((error: unknown) => {
-    throw fromSystemError('Cannot merge layers', error);
-  });
-  if (reply === 'files-missing') return undefined;
-  if ('code' in reply) throw new ThinError(reply.code, reply.message);
-  const files = viewOf(reply.files);
-  return {
-    digest: reply.digest,
-    fileCount: packedCount(files),
-    files: () => unpackFiles(files),
-  };
+/** Merges the layers of one image: those that are here, while the others are on their way. */
+export class RecordsMerge implements AsyncDisposable {
+  readonly #request: MergeRequest;
+  readonly #workers: PullWorkers;
+  readonly #records: (string | undefined)[] = [];
+  #added = 0;
+  #worker: MergeWorker | undefined;
+
+  constructor(request: MergeRequest, workers: PullWorkers) {
+    this.#request = request;
+    this.#workers = workers;
+  }
+
+  /** A layer is here. @param index from the lowest; they come in any order @param record its path */
+  brought(index: number, record: string): void {
+    this.#records[index] = record;
+    if (this.#worker !== undefined) this.begin();
+  }
+
+  /** Merges what can be merged. Its thread takes memory from now on. */
+  begin(): void {
+    this.#worker ??= this.#workers.startMerge(this.#request);
+    for (let record = this.#next(); record !== undefined; record = this.#next()) {
+      this.#worker.post({ type: 'layer', record });
+      this.#added += 1;
+    }
+  }
+
+  #next(): string | undefined {
+    return this.#records[this.#added];
+  }
+
+  /**
+   * To be called when all layers are here.
+   * @returns undefined if a file of the merged tree is not here
+   * @throws ThinError `corrupt` if they cannot be put together; `canceled`
+   */
+  async finish(signal: AbortSignal): Promise<MergedImage | undefined> {
+    this.begin();
+    const reply = await this.#reply(signal).catch((error: unknown) => {
+      throw fromSystemError('Cannot merge layers', error);
+    });
+    if (reply === 'files-missing') return undefined;
+    if ('code' in reply) throw new ThinError(reply.code, reply.message);
+    const files = viewOf(reply.files);
+    return {
+      digest: reply.digest,
+      fileCount: packedCount(files),
+      files: () => unpackFiles(files),
+    };
+  }
+
+  #reply(signal: AbortSignal): Promise<MergeReply> {
+    return new Promise((resolve, reject) => {
+      const onAbort = () => reject(canceled(signal));
+      signal.addEventListener('abort', onAbort);
+      if (signal.aborted) onAbort();
+      this.#worker?.reply
+        .then(resolve, reject)
+        .finally(() => signal.removeEventListener('abort', onAbort));
+      this.#worker?.post({ type: 'finish' });
+    });
+  }
+
+  /** Its thread and its memory are gone then. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#worker?.terminate();
+  }
 }
 
 /** What crosses threads is no Buffer any more. */

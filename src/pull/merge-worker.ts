@@ -1,10 +1,19 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { mergeImage } from './merge-image.js';
+import { ImageMerge } from './merge-image.js';
+import type { ToMerge } from './merge-records.js';
 
 /** Merges one image and ends: the memory of the tree goes with the thread. */
-const reply = await mergeImage(workerData);
-const moved = typeof reply === 'object' && 'files' in reply ? [reply.files.buffer] : [];
-parentPort?.postMessage(
-  reply,
-  moved.filter((memory) => memory instanceof ArrayBuffer),
-);
+const merge = new ImageMerge(workerData);
+
+parentPort?.on('message', async (message: ToMerge) => {
+  if (message.type === 'layer') {
+    merge.add(message.record);
+    return;
+  }
+  const reply = await merge.finish();
+  const moved = typeof reply === 'object' && 'files' in reply ? [reply.files.buffer] : [];
+  parentPort?.postMessage(
+    reply,
+    moved.filter((memory) => memory instanceof ArrayBuffer),
+  );
+});

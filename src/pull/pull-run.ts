@@ -11,6 +11,11 @@ import { TierChoice } from './tier-choice.js';
 
 /** Milliseconds between two looks at how a pull goes. */
 const lookMs = 50;
+/**
+ * Compressed bytes left to come from which on what follows the layers is prepared: as long as a thread
+ * takes to start and to merge the layers below, on a link of 1 Gbit/s.
+ */
+const nearEndBytes = 16 * 1024 * 1024;
 
 export interface PullProgress {
   /** Lowest first. */
@@ -25,6 +30,10 @@ export interface RunOptions {
   readonly mode: PullMode;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: PullProgress) => void;
+  /** A layer is here; they come in any order. */
+  readonly onLayer: (index: number, layer: BroughtLayer) => void;
+  /** Called some times when there is little left to come. */
+  readonly onNearEnd: () => void;
   /** When the pull began, on the clock of `performance.now()`. */
   readonly start: number;
 }
@@ -77,7 +86,10 @@ export class PullRun {
     this.#meter = new PullMeter(this.#meters, availableParallelism(), this.#options.start);
     const timer = setInterval(() => this.look(), lookMs);
     try {
-      return await allOrNone(coming, (error) => this.#stop.abort(error));
+      return await allOrNone(coming, {
+        onEach: (index, { value }) => this.#options.onLayer(index, value),
+        onFailure: (error) => this.#stop.abort(error),
+      });
     } finally {
       clearInterval(timer);
       signal.removeEventListener('abort', onAbort);
@@ -92,6 +104,8 @@ export class PullRun {
     if (this.#downloads.inside > 0) this.#policy.sample(sample);
     this.#downloads.turn();
     this.#options.onProgress({ layers: this.#meters.map(({ state }) => state), sample });
+    const left = this.#meters.reduce((sum, meter) => sum + leftOf(meter), 0);
+    if (left <= nearEndBytes) this.#options.onNearEnd();
   }
 
   /** Takes a place in the flight of every layer, in the order in which they are to come. */
@@ -162,16 +176,21 @@ function leftOf({ phase, size, resumed, downloaded, lost }: LayerMeter): number 
 /** Everything that comes, or the first failure, with what came all the same disposed. */
 async function allOrNone<T extends AsyncDisposable>(
   coming: readonly Promise<T>[],
-  onFailure: (error: unknown) => void,
+  told: {
+    readonly onEach: (index: number, one: T) => void;
+    readonly onFailure: (error: unknown) => void;
+  },
 ): Promise<T[]> {
   const failures: unknown[] = [];
   const came: T[] = [];
   const settled = coming.map(async (one, index) => {
     try {
-      came[index] = await one;
+      const it = await one;
+      came[index] = it;
+      told.onEach(index, it);
     } catch (error) {
       failures.push(error);
-      onFailure(error);
+      told.onFailure(error);
     }
   });
   await Promise.all(settled);

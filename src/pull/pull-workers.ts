@@ -1,8 +1,7 @@
 import type { MessagePort, Worker } from 'node:worker_threads';
 import { startWorker } from '../worker-module.js';
-import { canceled } from './canceled.js';
 import type { StartLayer } from './layer-messages.js';
-import type { MergeReply, MergeRequest } from './merge-records.js';
+import type { MergeReply, MergeRequest, ToMerge } from './merge-records.js';
 
 /** A thread that stores layers, as LayerThread uses it. */
 export interface LayerWorker {
@@ -15,7 +14,15 @@ export interface LayerWorker {
 /** Where the work of a pull is done. */
 export interface PullWorkers {
   startLayers(): LayerWorker;
-  merge(request: MergeRequest, signal: AbortSignal): Promise<MergeReply>;
+  startMerge(request: MergeRequest): MergeWorker;
+}
+
+/** A thread that merges one image, as RecordsMerge uses it. */
+export interface MergeWorker {
+  post(message: ToMerge): void;
+  /** Comes after `finish`. @throws why the thread has ended without it */
+  readonly reply: Promise<MergeReply>;
+  terminate(): Promise<unknown>;
 }
 
 /**
@@ -50,23 +57,20 @@ export const pullThreads: PullWorkers = {
       terminate: () => worker.terminate(),
     };
   },
-  merge: async (request, signal) => {
+  startMerge: (request) => {
     const worker = startWorker('merge-worker', import.meta.url, request, {
       resourceLimits: { maxYoungGenerationSizeMb: mergeYoungGenerationMb },
     });
-    let onAbort = () => {};
-    try {
-      return await new Promise<MergeReply>((resolve, reject) => {
-        onAbort = () => reject(canceled(signal));
-        worker.once('message', resolve);
-        onEnd(worker, reject);
-        signal.addEventListener('abort', onAbort);
-        if (signal.aborted) onAbort();
-      });
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      await worker.terminate();
-    }
+    const reply = new Promise<MergeReply>((resolve, reject) => {
+      worker.once('message', resolve);
+      onEnd(worker, reject);
+    });
+    reply.catch(() => undefined); // is thrown where it is awaited, if it is
+    return {
+      post: (message) => worker.postMessage(message),
+      reply,
+      terminate: () => worker.terminate(),
+    };
   },
 };
 

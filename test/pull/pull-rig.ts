@@ -8,7 +8,8 @@ import { ErofsImage } from '../../src/metadata/erofs-image.js';
 import { toTree } from '../../src/metadata/to-tree.js';
 import type { ImagePuller, PulledImage, PullOptions } from '../../src/pull/image-puller.js';
 import type { PullLayer } from '../../src/pull/layer-source.js';
-import { mergeImage } from '../../src/pull/merge-image.js';
+import { ImageMerge } from '../../src/pull/merge-image.js';
+import type { MergeReply } from '../../src/pull/merge-records.js';
 import type { PullWorkers } from '../../src/pull/pull-workers.js';
 import { serveLayer } from '../../src/pull/serve-layer.js';
 import { filesIn, wrongTierFiles } from '../cache/tier-listing.js';
@@ -71,7 +72,20 @@ export const inlineWorkers: PullWorkers = {
     onEnd: () => undefined,
     terminate: async () => undefined,
   }),
-  merge: mergeImage,
+  startMerge: (request) => {
+    const merge = new ImageMerge(request);
+    let reply: (reply: MergeReply) => void = () => undefined;
+    return {
+      post: (message) => {
+        if (message.type === 'layer') merge.add(message.record);
+        else void merge.finish().then((done) => reply(done));
+      },
+      reply: new Promise((resolve) => {
+        reply = resolve;
+      }),
+      terminate: async () => undefined,
+    };
+  },
 };
 
 /** Pulls and pins; nothing is held any more when this returns. */
