@@ -17,23 +17,6 @@ export function packFiles(files: Iterable<FileRef & Partial<PackedFile>>, count:
   return bytes;
 }
 
-/** The same where it is not known how many come. */
-export class PackedFilesWriter {
-  #bytes = Buffer.allocUnsafeSlow(1024 * itemSize);
-  #end = 0;
-
-  add(file: FileRef & Partial<PackedFile>): void {
-    if (this.#end === this.#bytes.length) {
-      this.#bytes = Buffer.concat([this.#bytes], 2 * this.#bytes.length);
-    }
-    this.#end = writeItem(this.#bytes, this.#end, file);
-  }
-
-  finish(): Buffer {
-    return this.#bytes.subarray(0, this.#end);
-  }
-}
-
 /** @returns where the next one goes */
 function writeItem(bytes: Buffer, at: number, file: FileRef & Partial<PackedFile>): number {
   bytes.write(digestHex(file.content), at, 'hex');

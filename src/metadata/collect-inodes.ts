@@ -17,12 +17,14 @@ const dotDot = '..' as ByteString;
 /**
  * Every inode of a tree once, in the order in which they will lie in the image: the children of a
  * directory side by side, so that `ls -l` of it reads few blocks, then the subtrees one by one.
+ * @param linked nodes that may have several names, if that is known
  * @throws ThinError `invalid` if the tree is none, or has what the format cannot say
  */
-export function collectInodes(root: DirectoryNode): InodePlan[] {
+export function collectInodes(root: DirectoryNode, linked?: ReadonlySet<TreeNode>): InodePlan[] {
   const rootPlan = newPlan(root, emptyByteString, undefined);
   const plans = [rootPlan];
-  const planOf = new Map<TreeNode, InodePlan>([[root, rootPlan]]);
+  const planOf = new SeenPlans(linked);
+  planOf.set(root, rootPlan);
   const pending: InodePlan[] = [rootPlan];
   for (let plan = pending.pop(); plan !== undefined; plan = pending.pop()) {
     if (plan.node.type !== 'directory') continue;
@@ -39,11 +41,29 @@ export function collectInodes(root: DirectoryNode): InodePlan[] {
   return plans;
 }
 
+/** Plans by their nodes: only of those that may be met again, as it takes half as much as the plans. */
+class SeenPlans {
+  readonly #linked: ReadonlySet<TreeNode> | undefined;
+  readonly #plans = new Map<TreeNode, InodePlan>();
+
+  constructor(linked: ReadonlySet<TreeNode> | undefined) {
+    this.#linked = linked;
+  }
+
+  get(node: TreeNode): InodePlan | undefined {
+    return this.#plans.get(node);
+  }
+
+  set(node: TreeNode, plan: InodePlan): void {
+    if (this.#linked === undefined || this.#linked.has(node)) this.#plans.set(node, plan);
+  }
+}
+
 /** Plans the children that were not seen before, and counts the links to all. */
 function planDirectory(
   plan: InodePlan,
   node: DirectoryNode,
-  planOf: Map<TreeNode, InodePlan>,
+  planOf: SeenPlans,
   plans: InodePlan[],
 ): DirectoryPlan {
   const names = [...node.children.keys(), dot, dotDot].sort(); // by UTF-16 units, which are bytes here

@@ -1,4 +1,4 @@
-import type { DirectoryNode } from '../image/tree.js';
+import type { DirectoryNode, TreeNode } from '../image/tree.js';
 import { collectInodes } from './collect-inodes.js';
 import { crc32c } from './crc32c.js';
 import { writeRecords } from './directory-records.js';
@@ -50,9 +50,12 @@ export interface PlannedErofs {
   writeTo(write: WritePiece): void;
 }
 
-/** @see writeErofs */
-export function planErofs(root: DirectoryNode): PlannedErofs {
-  const plans = collectInodes(root);
+/**
+ * @see writeErofs
+ * @param linked nodes that may have several names, if that is known: it spares memory
+ */
+export function planErofs(root: DirectoryNode, linked?: ReadonlySet<TreeNode>): PlannedErofs {
+  const plans = collectInodes(root, linked);
   const shared = shareXattrs(plans);
   const image = placeInodes(plans, shared);
   return { size: image.size, writeTo: (write) => writeImage(write, plans, shared, image) };

@@ -63,6 +63,7 @@ export class MergeHardlinks {
     if (node.type === 'directory') throw unmergeable(entry.path, 'is a hard link to a directory');
     const { parent, name } = splitPath(entry.path);
     this.#tree.put(this.#tree.make(parent), name, node);
+    this.#tree.linked.add(node);
     return true;
   }
 }

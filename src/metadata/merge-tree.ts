@@ -47,6 +47,8 @@ const defaultAttributes: Attributes = {
 /** The tree that layers are merged into. Paths are resolved inside it, whatever symlinks say. */
 export class MergeTree {
   readonly root: DirectoryNode = newDirectory(defaultAttributes);
+  /** Nodes that were given a further name; all others have one. */
+  readonly linked = new Set<TreeNode>();
   readonly #known = new Map<ByteString, Place>();
   readonly #bounds: MergeBounds;
   #entries = 0;

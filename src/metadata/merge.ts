@@ -1,7 +1,7 @@
 import type { ByteString } from '../byte-string.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { LayerChanges, LayerEntry } from '../image/layer-entry.js';
-import type { DirectoryNode } from '../image/tree.js';
+import type { DirectoryNode, TreeNode } from '../image/tree.js';
 import { limits } from '../limits.js';
 import { unmergeable } from './merge-error.js';
 import { MergeHardlinks } from './merge-hardlinks.js';
@@ -74,6 +74,11 @@ export class LayerMerge {
   /** What those that were added make together. */
   get root(): DirectoryNode {
     return this.#tree.root;
+  }
+
+  /** Nodes of it that have several names are among these. */
+  get linked(): ReadonlySet<TreeNode> {
+    return this.#tree.linked;
   }
 }
 

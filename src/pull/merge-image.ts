@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { FileStore } from '../../native-bindings/file-store.js';
 import { LayerRecordFile } from '../cache/layer-record.js';
-import { eachOnce, PackedFilesWriter, packedDigests } from '../cache/packed-files.js';
+import { eachOnce, packedDigests, packFiles } from '../cache/packed-files.js';
 import { type Digest, digestFromBytes } from '../digest.js';
 import { fromSystemError } from '../errors.js';
-import type { DirectoryNode } from '../image/tree.js';
+import type { DirectoryNode, FileNode } from '../image/tree.js';
 import { filePieces } from '../layer/entry-file.js';
 import { planErofs } from '../metadata/erofs-writer.js';
 import { LayerMerge } from '../metadata/merge.js';
@@ -41,12 +41,12 @@ export class ImageMerge {
   async finish(): Promise<MergeReply> {
     try {
       if (this.#failure !== undefined) throw this.#failure.error;
-      const { root } = this.#merge ?? new LayerMerge(0);
+      const merge = this.#merge ?? new LayerMerge(0);
+      const files = filesOf(merge.root);
       globalThis.gc?.(); // what reading the records has left
-      const files = filesOf(root);
       const store = new FileStore(this.#request.place);
       const missing = store.countMissing(packedDigests(files)); // on another thread
-      const digest = writeMetadata(this.#request.metadata, root);
+      const digest = writeMetadata(this.#request.metadata, merge);
       return (await missing) > 0 ? 'files-missing' : { digest, files };
     } catch (error) {
       const { code, message } = fromSystemError('Cannot merge layers', error);
@@ -56,8 +56,8 @@ export class ImageMerge {
 }
 
 /** Not synced. @returns the digest of the whole file */
-function writeMetadata(path: string, root: DirectoryNode): Digest {
-  const { writeTo } = planErofs(root);
+function writeMetadata(path: string, { root, linked }: LayerMerge): Digest {
+  const { writeTo } = planErofs(root, linked);
   const fd = openSync(path, 'wx', 0o600);
   try {
     writeTo((bytes, at) => {
@@ -75,13 +75,17 @@ function writeMetadata(path: string, root: DirectoryNode): Digest {
 
 /** The files of a tree that have bytes, each content once, by digest. */
 function filesOf(root: DirectoryNode): Buffer {
-  const files = new PackedFilesWriter();
+  let count = 0;
+  for (const _ of eachFile(root)) count += 1;
+  return eachOnce(packFiles(eachFile(root), count));
+}
+
+function* eachFile(root: DirectoryNode): Generator<FileNode, void> {
   const waiting = [root];
   for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
     for (const node of at.children.values()) {
       if (node.type === 'directory') waiting.push(node);
-      else if (node.type === 'file' && node.size > 0) files.add(node);
+      else if (node.type === 'file' && node.size > 0) yield node;
     }
   }
-  return eachOnce(files.finish());
 }
