@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { endOnAbort } from '../src/end-on-abort.js';
 import { fromSystemError, ThinError } from '../src/errors.js';
 
 /** The exit code of `thin` for what is not there. */
@@ -67,22 +68,14 @@ async function thin(
   throw new ThinError('unavailable', `Cannot learn a start: thin ${words[0]} ${how}`);
 }
 
-/** Waits until it has ended, and its container with it; undefined if a signal has ended it. */
+/**
+ * Waits until it has ended; undefined if a signal has ended it. Told to end, thin ends its container
+ * first. One that had to be killed leaves that to `thin daemon cleanup`.
+ */
 async function exitCodeOf(child: ChildProcess, signal: AbortSignal): Promise<number | undefined> {
-  let killing: NodeJS.Timeout | undefined;
-  const onAbort = () => {
-    child.kill('SIGTERM');
-    killing ??= setTimeout(() => child.kill('SIGKILL'), endMs);
-  };
-  signal.addEventListener('abort', onAbort);
-  if (signal.aborted) onAbort();
-  try {
-    return await new Promise((resolve, reject) => {
-      child.once('exit', (code) => resolve(code ?? undefined));
-      child.once('error', (error) => reject(fromSystemError('Cannot run thin', error)));
-    });
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    clearTimeout(killing);
-  }
+  using _ = endOnAbort(child, signal, { graceMs: endMs });
+  return await new Promise((resolve, reject) => {
+    child.once('exit', (code) => resolve(code ?? undefined));
+    child.once('error', (error) => reject(fromSystemError('Cannot run thin', error)));
+  });
 }

@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { endOnAbort } from '../end-on-abort.js';
+import { killTree } from './process-tree.js';
 import type { ContainerKey } from './runc.js';
 
 /** Milliseconds that a command has for ending by itself. */
@@ -12,7 +14,7 @@ export interface Ending {
 
 /**
  * Runs a command inside a container; what it writes goes nowhere. When it takes longer, or with the
- * signal, it is ended: with SIGTERM, which the runtime hands on to it, and then without being waited for.
+ * signal, it is ended: with SIGTERM, which the runtime hands on to it, and then killed with what it has begun.
  * @returns whether it exited with 0; false if nothing runs there. Never fails.
  */
 export async function runInContainer(
@@ -22,13 +24,11 @@ export async function runInContainer(
 ): Promise<boolean> {
   if (signal.aborted) return false;
   const child = spawn(runtime, ['--root', root, 'exec', id, ...command], { stdio: 'ignore' });
-  let kill: NodeJS.Timeout | undefined;
-  const end = (): void => {
-    child.kill('SIGTERM');
-    kill ??= setTimeout(() => child.kill('SIGKILL'), endMs);
+  const kill = (): void => {
+    if (child.pid !== undefined) killTree(child.pid);
   };
-  const late = setTimeout(end, timeoutMs);
-  signal.addEventListener('abort', end, { once: true });
+  using ending = endOnAbort(child, signal, { graceMs: endMs, kill });
+  const late = setTimeout(() => ending.end(), timeoutMs);
   try {
     const [code] = await once(child, 'exit');
     return code === 0;
@@ -36,7 +36,5 @@ export async function runInContainer(
     return false; // there is no such runtime any more
   } finally {
     clearTimeout(late);
-    clearTimeout(kill);
-    signal.removeEventListener('abort', end);
   }
 }

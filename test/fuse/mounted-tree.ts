@@ -93,7 +93,7 @@ export class HeldReads {
 
 /** Polls until `condition` holds. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>) {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`It took too long until ${what}`);
     await delay(10);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { runInContainer } from '../../src/mount/run-in-container.js';
 import {
   containerState,
   deleteContainer,
@@ -38,6 +39,12 @@ async function output(container: PreparedContainer): Promise<string> {
 
 function shell(script: string): string[] {
   return ['/bin/sh', '-c', script];
+}
+
+/** Its words; empty if it has ended. */
+async function commandOf(pid: string): Promise<string> {
+  const words = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
+  return words.split('\0').join(' ');
 }
 
 async function cgroupsOf(id: string): Promise<string[]> {
@@ -204,6 +211,35 @@ t.test('killing and deleting', async (t) => {
   await deleteContainer(orphan);
   await orphan.overlay.unmount();
 });
+
+t.test(
+  'a command inside that does not end by itself is killed, with what it has begun',
+  async (t) => {
+    const container = await prepareContainer(t, shell('while sleep 0.05; do :; done'));
+    const { ended } = start(container);
+    await until('it runs', async () => (await containerState(container))?.status === 'running');
+    const cgroups = await cgroupsOf(container.id);
+    const pids = async () => {
+      const paths = cgroups.map((folder) => `/sys/fs/cgroup/${folder}/thinfs-${container.id}`);
+      const lists = await Promise.all(
+        paths.map((path) => readFile(join(path, 'cgroup.procs'), 'latin1').catch(() => '')),
+      );
+      const commands = lists.flatMap((list) => list.split('\n').filter(Boolean));
+      return await Promise.all(commands.map((pid) => commandOf(pid)));
+    };
+    const stubborn = async () =>
+      (await pids()).filter((command) => /^sleep (777|888)/.test(command));
+    const wait = new AbortController();
+    const command = shell("trap '' TERM; sleep 777 & sleep 888");
+    const running = runInContainer(container, command, { signal: wait.signal, timeoutMs: 600_000 });
+    await until('both run', async () => new Set(await stubborn()).size === 2);
+    wait.abort();
+    t.equal(await running, false);
+    await until('none does', async () => (await stubborn()).length === 0);
+    await killContainer(container, 'SIGKILL');
+    await ended;
+  },
+);
 
 t.test('a terminal', async (t) => {
   const script = 'test -t 0 && test -t 1 && echo a terminal; echo $TERM; stat -c %F /dev/console';
