@@ -38,7 +38,7 @@ export class RootLock implements Disposable {
 }
 
 function lock(place: LockPlace): Database.Database {
-  const action = `Cannot lock cache directory ${place.directory}`;
+  const action = `Cannot lock ${place.directory}`;
   const database = new Database(place.lock, { timeout: 0 });
   try {
     database.pragma('journal_mode = MEMORY'); // a full disk has no room for a file

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -104,7 +103,7 @@ export class TierChoices {
   }
 
   async #replace(text: string): Promise<void> {
-    const temporary = `${this.#path}.${randomUUID()}`;
+    const temporary = `${this.#path}.new`;
     try {
       await writeFile(temporary, text, { mode: 0o600 });
       await rename(temporary, this.#path);

@@ -21,6 +21,10 @@ const listsMax = 1000;
 const listsOfImageMax = 64;
 const suffix = '.json';
 const publishedSuffix = `.published${suffix}`;
+/** A file on its way to its name, which is before the process id. */
+const temporaryName = /\.json\.[0-9]+\.[0-9a-f-]{36}$/;
+/** Milliseconds after which whoever wrote it is gone: it is written at once. */
+const temporaryMs = 60 * 60_000;
 /** Milliseconds between two looks for the lock, and in all; it is held for one list at a time. */
 const lockPollMs = 10;
 const lockTimeoutMs = 30_000;
@@ -96,8 +100,12 @@ export class HotFolder {
   /** Whoever runs `thin hot import` is another process than the daemon. */
   async #lock(): Promise<Disposable> {
     await this.#make();
-    const [lock, owner] = ['lock', 'lock.owner'].map((name) => join(this.#folder, name));
-    const place = { directory: this.#folder, lock: `${lock}`, owner: `${owner}` };
+    const directory = this.#folder;
+    const place = {
+      directory,
+      lock: join(directory, 'lock'),
+      owner: join(directory, 'lock.owner'),
+    };
     const deadline = performance.now() + lockTimeoutMs;
     for (;;) {
       try {
@@ -142,17 +150,22 @@ export class HotFolder {
     }
   }
 
+  /** Removes the lists that are too many, and what was left of one by a process that was killed. */
   async #prune(): Promise<void> {
-    const dated = await this.#dated();
-    for (const { name } of dated.slice(0, -listsMax)) {
+    const lists = await this.#dated();
+    const temporary = await this.#dated((name) => temporaryName.test(name));
+    const left = temporary.filter(({ at }) => Date.now() - at > temporaryMs);
+    for (const { name } of [...lists.slice(0, -listsMax), ...left]) {
       await rm(join(this.#folder, name), { force: true });
     }
   }
 
   /** What is kept, the one changed last at the end. */
-  async #dated(): Promise<{ readonly name: string; readonly at: number }[]> {
+  async #dated(
+    isWanted = (name: string) => name.endsWith(suffix),
+  ): Promise<{ readonly name: string; readonly at: number }[]> {
     const names = await readdir(this.#folder).catch(() => []);
-    const kept = names.filter((name) => name.endsWith(suffix));
+    const kept = names.filter((name) => isWanted(name));
     const dated = await Promise.all(
       kept.map(async (name) => {
         const at = (await stat(join(this.#folder, name)).catch(() => undefined))?.mtimeMs;

@@ -78,7 +78,7 @@ export interface HotManifest {
   readonly generation: number;
 }
 
-/** True of a hot manifest that says to be of another image. */
+/** True of a hot manifest that does not say to be of the image: it is of another, or of nobody knows which. */
 export function isHotOfOther(
   { artifactType, annotations }: ListedManifest,
   image: Digest,

@@ -1,4 +1,5 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
@@ -127,6 +128,20 @@ t.test('the folder keeps the newest eight runs of each image and command', async
   t.equal(await folder.find(start), undefined, 'what a newer one wrote is left alone');
   await folder.add(start, { touches: [touch(c)] });
   t.equal((await folder.find(start))?.runs.length, 1);
+});
+
+t.test('what a killed process left of a list goes, and what is being written stays', async (t) => {
+  const root = t.testdir({});
+  const folder = new HotFolder(root);
+  await folder.add(start, { touches: [touch(a)] });
+  const [list = ''] = readdirSync(join(root, 'hot')).filter((name) => name.endsWith('.json'));
+  const [left, fresh] = [1, 2].map((pid) => join(root, 'hot', `${list}.${pid}.${randomUUID()}`));
+  for (const path of [left, fresh]) writeFileSync(`${path}`, '{');
+  const dayAgo = Date.now() / 1000 - 24 * 3600;
+  utimesSync(`${left}`, dayAgo, dayAgo);
+  await folder.add(start, { touches: [touch(b)] });
+  t.same([existsSync(`${left}`), existsSync(`${fresh}`)], [false, true]);
+  t.equal((await folder.find(start))?.runs.length, 2);
 });
 
 t.test('what two processes add at once is all kept, and each run once', async (t) => {
