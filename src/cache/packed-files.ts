@@ -51,9 +51,9 @@ export function eachOnce(files: Buffer): Buffer {
 
 /** Whether the digest at `at` is one of those before `end` that begin as it does. */
 function isAmongLast(files: Buffer, at: number, end: number): boolean {
-  const start = files.readUInt32BE(at);
+  const start = sortedBits(files, at);
   for (let other = end - itemSize; other >= 0; other -= itemSize) {
-    if (files.readUInt32BE(other) !== start) return false;
+    if (sortedBits(files, other) !== start) return false;
     const same = files.compare(files, other, other + digestSize, at, at + digestSize) === 0;
     if (same) return true;
   }
@@ -69,25 +69,26 @@ export function packedDigests(files: Buffer): Buffer {
   return digests;
 }
 
-/** Files of a list that are sorted at a time: 32 bits of a digest and the index fit into a double. */
-const sortedMax = 2 ** 21;
+/** Files of a list: 24 bits of a digest and the index fit into a double, and no buffer has so many. */
+const filesMax = 2 ** 29;
 
 /**
- * The items at these places, by the first 32 bits of their digests: a transaction of the index touches
+ * The items at these places, by the first 24 bits of their digests: a transaction of the index touches
  * neighbours then, and each of its pages once.
  */
 function inOrder(files: Buffer, items: readonly number[]): Buffer {
   const sorted = Buffer.allocUnsafeSlow(items.length * itemSize);
+  const keys = Float64Array.from(items, (at, index) => sortedBits(files, at) * filesMax + index);
   let end = 0;
-  for (let first = 0; first < items.length; first += sortedMax) {
-    const some = items.slice(first, first + sortedMax);
-    const keys = Float64Array.from(some, (at, index) => files.readUInt32BE(at) * sortedMax + index);
-    for (const key of keys.sort()) {
-      const at = some[key % sortedMax] ?? 0;
-      end += files.copy(sorted, end, at, at + itemSize);
-    }
+  for (const key of keys.sort()) {
+    const at = items[key % filesMax] ?? 0;
+    end += files.copy(sorted, end, at, at + itemSize);
   }
   return sorted;
+}
+
+function sortedBits(files: Buffer, at: number): number {
+  return files.readUIntBE(at, 3);
 }
 
 /** Pieces of at most `count` files. */
