@@ -17,14 +17,15 @@ export interface PullDisplay {
 
 type LayerState = PullEvent['layers'][number];
 
-export function openPullDisplay(style: ProgressStyle): PullDisplay {
+/** @param name of the image, as it was asked for */
+export function openPullDisplay(style: ProgressStyle, name: string): PullDisplay {
   switch (style) {
     case 'json':
       return new JsonDisplay();
     case 'bars':
-      return new BarDisplay();
+      return new BarDisplay(name);
     case 'lines':
-      return new LineDisplay();
+      return new LineDisplay(name);
     case 'quiet':
       return { note: () => {}, update: () => {}, finish: () => {}, close: () => {} };
   }
@@ -63,9 +64,14 @@ function printJson(value: object): void {
 const lineIntervalMs = 2000;
 
 class LineDisplay implements PullDisplay {
+  readonly #name: string;
   readonly #phases = new Map<number, string>();
   readonly #rate = new SmoothRate();
   #last = performance.now();
+
+  constructor(name: string) {
+    this.#name = name;
+  }
 
   note(message: string): void {
     process.stderr.write(`${message}\n`);
@@ -83,18 +89,23 @@ class LineDisplay implements PullDisplay {
     this.note(describeMoment(event, rate));
   }
 
-  finish(image: ImageSummary, summary: PullSummary | undefined): void {
-    this.note(describeEnd(image, summary));
+  finish(_: ImageSummary, summary: PullSummary | undefined): void {
+    this.note(describeEnd(this.#name, summary));
   }
 
   close(): void {}
 }
 
 class BarDisplay implements PullDisplay {
+  readonly #name: string;
   readonly #bars: SingleBar[] = [];
   readonly #rate = new SmoothRate();
   #status: SingleBar | undefined;
   #multi: MultiBar | undefined;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
 
   note(message: string): void {
     if (this.#multi) this.#multi.log(`${message}\n`);
@@ -134,10 +145,10 @@ class BarDisplay implements PullDisplay {
     return multi;
   }
 
-  finish(image: ImageSummary, summary: PullSummary | undefined): void {
+  finish(_: ImageSummary, summary: PullSummary | undefined): void {
     this.#status?.update(0, { line: '' });
     this.close();
-    process.stderr.write(`${describeEnd(image, summary)}\n`);
+    process.stderr.write(`${describeEnd(this.#name, summary)}\n`);
   }
 
   close(): void {
@@ -182,8 +193,7 @@ function describeMoment({ layers, sample }: PullEvent, rate: number): string {
   return `${share} % of ${formatSize(total)}, ${formatSize(rate * 1000)}/s, ${waits}`;
 }
 
-function describeEnd(image: ImageSummary, summary: PullSummary | undefined): string {
-  const name = image.references[0] ?? image.manifest;
+function describeEnd(name: string, summary: PullSummary | undefined): string {
   if (summary === undefined) return `${name}: is here`;
   const { layers, layersHere, downloadedBytes, resumedBytes, writtenBytes } = summary;
   const share = Math.round(summary.bottleneckShare * 100);

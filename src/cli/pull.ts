@@ -47,7 +47,7 @@ async function pullImage(image: string, flags: PullFlags, signal: AbortSignal): 
   // As with docker, the registry is asked what the reference means now.
   const request = await imageRequest(image, { ...flags, pull: 'always' });
   const client = await connectDaemon(flags, signal);
-  const display = openPullDisplay(progressStyle(flags));
+  const display = openPullDisplay(progressStyle(flags), image);
   const report = new PullReport();
   const onPull = (event: PullEvent) => {
     report.add(event);

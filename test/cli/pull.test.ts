@@ -34,6 +34,9 @@ t.test('what people see, and scripts', async (t) => {
   const again = await node.thin(['pull', image]);
   t.same([again.code, again.stderr], [0, `${image}: is here\n`]);
 
+  const otherName = `${registry.host}/nginx:1`;
+  t.match(await node.thin(['pull', otherName]), { stderr: `${otherName}: is here\n` });
+
   const before = proxy.bytesDown();
   const { code, stdout } = await node.thin(['pull', '--json', `${proxy.host}/base:1`]);
   t.equal(code, 0);
@@ -94,21 +97,23 @@ t.test(
 );
 
 t.test(
-  'a daemon that is killed in the middle goes on where it was',
+  'a daemon that is killed in the middle goes on where it was, and is given up the third time',
   { buffered: true },
   async (t) => {
     const proxy = await startDownloadProxy(t, registry.host);
     const node = startNode(t);
     const image = `${proxy.host}/nginx:1`;
     const size = sizeOf(nginx);
+    proxy.stopAt = 0;
+    const pull = startThin(t, node, ['pull', image]);
     for (const part of [0.1, 0.5, 0.9]) {
       proxy.stopAt = part * size;
-      const pull = startThin(t, node, ['pull', '-q', image]);
       await until(`${part} of it has come`, () => proxy.bytesDown() >= proxy.stopAt);
       const { pid } = await node.status();
       process.kill(pid, 'SIGKILL');
-      t.not((await pull.ended).code, 0);
     }
+    t.same(await pull.ended, { code: 5, signal: null });
+    t.equal(pull.errors().match(/the daemon died: asking the next one/g)?.length, 2);
     proxy.stopAt = Number.POSITIVE_INFINITY;
     t.match(await node.thin(['pull', '-q', image]), { code: 0, stderr: '' });
     t.ok(proxy.bytesDown() < 1.6 * size, `${proxy.bytesDown() / size} times its size came`);
