@@ -46,7 +46,14 @@ async function framesOf(nodes: readonly SiteNode[]): Promise<string> {
   const reports = await Promise.all(nodes.map((node) => node.report()));
   const sum = (of: 'shelf' | 'peers' | 'origin' | 'alone') =>
     reports.reduce((total, { counts }) => total + counts[of].frames, 0);
-  return `  frames: ${sum('origin')} from the origin for the site, ${sum('alone')} without agreement, ${sum('peers')} from other nodes, ${sum('shelf')} from the own shelf`;
+  const why = new Map<string, number>();
+  for (const { aloneFor } of reports) {
+    for (const [reason, count] of Object.entries(aloneFor)) {
+      why.set(reason, (why.get(reason) ?? 0) + count);
+    }
+  }
+  const reasons = [...why].filter(([, count]) => count > 0).map((each) => each.join(' '));
+  return `  frames: ${sum('origin')} from the origin for the site, ${sum('alone')} without agreement, ${sum('peers')} from other nodes, ${sum('shelf')} from the own shelf${reasons.length > 0 ? `; pieces without agreement: ${reasons.join(', ')}` : ''}`;
 }
 
 function judged(name: string, { bytes, slowestMs }: Herd, alone: Herd): string {

@@ -19,6 +19,7 @@ const count = z.object({ frames: z.number(), bytes: z.number() });
 const reportSchema = z.object({
   agreed: z.boolean(),
   members: z.array(z.object({ alive: z.boolean() })),
+  aloneFor: z.record(z.string(), z.number()).default({}),
   counts: z.object({ shelf: count, peers: count, origin: count, alone: count }),
 });
 export type SiteReport = z.infer<typeof reportSchema>;
