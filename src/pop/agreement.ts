@@ -3,7 +3,7 @@ import type { ThinError } from '../errors.js';
 import type { RedisAddress } from '../pop-option.js';
 import { ImageUses } from './image-uses.js';
 import { type LeaseCounts, Leases } from './leases.js';
-import { type MemberInfo, Members } from './members.js';
+import { type Member, type MemberInfo, Members } from './members.js';
 import { channelOf, siteChannel } from './pop-keys.js';
 import { RedisLink } from './redis-link.js';
 
@@ -15,6 +15,8 @@ export interface AgreementOptions {
   readonly info: (localAddress: string | undefined, leases: LeaseCounts) => MemberInfo;
   /** Redis is not asked any more, with why; or is again. */
   readonly onTurn: (why: ThinError | undefined) => void;
+  /** Whether a node answers that is silent; it does not if this is not given. */
+  readonly isThere?: (member: Member) => Promise<boolean>;
   /** A node fell silent. */
   readonly onDeath?: (node: string) => void;
 }
@@ -36,7 +38,7 @@ export class Agreement implements AsyncDisposable {
     return agreement;
   }
 
-  private constructor({ redis, nodeName, info, onTurn, onDeath }: AgreementOptions) {
+  private constructor({ redis, nodeName, info, isThere, onTurn, onDeath }: AgreementOptions) {
     this.node = `${nodeName}.${randomBytes(4).toString('hex')}`;
     this.link = new RedisLink(redis, [channelOf(this.node), siteChannel], {
       onMessage: (text) => {
@@ -50,6 +52,7 @@ export class Agreement implements AsyncDisposable {
     });
     this.members = new Members(this.link, this.node, {
       info: () => info(this.link.localAddress, this.leases.counts),
+      isThere: async (member) => (await isThere?.(member)) ?? false,
       onDeath: (node) => {
         this.leases.died(node);
         onDeath?.(node);

@@ -18,10 +18,15 @@ export class FetchTimes {
     this.#at = (this.#at + 1) % fetchTimesMax;
   }
 
+  /** Milliseconds after which a fetch is later than 19 of 20; undefined where none was made. */
+  get lateMs(): number | undefined {
+    const sorted = [...this.#times].sort((a, b) => a - b);
+    return sorted[Math.floor(sorted.length * 0.95)];
+  }
+
   /** Milliseconds for which another node's fetch is waited for. */
   get patienceMs(): number {
-    const sorted = [...this.#times].sort((a, b) => a - b);
-    const late = sorted[Math.floor(sorted.length * 0.95)];
+    const late = this.lateMs;
     if (late === undefined) return patienceUnknownMs;
     return Math.min(Math.max(patienceFetches * late, patienceMinMs), patienceMaxMs);
   }

@@ -32,6 +32,8 @@ export interface ClaimOptions {
   readonly background: () => boolean;
   /** Milliseconds for which another node's fetch is waited for. */
   readonly patienceMs: number;
+  /** Milliseconds for which Redis is waited for; {@link callTimeoutMs} if not given. */
+  readonly answerMs?: number | undefined;
 }
 
 /** The right to fetch something for the site. */
@@ -107,7 +109,7 @@ export class Leases implements AsyncDisposable {
   async claim(name: FetchName, options: ClaimOptions, signal: AbortSignal): Promise<Claim> {
     if (signal.aborted) throw canceled(signal);
     const calls = {
-      claim: (insteadOf: LeaseText | undefined) => this.#ask(name, insteadOf, options.background()),
+      claim: (insteadOf: LeaseText | undefined) => this.#ask(name, insteadOf, options),
       giveBack: (lease: LeaseText) => void this.#release(name, lease),
       isDead: this.#isDead,
     };
@@ -174,14 +176,19 @@ export class Leases implements AsyncDisposable {
     if (all?.size === 0) this.#quests.delete(name);
   }
 
-  async #ask(name: FetchName, insteadOf: LeaseText | undefined, background: boolean) {
-    const hurry = background ? '' : `hurry ${name}`;
+  async #ask(name: FetchName, insteadOf: LeaseText | undefined, options: ClaimOptions) {
+    const hurry = options.background() ? '' : `hurry ${name}`;
     const args = [this.#node, leaseMs, waiterMs, insteadOf ?? '', hurry, channelPrefix];
     const onLate = (answer: unknown) => {
       const { ours, lease } = parseAnswer(answer);
       if (ours) void this.#release(name, lease);
     };
-    return parseAnswer(await this.#link.call('claim', leaseKeys(name), args, { onLate }));
+    return parseAnswer(
+      await this.#link.call('claim', leaseKeys(name), args, {
+        onLate,
+        timeoutMs: options.answerMs,
+      }),
+    );
   }
 
   #hold(name: FetchName, text: LeaseText): HeldLease {

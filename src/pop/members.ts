@@ -7,8 +7,8 @@ import type { RedisLink } from './redis-link.js';
 /** Milliseconds between two heartbeats, and for one to be answered. */
 const beatMs = 200;
 const beatTimeoutMs = 1000;
-/** Milliseconds without a heartbeat after which a node is taken for dead. */
-const deadAfterMs = 600;
+/** Milliseconds without a heartbeat after which a node that does not answer either is taken for dead. */
+const deadAfterMs = 500;
 /** Milliseconds without a heartbeat after which this node itself asks for no more leases. */
 const joinedMs = 3000;
 /** Milliseconds after which it is forgotten. */
@@ -52,6 +52,8 @@ export interface Member {
 export interface MemberEvents {
   /** What this node says of itself now. */
   readonly info: () => MemberInfo;
+  /** Whether a node that is silent answers when it is asked itself. Never fails. */
+  readonly isThere: (member: Member) => Promise<boolean>;
   /** Told once of each node that has fallen silent. */
   readonly onDeath: (node: string) => void;
 }
@@ -73,6 +75,8 @@ export class Members implements AsyncDisposable {
   readonly #events: MemberEvents;
   readonly #heard = new Map<string, Heard>();
   readonly #dead = new Set<string>();
+  /** Silent, and being asked. */
+  readonly #suspects = new Set<string>();
   /** What this node says of itself: it takes a look at all that is under way. */
   #own: { readonly info: MemberInfo; readonly at: number } | undefined;
   #beatAt = Number.NEGATIVE_INFINITY;
@@ -159,14 +163,24 @@ export class Members implements AsyncDisposable {
     }
     if (now - this.#steadySince < deadAfterMs) return;
     for (const [node, { lastAt }] of this.#heard) {
-      if (!this.#dead.has(node) && now - lastAt > deadAfterMs) {
-        this.#dead.add(node);
-        this.#events.onDeath(node);
-      }
+      if (!this.#dead.has(node) && now - lastAt > deadAfterMs) void this.#suspect(node);
       if (ages.has(node) || now - lastAt < forgottenAfterMs) continue;
       this.#heard.delete(node);
       this.#dead.delete(node);
     }
+  }
+
+  /** Its heartbeats may be late where machines are full: it is asked before others do its work again. */
+  async #suspect(node: string): Promise<void> {
+    if (this.#suspects.has(node)) return;
+    this.#suspects.add(node);
+    const member = this.list().find((each) => each.node === node);
+    const isThere = member !== undefined && (await this.#events.isThere(member));
+    this.#suspects.delete(node);
+    const { lastAt } = this.#heard.get(node) ?? { lastAt: Number.POSITIVE_INFINITY };
+    if (isThere || this.#closed || performance.now() - lastAt <= deadAfterMs) return;
+    this.#dead.add(node);
+    this.#events.onDeath(node);
   }
 
   async #learnInfos(): Promise<void> {

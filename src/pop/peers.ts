@@ -6,7 +6,7 @@ import { hashOf, type SiteSecret } from './peer-auth.js';
 import { PeerHealth } from './peer-health.js';
 import { PeerQueue } from './peer-queue.js';
 import { PeerRequests } from './peer-requests.js';
-import { type FetchName, stableNameOf } from './pop-keys.js';
+import { type FetchName, fetchName, stableNameOf } from './pop-keys.js';
 import { type NodeKey, type Voucher, whoVouches } from './voucher.js';
 
 /**
@@ -18,10 +18,16 @@ const patienceMinMs = 300;
 /** Of one that is known to have it: it is waited for as long as its heart beats. */
 const surePatienceMinMs = 1500;
 const patienceMaxMs = 2000;
+const surePatienceMaxMs = 6000;
+/** Milliseconds for which it is waited for that fell silent: it may only be slow. */
+const silentMs = 300;
+/** Milliseconds for it to answer anything. */
+const presenceMs = 300;
 /** Milliseconds for which what is asked of a peer may wait behind other requests to it. */
 const queueMaxMs = 2000;
-/** Milliseconds after which a busy peer is asked again that is known to have it. */
+/** Milliseconds after which a peer is asked again that is known to have it, as it is busy or has failed so often. */
 const busyMs = 20;
+const failuresMax = 2;
 /** Frames being given to their homes at a time; more are left out. */
 const givingMax = 16;
 
@@ -45,6 +51,12 @@ export interface Gift {
   readonly voucher: Voucher | undefined;
 }
 
+/** A node that is known to have something, and milliseconds that another fetch of that would take. */
+export interface SureHolder {
+  readonly node: string;
+  readonly worthMs: number;
+}
+
 /**
  * What asking came to: `absent` if all of those that were asked have not got it; `fetching` if one of them
  * is about to have it; `late` if nothing is known.
@@ -62,7 +74,7 @@ export class Peers implements AsyncDisposable {
   readonly #health = new Map<string, PeerHealth>();
   readonly #queues = new Map<string, PeerQueue>();
   /** Of the frames that are asked for now. */
-  readonly #deaths = new Set<(node: string) => void>();
+  readonly #deaths = new Set<(node: string) => Promise<void>>();
   #giving = 0;
 
   constructor(secret: SiteSecret, key: NodeKey, clock: Clock) {
@@ -77,25 +89,25 @@ export class Peers implements AsyncDisposable {
   }
 
   #mayAsk(member: Member, sure: boolean): boolean {
-    if (member.info.url === undefined || !member.alive) return false;
+    if (member.info.url === undefined) return false;
     const health = this.#healthOf(member);
-    return sure ? health.usableIfSure : health.usable;
+    return sure ? health.usableIfSure : member.alive && health.usable;
   }
 
   /**
    * Asks peers for a frame in this order: the next when one has not got it or fails, and besides it
    * when it is late. What is wrong is for the caller to tell: see {@link Peers.lied}.
    * Never fails.
-   * @param sure a node that is known to have it: it is asked also if it was slow just now
+   * @param sure who is known to have it: it is asked also if it was slow or silent just now
    */
   get(
     name: FetchName,
     members: readonly Member[],
     isGood: (gift: Gift) => Promise<boolean>,
     signal: AbortSignal,
-    sure?: string,
+    sure?: SureHolder,
   ): Promise<Asked> {
-    const queue = members.filter((member) => this.#mayAsk(member, member.node === sure));
+    const queue = members.filter((member) => this.#mayAsk(member, member.node === sure?.node));
     let absent = queue.length === members.length;
     if (queue.length === 0 || signal.aborted) return Promise.resolve(absent ? 'absent' : 'late');
     return new Promise((resolve) => {
@@ -104,6 +116,7 @@ export class Peers implements AsyncDisposable {
       const asked = new Map<Member, number | undefined>();
       let last: Member | undefined;
       let fetching = false;
+      let again = failuresMax;
       let endHedge = () => {};
       let endPatience = fairTimeout(queueMaxMs, () => end('late'));
       let isPatient = false;
@@ -118,7 +131,9 @@ export class Peers implements AsyncDisposable {
         resolve(gift);
       };
       const giveUp = () => end('late', true);
-      const died = (node: string) => {
+      const died = async (node: string) => {
+        if (node === sure?.node) await wait(silentMs);
+        if (over.signal.aborted) return;
         for (const member of asked.keys()) if (member.node === node) asked.delete(member);
         if (asked.size === 0) next();
       };
@@ -143,7 +158,8 @@ export class Peers implements AsyncDisposable {
         const gift = typeof answer === 'object' ? { ...answer, member } : answer;
         const good = typeof gift === 'object' && (await isGood(gift));
         if (over.signal.aborted) return;
-        if (gift === 'busy' && member.node === sure) return ask(member, busyMs);
+        const failed = gift === undefined && again-- > 0;
+        if ((gift === 'busy' || failed) && member.node === sure?.node) return ask(member, busyMs);
         asked.delete(member);
         if (good) return end(gift);
         fetching ||= gift === 'fetching';
@@ -176,10 +192,12 @@ export class Peers implements AsyncDisposable {
   }
 
   /** Milliseconds after which the first of several peers is not waited for any longer. */
-  #patienceMs(first: Member, sure: string | undefined): number {
-    const usual = this.#healthOf(first).hedgeMs;
-    const least = first.node === sure ? surePatienceMinMs : patienceMinMs;
-    return Math.min(Math.max(patienceHedges * usual, least), patienceMaxMs);
+  #patienceMs(first: Member, sure: SureHolder | undefined): number {
+    const usual = patienceHedges * this.#healthOf(first).hedgeMs;
+    if (first.node !== sure?.node) {
+      return Math.min(Math.max(usual, patienceMinMs), patienceMaxMs);
+    }
+    return Math.min(Math.max(usual, sure.worthMs, surePatienceMinMs), surePatienceMaxMs);
   }
 
   /** Gives a frame to its home. Never fails. */
@@ -244,9 +262,20 @@ export class Peers implements AsyncDisposable {
     return health;
   }
 
+  /** Whether a node answers now, whatever it says. Never fails. */
+  async isThere(member: Member): Promise<boolean> {
+    if (member.info.url === undefined) return false;
+    const late = new AbortController();
+    const end = fairTimeout(presenceMs, () => late.abort());
+    const anything = fetchName('word', 'is anybody there');
+    const answer = await this.#requests.frames([anything], member, late.signal);
+    end();
+    return answer !== undefined;
+  }
+
   /** A node fell silent: it is not waited for any longer. */
   died(node: string): void {
-    for (const told of [...this.#deaths]) told(node);
+    for (const told of [...this.#deaths]) void told(node);
   }
 
   /** Forgets nodes that are no members any more. */

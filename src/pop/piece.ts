@@ -11,6 +11,8 @@ export interface Piece<T> {
   readonly name: FetchName;
   /** What it is kept and sent as: of `frameBytesMax` bytes each at most. */
   readonly parts: readonly FetchName[];
+  /** It is larger than a frame, and waited for as long as it comes. */
+  readonly whole: boolean;
   /** What decides on its home, instead of its own name: what is wanted together has one home. */
   readonly region?: FetchName | undefined;
   /** Nobody waits for it; looked at again and again. */
@@ -21,9 +23,4 @@ export interface Piece<T> {
   readonly fetch: (wish: FetchWish) => Promise<{ value: T; parts: readonly Buffer[] | undefined }>;
   /** Whether the origin keeps everybody waiting now. */
   readonly stuck: () => boolean;
-}
-
-/** Whether it is too large for one part: nothing is known of a part by itself. */
-export function isWhole({ parts }: Piece<unknown>): boolean {
-  return parts.length > 1;
 }

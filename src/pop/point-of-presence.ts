@@ -97,6 +97,7 @@ export class PointOfPresence implements AsyncDisposable {
     const startedAt = Date.now();
     const agreement = await Agreement.open({
       ...{ redis: config.redis, nodeName: key.nodeName, onTurn: places.onTurn },
+      isThere: (member) => peers.isThere(member),
       onDeath: (node) => peers.died(node),
       info: (localAddress, { held, waiting }) => {
         const host = listen.host ?? localAddress;

@@ -43,6 +43,7 @@ export class PopBlobs implements ThinImageSource {
     return {
       name: fetchName('blob', `${blob.digest} ${blob.size}`),
       parts: ranges.map(({ name }) => name),
+      whole: true,
       background: () => false,
       read: async (parts) => {
         const bytes = Buffer.concat(parts);

@@ -25,7 +25,7 @@ export class PopFrames implements CountedFrameSource {
     if (options.fresh || !isSound) return await this.#origin.fetchFrame(frame, signal, options);
     const name = frameName(frame);
     const piece = {
-      ...{ name, parts: [name], region: regionName(frame) },
+      ...{ name, parts: [name], region: regionName(frame), whole: false },
       background: () => options.background ?? false,
       read: ([bytes]: readonly Buffer[]) => decoded(frame, bytes, isSound),
       fetch: async (wish: Pick<FrameFetchOptions, 'background' | 'onStall'>) => {

@@ -97,6 +97,7 @@ export class PopLayer {
     const piece: Piece<Buffer> = {
       name: fetchName('layer', `${blob.digest} ${blob.size} ${offset}`),
       parts: parts.map(({ name }) => name),
+      whole: true,
       background: () => false,
       read: async (pieces) => {
         const bytes = Buffer.concat(pieces);

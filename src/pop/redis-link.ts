@@ -16,7 +16,7 @@ const deadAfterMs = 2000;
 
 export interface CallOptions {
   /** Milliseconds; {@link callTimeoutMs} if not given. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** It is asked although Redis does not answer: to find out when it does again. */
   readonly probe?: boolean;
   /** Given an answer that came after the time was up. */

@@ -8,13 +8,15 @@ import type { FrameShelf, ShelvedFrame } from './frame-shelf.js';
 import { homesMax, servingHomes } from './homes.js';
 import type { HeldLease } from './leases.js';
 import type { Member } from './members.js';
-import type { Asked, Gift, Peers } from './peers.js';
-import { type FetchWish, isWhole, type Piece } from './piece.js';
+import type { Asked, Gift, Peers, SureHolder } from './peers.js';
+import type { FetchWish, Piece } from './piece.js';
 import type { AloneCounts, PopCounts } from './pop-counts.js';
 import type { FetchName } from './pop-keys.js';
 
 /** Times that something is looked for among the nodes of the site before this one goes on alone. */
 const roundsMax = 3;
+/** Milliseconds for which Redis is waited for by what nobody waits for, or what takes long anyway. */
+const unhurriedAnswerMs = 250;
 /** Milliseconds after a stall in which a lease is not renewed. */
 const stallMs = 1500;
 /** Parts of one piece that are asked for, and given to their homes, at a time. */
@@ -84,10 +86,12 @@ export class SiteFetch {
     signal: AbortSignal,
   ): Promise<{ value: T } | keyof AloneCounts> {
     const { leases, ready } = this.#parts.agreement;
-    const patienceMs = isWhole(piece) ? wholePatienceMs : this.#parts.fetchTimes.patienceMs;
+    const patienceMs = piece.whole ? wholePatienceMs : this.#parts.fetchTimes.patienceMs;
+    const isUnhurried = () => piece.whole || piece.background();
     if (!ready) return 'unready';
     for (let round = 0; round < roundsMax; round++) {
-      const options = { background: piece.background, patienceMs };
+      const answerMs = isUnhurried() ? unhurriedAnswerMs : undefined;
+      const options = { background: piece.background, patienceMs, answerMs };
       const claim = await leases.claim(piece.name, options, signal);
       if (claim.kind === 'own') return { value: await this.#own(piece, claim.lease) };
       const fetched = await this.#fromShelf(piece);
@@ -97,7 +101,11 @@ export class SiteFetch {
       const found = await this.#fromHolder(piece, node, patienceMs, signal);
       if (typeof found === 'object') return found;
       if (claim.kind === 'alone') return 'fetching';
-      if (found === 'late') break;
+      if (found === 'late') {
+        // It has it: another fetch from the origin would only help somebody who waits.
+        if (isUnhurried()) continue;
+        break;
+      }
       await leases.disown(piece.name, claim.mark);
     }
     return 'notGiven';
@@ -152,11 +160,15 @@ export class SiteFetch {
     piece: Piece<T>,
     from: (name: FetchName) => readonly Member[],
     signal: AbortSignal,
-    sure?: string,
+    holder?: string,
   ): Promise<{ value: T } | Exclude<Asked, Gift>> {
-    if (isWhole(piece)) return await this.#wholeFromPeers(piece, from, signal, sure);
+    const [name, ...more] = piece.parts;
+    const sure = this.#sure(holder);
+    if (name === undefined || more.length > 0) {
+      return await this.#wholeFromPeers(piece, from, signal, sure);
+    }
     const { peers, counts, shelf, agreement } = this.#parts;
-    const { name, read } = piece;
+    const { read } = piece;
     let found: { value: T } | undefined;
     const isGood = async (gift: Gift) => {
       const value = await read([gift.bytes]);
@@ -171,12 +183,17 @@ export class SiteFetch {
     return found ?? 'late';
   }
 
+  /** Who has something is waited for as long as the origin would take, too. */
+  #sure(node: string | undefined): SureHolder | undefined {
+    return node === undefined ? undefined : { node, worthMs: this.#parts.fetchTimes.lateMs ?? 0 };
+  }
+
   /** Nothing is kept or counted before all of it is known to be right. */
   async #wholeFromPeers<T>(
     piece: Piece<T>,
     from: (name: FetchName) => readonly Member[],
     signal: AbortSignal,
-    sure?: string,
+    sure: SureHolder | undefined,
   ): Promise<{ value: T } | Exclude<Asked, Gift>> {
     const { peers, counts, shelf } = this.#parts;
     let missing: Exclude<Asked, Gift> | undefined;
@@ -246,7 +263,7 @@ export class SiteFetch {
       const startedAt = performance.now();
       const { value, parts } = await piece.fetch(wish);
       if (!parts) return { value, shared: false };
-      if (!isWhole(piece)) this.#parts.fetchTimes.took(performance.now() - startedAt);
+      if (!piece.whole) this.#parts.fetchTimes.took(performance.now() - startedAt);
       await this.#share(piece, parts, why);
       return { value, shared: true };
     } finally {

@@ -131,6 +131,16 @@ t.test('metadata is told of when it is verified, and what is wrong of it heals',
   t.equal(fourth.report().counts.origin.frames, 0, 'and then all is well');
 });
 
+t.test('metadata that is no larger than a part comes from the nodes too', async (t) => {
+  const { store, blob, opened } = storeOf(Buffer.alloc(300_000, 'metadata of a small image, '));
+  const nodes = [await join1(t, 'small1'), await join1(t, 'small2', { members: 2 })];
+  for (const name of ['small3', 'small4']) {
+    nodes.push(await join1(t, name, { members: nodes.length + 1 }));
+    for (const node of nodes) t.equal(await readBlob(node, store, blob), blob.digest);
+  }
+  t.equal(opened(), 1);
+});
+
 t.test('nothing of a stranger is taken in, and nothing without a voucher', async (t) => {
   const home = await join1(t, 'strangers-home');
   const { node, members } = home.report();
