@@ -24,10 +24,13 @@ const runBytesMax = 512 * 1024;
 const waitingMax = 64;
 /**
  * Compressed bytes of a start that nobody has read of yet: at first, and for each byte that was read of.
- * What a start fetches stays below 1.5 times what it touches.
+ * What a start fetches stays below 1.5 times what it touches while it is a small one.
  */
 const unreadBytesMin = 192 * 1024;
 const unreadShare = 0.15;
+/** Who has read so much waits long already: the more for each further byte. */
+const largeStartBytes = 6 * 1024 * 1024;
+const unreadShareOfLarge = 0.6;
 /** Chunks before a read that are looked at: who has read them goes on, for as many. */
 const chunksBefore = 32;
 
@@ -140,7 +143,9 @@ export class ReadAhead implements Disposable {
 
 /** Those of the likeliest that do not make too much of what nobody has read; they count from now on. */
 function affordable(track: Track, frames: readonly Frame[]): Frame[] {
-  const most = unreadBytesMin + unreadShare * track.readBytes;
+  const { readBytes } = track;
+  const beyond = Math.max(0, readBytes - largeStartBytes);
+  const most = unreadBytesMin + unreadShare * readBytes + unreadShareOfLarge * beyond;
   const taken: Frame[] = [];
   for (const frame of frames) {
     if (track.unreadBytes + frame.length > most) break;

@@ -12,6 +12,7 @@ import {
   ObjectServer,
   type ObjectServerOptions,
 } from '../fuse/object-server.js';
+import { readAheadMax, readAheadOfStarts } from '../fuse/read-ahead.js';
 import { probeComposed } from '../mount/probe-composed.js';
 import { type ComposedImage, ComposedImages } from './composed-images.js';
 import { ComposedRoots } from './composed-roots.js';
@@ -76,6 +77,7 @@ export class Composer implements AsyncDisposable {
   readonly #closing = new AbortController();
   /** What an earlier daemon has mounted is not known yet: F must not end. */
   #takingOver: boolean = false;
+  #starting: boolean = false;
 
   constructor(options: ComposerOptions, partialEnds: PartialFileEnds) {
     this.#options = options;
@@ -138,6 +140,12 @@ export class Composer implements AsyncDisposable {
       metadata: this.#options.images.path(image.manifest, 'metadata'),
       files: () => image.files(),
     };
+  }
+
+  /** Whether programs are starting: what the kernel reads beside what they touch is little then. */
+  starting(isStarting: boolean): void {
+    this.#starting = isStarting;
+    this.#objects?.readAhead(isStarting ? readAheadOfStarts : readAheadMax);
   }
 
   /** Lets go of images that have no roots. */
@@ -211,6 +219,7 @@ export class Composer implements AsyncDisposable {
       },
     });
     this.#objects = objects;
+    this.starting(this.#starting);
     this.#partialEnds.tellEnds((view) => objects.endPartial(view));
     void objects.ended.then((error) => {
       if (!this.#closing.signal.aborted)

@@ -43,6 +43,7 @@ export class HotStarts implements AsyncDisposable {
   readonly #watches = new Map<string, ReadyWatch>();
   readonly #work = new Set<Promise<void>>();
   readonly #onReady: (id: string) => void;
+  #onStarting: (isStarting: boolean) => void = () => {};
   /** By image, of its first start since the daemon began. */
   readonly #firsts = new Map<Digest, FirstStart>();
   /** Forgotten with the image, which is when nobody has asked for it for a while. */
@@ -80,9 +81,10 @@ export class HotStarts implements AsyncDisposable {
       onBrought: (totals) => this.#brought(image.manifest, totals),
     });
     this.#starts.set(id, hot);
+    if (this.#starts.size === 1) this.#onStarting(true);
     const work = hot.done.then((isWarm) => {
       this.#work.delete(work);
-      if (this.#starts.get(id) === hot) this.#starts.delete(id);
+      if (this.#starts.get(id) === hot) this.#forget(id);
       if (isWarm && warm.size < warmStartsMax) warm.add(key);
     });
     this.#work.add(work);
@@ -98,6 +100,11 @@ export class HotStarts implements AsyncDisposable {
     const hereBytes = totals.hereBytes + totals.copiedBytes;
     const neededBytes = hereBytes + totals.plainBytes;
     if (neededBytes > 0) this.#firsts.set(image, { neededBytes, hereBytes });
+  }
+
+  /** Has `onStarting` called when the first of some starts begins, and when the last of them is over. */
+  tellStarting(onStarting: (isStarting: boolean) => void): void {
+    this.#onStarting = onStarting;
   }
 
   /** Whether any container has not started yet. */
@@ -123,7 +130,11 @@ export class HotStarts implements AsyncDisposable {
     this.#watches.get(id)?.end();
     this.#watches.delete(id);
     this.#starts.get(id)?.end();
-    this.#starts.delete(id);
+    this.#forget(id);
+  }
+
+  #forget(id: string): void {
+    if (this.#starts.delete(id) && this.#starts.size === 0) this.#onStarting(false);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

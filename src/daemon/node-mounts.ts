@@ -44,6 +44,7 @@ export class NodeMounts implements AsyncDisposable {
     const { root, runFolder, cache, live, log, hot } = options;
     this.#trees = new Trees(runFolder, cache, log, options.onMiss);
     this.composer = new Composer(options, options.partialEnds);
+    hot.tellStarting((isStarting) => this.composer.starting(isStarting));
     const portable = new PortableRoots(this.#trees);
     this.roots = new Roots({ composer: this.composer, portable, live, cache, log });
     this.mounts = new Mounts(root, this.roots);

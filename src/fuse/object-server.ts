@@ -18,7 +18,7 @@ import { ObjectImages } from './object-images.js';
 import type { ObjectThread } from './object-thread.js';
 import { ObjectThreads } from './object-threads.js';
 import type { ObjectWorkerReport } from './object-worker-messages.js';
-import { raiseReadAhead } from './read-ahead.js';
+import { readAheadMax, setReadAhead } from './read-ahead.js';
 import { type OnReadError, ReadForwarder } from './read-forwarder.js';
 import { settlesWithin } from './settles-within.js';
 
@@ -132,6 +132,12 @@ export class ObjectServer implements AsyncDisposable {
     return this.#parts.images.remove(image);
   }
 
+  /** Has the kernel read so many bytes ahead in files that are opened from now on. */
+  readAhead(bytes: number): void {
+    const { device } = this.#parts;
+    if (device !== undefined) setReadAhead(device, bytes);
+  }
+
   /** Has the threads close a partial file that was promoted, or goes. */
   endPartial(view: PartialView): void {
     this.#parts.threads.endPartial(view);
@@ -184,7 +190,8 @@ interface Serving {
 }
 
 interface Parts extends Serving {
-  /** Undefined if the mount is not attached. */
+  /** `major:minor` of the mount. This and the next are undefined if it is not attached. */
+  readonly device: string | undefined;
   readonly control: ConnectionControl | undefined;
   readonly takeover: Takeover;
   readonly attached: boolean;
@@ -205,9 +212,12 @@ async function mountNew(options: ObjectServerOptions): Promise<ObjectServer> {
     if (!accepted) throw tooOld(mountPoint);
     const device = (await findMount(mountPoint))?.device;
     if (device === undefined) throw ended(mountPoint);
-    raiseReadAhead(device);
+    setReadAhead(device, readAheadMax);
     const control = await ConnectionControl.open(device);
-    return new ObjectServer({ ...serving, control, takeover: 'not-needed', attached: true });
+    return new ObjectServer({
+      ...{ ...serving, device, control },
+      ...{ takeover: 'not-needed', attached: true },
+    });
   } catch (error) {
     await detachPath(mountPoint);
     await serving.threads.ended;
@@ -236,9 +246,9 @@ async function takeOver(
     throw (await threads.ended) ?? ended(mountPoint);
   }
   const device = attached ? (await findMount(mountPoint))?.device : undefined;
-  if (device !== undefined) raiseReadAhead(device);
+  if (device !== undefined) setReadAhead(device, readAheadMax);
   const control = device === undefined ? undefined : await ConnectionControl.open(device);
-  return new ObjectServer({ ...serving, control, takeover, attached });
+  return new ObjectServer({ ...serving, device, control, takeover, attached });
 }
 
 function startServing(options: ObjectServerOptions, canResend: boolean): Serving {

@@ -7,7 +7,7 @@ import { ConnectionControl } from './connection.js';
 import { guardExit, releaseMount } from './exit-guard.js';
 import { detachPath, mountFuse, resolveMountPoint, unmountPath } from './kernel-mount.js';
 import { findMount } from './mount-table.js';
-import { raiseReadAhead } from './read-ahead.js';
+import { readAheadMax, setReadAhead } from './read-ahead.js';
 import { answerBy, ReadForwarder } from './read-forwarder.js';
 import { settlesWithin } from './settles-within.js';
 import type { TreeServer, TreeServerOptions } from './tree-server.js';
@@ -34,7 +34,7 @@ export async function openRawTree(options: TreeServerOptions): Promise<TreeServe
   const server = await startServer(mountPoint, descriptor, options);
   try {
     await server.initialized;
-    raiseReadAhead(server.device);
+    setReadAhead(server.device, readAheadMax);
     return server;
   } catch (error) {
     await server[Symbol.asyncDispose]();

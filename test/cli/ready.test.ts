@@ -1,8 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { z } from 'zod';
+import { nodeConfig } from '../../src/config.js';
+import { findMount } from '../../src/fuse/mount-table.js';
 import { parseReadySign } from '../../src/ready-option.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
@@ -66,6 +68,24 @@ t.test('a port that answers', async (t) => {
 
 t.test('seconds', async (t) => {
   await readyBy(t, '0.5s', forever);
+});
+
+t.test('the kernel reads little ahead while something starts', async (t) => {
+  const node = startNode(t);
+  const { runFolder } = nodeConfig({ root: node.root }, node.env, process.getuid?.() ?? 0);
+  const readsAhead = async (kibibytes: number) => {
+    const device = (await findMount(join(runFolder, 'objects')))?.device;
+    if (device === undefined) return false;
+    return readFileSync(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8') === `${kibibytes}\n`;
+  };
+  const script = 'until [ -e /shared/go ]; do sleep 0.1; done; echo ready; sleep 600';
+  const volume = ['-v', `${node.folder}:/shared`];
+  const words = ['run', '--rm', '-q', '--ready', 'line:ready', ...volume, reference];
+  const container = startThin(t, node, [...words, 'sh', '-c', script]);
+  await until('it reads little ahead', () => readsAhead(32));
+  writeFileSync(join(node.folder, 'go'), '');
+  await until('it reads ahead as ever', () => readsAhead(1024));
+  container.kill('SIGKILL');
 });
 
 t.test('what a sign may be', async (t) => {

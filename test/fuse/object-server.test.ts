@@ -9,6 +9,7 @@ import { mountDevice } from '../../src/fuse/kernel-mount.js';
 import { findMount } from '../../src/fuse/mount-table.js';
 import { ObjectImages } from '../../src/fuse/object-images.js';
 import { isConnectionEnded, ObjectServer, type ReadObject } from '../../src/fuse/object-server.js';
+import { readAheadOfStarts } from '../../src/fuse/read-ahead.js';
 import {
   type HeldDevice,
   holdDevice,
@@ -327,9 +328,12 @@ t.test('whoever was killed before INIT was answered', async (t) => {
   }
 });
 
-t.test('the kernel reads ahead a mebibyte', async (t) => {
+t.test('the kernel reads ahead a mebibyte, or what it is told', async (t) => {
   const held = await holdDevice(t);
-  await openObjects(t, held, nothing);
+  const { server } = await openObjects(t, held, nothing);
   const device = (await findMount(held.mountPoint))?.device;
-  t.equal(await readFile(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8'), '1024\n');
+  const readAhead = () => readFile(`/sys/class/bdi/${device}/read_ahead_kb`, 'utf8');
+  t.equal(await readAhead(), '1024\n');
+  server.readAhead(readAheadOfStarts);
+  t.equal(await readAhead(), '32\n');
 });
