@@ -11,6 +11,7 @@ import type { Ownership } from '../../src/daemon/ownership.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import { openDevice } from '../../src/fuse/device.js';
 import { detachPath } from '../../src/fuse/kernel-mount.js';
+import { makeFileList } from '../../src/fuse/make-file-list.js';
 import { ObjectServer } from '../../src/fuse/object-server.js';
 import type { DirectoryNode, FileNode } from '../../src/image/tree.js';
 import { writeErofs } from '../../src/metadata/erofs-writer.js';
@@ -65,7 +66,7 @@ interface TouchRig {
 async function firstTouches(rig: TouchRig): Promise<Figure[]> {
   const [throughF, fromTier]: [number[], number[]] = [[], []];
   for (let round = 0; round <= rounds; round++) {
-    const layer = await rig.server.addFiles(imageNamed(`round ${round}`), rig.refs);
+    const layer = rig.server.addFiles(await makeFileList(imageNamed(`round ${round}`), rig.refs));
     throughF.push(await touchAll(rig, layer));
     fromTier.push(await touchAll(rig, rig.tier));
   }
@@ -92,7 +93,7 @@ async function partialReads(
   server: ObjectServer,
   { content, size }: PartialView,
 ): Promise<Figure[]> {
-  const layer = await server.addFiles(imageNamed('large'), [{ content, size }]);
+  const layer = server.addFiles(await makeFileList(imageNamed('large'), [{ content, size }]));
   const path = tierPath(layer, content);
   const [random, sequential]: [number[], number[]] = [[], []];
   for (let round = 0; round <= rounds; round++) {

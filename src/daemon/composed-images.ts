@@ -1,9 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileCache } from '../cache/file-cache.js';
-import type { FileRef } from '../cache/file-origin.js';
 import { type Digest, digestHex } from '../digest.js';
 import { fromSystemError } from '../errors.js';
+import { FileList, type SharedFileList } from '../fuse/file-list.js';
 import type { ObjectServer } from '../fuse/object-server.js';
 import { makeFolder } from '../make-folder.js';
 import { mountMetadata, unmountMetadata } from '../mount/metadata-mount.js';
@@ -16,7 +16,7 @@ export interface ComposedImage {
   readonly manifest: Digest;
   /** Path of `metadata.erofs`, whose bytes were verified. */
   readonly metadata: string;
-  files(): Iterable<FileRef>;
+  files(): Promise<SharedFileList>;
 }
 
 /** An image whose metadata is mounted and whose files F knows. */
@@ -94,8 +94,8 @@ export class ComposedImages implements AsyncDisposable {
   async #open(image: ComposedImage): Promise<string> {
     const { manifest } = image;
     await this.#closing.get(manifest);
-    const files = [...image.files()];
-    await this.#cache.mountImage(manifest, files);
+    const files = await image.files();
+    await this.#cache.mountImage(manifest, new FileList(files));
     try {
       return await this.#show(image, files);
     } catch (error) {
@@ -104,15 +104,15 @@ export class ComposedImages implements AsyncDisposable {
     }
   }
 
-  async #show({ manifest, metadata }: ComposedImage, files: readonly FileRef[]): Promise<string> {
-    const objects = await this.#objects.addFiles(manifest, files);
+  async #show({ manifest, metadata }: ComposedImage, files: SharedFileList): Promise<string> {
+    const objects = this.#objects.addFiles(files);
     try {
       const mountPoint = this.#path(manifest);
       await makeFolder(mountPoint, 0o700);
       await mountMetadata({ image: metadata, mountPoint });
       return objects;
     } catch (error) {
-      await this.#objects.removeFiles(manifest);
+      this.#objects.removeFiles(manifest);
       throw fromSystemError(`Cannot mount the metadata of ${manifest}`, error);
     }
   }
@@ -146,7 +146,7 @@ export class ComposedImages implements AsyncDisposable {
   async #end(manifest: Digest, ready: ReadyImage): Promise<void> {
     if (!(await ready.opening.then(isOpen, isNotOpen))) return;
     await unmountMetadata(this.#path(manifest));
-    await this.#objects.removeFiles(manifest);
+    this.#objects.removeFiles(manifest);
     await this.#cache.unmountImage(manifest);
   }
 

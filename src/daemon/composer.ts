@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { FileCache } from '../cache/file-cache.js';
 import type { PartialView, PartialViewEvents } from '../cache/partial-view.js';
+import type { Digest } from '../digest.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
+import type { SharedFileList } from '../fuse/file-list.js';
 import { mountType } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
 import { ObjectImages } from '../fuse/object-images.js';
@@ -17,7 +19,6 @@ import { probeComposed } from '../mount/probe-composed.js';
 import { type ComposedImage, ComposedImages } from './composed-images.js';
 import { ComposedRoots } from './composed-roots.js';
 import type { ImageFolder } from './image-folder.js';
-import type { LiveImage } from './live-image.js';
 import type { LiveImages } from './live-images.js';
 import type { OnMiss } from './trees.js';
 
@@ -107,13 +108,13 @@ export class Composer implements AsyncDisposable {
 
   /**
    * Goes on serving what an earlier daemon has mounted.
-   * @param images of which there are composed roots
+   * @param images those of which there are composed roots
    * @returns undefined if those roots are lost: F's connection ended with its last holder
    */
-  async takeOver(images: readonly LiveImage[]): Promise<ComposedRoots | undefined> {
+  async takeOver(images: readonly SharedFileList[]): Promise<ComposedRoots | undefined> {
     this.#takingOver = true;
     const known = new ObjectImages();
-    for (const image of images) await known.add(image.manifest, image.files());
+    for (const files of images) known.add(files);
     const { objects, roots } = await this.#open(known);
     if (objects.resend === 'not-needed') {
       await this.tookOver(images);
@@ -126,20 +127,16 @@ export class Composer implements AsyncDisposable {
   }
 
   /** The roots have been found: images without any are forgotten. */
-  async tookOver(images: readonly LiveImage[]): Promise<void> {
+  async tookOver(images: readonly SharedFileList[]): Promise<void> {
     const opened = await this.#open(new ObjectImages());
-    for (const { manifest } of images) await opened.objects.removeFiles(manifest);
+    for (const { image } of images) opened.objects.removeFiles(image);
     await opened.images.detachOthers();
     this.#takingOver = false;
   }
 
   /** As composed mounts want it. */
-  composed(image: LiveImage): ComposedImage {
-    return {
-      manifest: image.manifest,
-      metadata: this.#options.images.path(image.manifest, 'metadata'),
-      files: () => image.files(),
-    };
+  composed(manifest: Digest, files: () => Promise<SharedFileList>): ComposedImage {
+    return { manifest, metadata: this.#options.images.path(manifest, 'metadata'), files };
   }
 
   /** Whether programs are starting: what the kernel reads beside what they touch is little then. */

@@ -9,7 +9,7 @@ import { makeFolder } from '../make-folder.js';
 /**
  * The images of this node: `images/<hex of the manifest digest>/` with `image.json`, `config.json`,
  * `metadata.erofs` and, for a thin image, `descriptor.json` and `chunk-map`. A folder appears by
- * rename, whole; only `image.json` changes afterwards, also by rename.
+ * rename, whole; afterwards only `image.json` changes, and `file-list` comes, also by rename.
  */
 const imageFileNames = ['config', 'metadata', 'descriptor', 'chunkMap'] as const;
 export type ImageFileName = (typeof imageFileNames)[number];
@@ -106,6 +106,11 @@ export class ImageFolder {
 
   path(manifest: Digest, name: ImageFileName): string {
     return join(this.#folder, digestHex(manifest), pathNames[name]);
+  }
+
+  /** Where file-lists.ts keeps what it has made of the image; not part of it. */
+  fileListPath(manifest: Digest): string {
+    return join(this.#folder, digestHex(manifest), 'file-list');
   }
 
   /**

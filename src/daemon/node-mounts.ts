@@ -5,6 +5,7 @@ import { detachLeftovers } from '../mount/leftovers.js';
 import { Composer, type ComposerOptions, type PartialFileEnds } from './composer.js';
 import { Containers } from './containers.js';
 import type { MountSummary } from './control-api.js';
+import { FileLists } from './file-lists.js';
 import type { HotStarts } from './hot-starts.js';
 import { Mounts } from './mounts.js';
 import { PortableRoots } from './portable-roots.js';
@@ -41,12 +42,13 @@ export class NodeMounts implements AsyncDisposable {
   }
 
   private constructor(options: NodeMountsOptions) {
-    const { root, runFolder, cache, live, log, hot } = options;
+    const { root, runFolder, cache, images, live, log, hot } = options;
     this.#trees = new Trees(runFolder, cache, log, options.onMiss);
     this.composer = new Composer(options, options.partialEnds);
     hot.tellStarting((isStarting) => this.composer.starting(isStarting));
     const portable = new PortableRoots(this.#trees);
-    this.roots = new Roots({ composer: this.composer, portable, live, cache, log });
+    const lists = new FileLists(images, live, log);
+    this.roots = new Roots({ composer: this.composer, portable, lists, cache, log });
     this.mounts = new Mounts(root, this.roots);
     this.containers = new Containers(root, runFolder, this.roots, hot);
   }

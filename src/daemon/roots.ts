@@ -2,10 +2,11 @@ import type { Logger } from 'pino';
 import type { FileCache } from '../cache/file-cache.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { describeError, isThinError } from '../errors.js';
+import type { SharedFileList } from '../fuse/file-list.js';
 import type { ComposedRoots } from './composed-roots.js';
 import type { Composer } from './composer.js';
+import type { FileLists } from './file-lists.js';
 import type { LiveImage } from './live-image.js';
-import type { LiveImages } from './live-images.js';
 import type { PortableRoots } from './portable-roots.js';
 import type { MountChoice, Root, RootRecord, RootRequest } from './root.js';
 
@@ -22,20 +23,20 @@ export interface KeptRoot {
 export class Roots {
   readonly #composer: Composer;
   readonly #portable: PortableRoots;
-  readonly #live: LiveImages;
+  readonly #lists: FileLists;
   readonly #cache: FileCache;
   readonly #log: Logger;
 
   constructor(parts: {
     composer: Composer;
     portable: PortableRoots;
-    live: LiveImages;
+    lists: FileLists;
     cache: FileCache;
     log: Logger;
   }) {
     this.#composer = parts.composer;
     this.#portable = parts.portable;
-    this.#live = parts.live;
+    this.#lists = parts.lists;
     this.#cache = parts.cache;
     this.#log = parts.log;
   }
@@ -49,7 +50,9 @@ export class Roots {
     }
     try {
       const composed = await this.#composer.roots();
-      return await composed.mount(this.#composer.composed(image), request);
+      const { manifest } = image;
+      const files = () => this.#lists.get(manifest);
+      return await composed.mount(this.#composer.composed(manifest, files), request);
     } catch (error) {
       if (choice === 'composed' || !isThinError(error, 'unavailable', 'denied')) throw error;
       const reason = describeError(error);
@@ -63,7 +66,7 @@ export class Roots {
    * @returns in the same order; undefined for those that are gone or lost
    */
   async adopt(kept: readonly KeptRoot[]): Promise<(Root | undefined)[]> {
-    const images = await this.#imagesOf(kept.filter(({ root }) => root.form === 'composed'));
+    const images = await this.#listsOf(kept.filter(({ root }) => root.form === 'composed'));
     if (images.size === 0 && !(await this.#composer.isLeft())) return kept.map(() => undefined);
     const composed = await this.#takeOver([...images.values()]);
     if (!composed) return kept.map(() => undefined);
@@ -76,7 +79,7 @@ export class Roots {
     return roots;
   }
 
-  async #takeOver(images: readonly LiveImage[]): Promise<ComposedRoots | undefined> {
+  async #takeOver(images: readonly SharedFileList[]): Promise<ComposedRoots | undefined> {
     try {
       return await this.#composer.takeOver(images);
     } catch (error) {
@@ -88,11 +91,12 @@ export class Roots {
   /** What another start cannot do better is lost; for the rest this one fails, and F goes on. */
   async #adoptOne(
     composed: ComposedRoots,
-    image: LiveImage,
+    files: SharedFileList,
     root: RootRecord,
   ): Promise<Root | undefined> {
     try {
-      return await composed.adopt(this.#composer.composed(image), root);
+      const image = this.#composer.composed(files.image, async () => files);
+      return await composed.adopt(image, root);
     } catch (error) {
       if (!isThinError(error, 'corrupt', 'invalid', 'not-found')) throw error;
       this.#log.error({ target: root.target, reason: describeError(error) }, 'a mount is lost');
@@ -100,12 +104,12 @@ export class Roots {
     }
   }
 
-  async #imagesOf(kept: readonly KeptRoot[]): Promise<Map<string, LiveImage>> {
-    const images = new Map<string, LiveImage>();
+  async #listsOf(kept: readonly KeptRoot[]): Promise<Map<string, SharedFileList>> {
+    const images = new Map<string, SharedFileList>();
     for (const { manifest } of kept) {
       if (images.has(manifest)) continue;
       try {
-        images.set(manifest, await this.#live.get(parseDigest(manifest)));
+        images.set(manifest, await this.#lists.get(parseDigest(manifest)));
       } catch (error) {
         this.#log.error({ manifest, reason: describeError(error) }, 'a mounted image is damaged');
       }

@@ -1,3 +1,4 @@
+import type { FileRef } from '../cache/file-origin.js';
 import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 
 /*
@@ -56,6 +57,12 @@ export class FileList {
     const file = this.#firstFrom(this.#wanted);
     const isFound = file < this.count && compareDigests(this.#words, file, this.#wanted, 0) === 0;
     return isFound ? file : undefined;
+  }
+
+  *[Symbol.iterator](): Generator<FileRef> {
+    for (let file = 0; file < this.count; file++) {
+      yield { content: this.content(file), size: this.size(file) };
+    }
   }
 
   /** The files whose digests begin with one byte: from `first` to before `end`. */

@@ -35,8 +35,13 @@ export async function makeFileList(
   const entries = new SharedArrayBuffer(count * entryWords * Uint32Array.BYTES_PER_ELEMENT);
   const words = new Uint32Array(entries);
   for (let file = 0; file < count; file++) copyEntry(unsorted, order[file] ?? 0, words, file);
+  return { image, name: fileListName(image, words), entries };
+}
+
+/** @param words all entries */
+export function fileListName(image: Digest, words: Uint32Array): string {
   const hash = createHash('sha256').update(`thinfs file list 1\n${image}\n`);
-  return { image, name: hash.update(words).digest('hex'), entries };
+  return hash.update(words).digest('hex');
 }
 
 async function collect(files: Iterable<FileRef>): Promise<Uint32Array> {

@@ -1,8 +1,6 @@
-import type { FileRef } from '../cache/file-origin.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import type { SharedFileList } from './file-list.js';
-import { makeFileList } from './make-file-list.js';
 import { imageNumber } from './object-namespace.js';
 import type { ObjectWorkerUpdate } from './object-worker-messages.js';
 
@@ -11,7 +9,7 @@ const unusedBytesMax = 4 * 2 ** 20;
 
 interface UsedImage {
   uses: number;
-  readonly list: Promise<SharedFileList>;
+  readonly list: SharedFileList;
 }
 
 /**
@@ -42,44 +40,36 @@ export class ObjectImages {
 
   /**
    * Shows an image's files, or counts one more use of an image that is shown already.
-   * @param files may name a file several times; not looked at if the image is shown
+   * @param list its files; not looked at if the image is shown
    * @returns name of the directory with its files; the same for the same files always
-   * @throws ThinError `corrupt` if `files` contradict each other, `busy` if another image has the same
-   *   number (one in 67 million), `no-space` beyond 16 million files, and whatever `files` throws
+   * @throws ThinError `busy` if another image has the same number (one in 67 million)
    */
-  async add(image: Digest, files: Iterable<FileRef>): Promise<string> {
-    const known = this.#used.get(image);
-    const used = known ?? { uses: 0, list: this.#show(image, files) };
-    this.#used.set(image, used);
+  add(list: SharedFileList): string {
+    const used = this.#used.get(list.image) ?? { uses: 0, list: this.#show(list) };
+    this.#used.set(list.image, used);
     used.uses += 1;
-    try {
-      return (await used.list).name;
-    } catch (error) {
-      if (this.#used.get(image) === used) this.#used.delete(image);
-      throw error;
-    }
+    return used.list.name;
   }
 
   /** Takes back one {@link add}. Only when no overlay has the image's directory as a layer any more. */
-  async remove(image: Digest): Promise<void> {
+  remove(image: Digest): void {
     const used = this.#used.get(image);
     if (!used) return;
     used.uses -= 1;
     if (used.uses > 0) return;
     this.#used.delete(image);
-    this.#unused.add(await used.list);
+    this.#unused.add(used.list);
     this.#forgetUnused();
   }
 
-  async #show(image: Digest, files: Iterable<FileRef>): Promise<SharedFileList> {
-    const list = await makeFileList(image, files);
+  #show(list: SharedFileList): SharedFileList {
     const number = imageNumber(list.name);
     const shown = this.#shown.get(number);
     if (shown?.name === list.name) {
       this.#unused.delete(shown);
       return shown;
     }
-    if (shown && !this.#unused.has(shown)) throw sameNumber(image, shown.image);
+    if (shown && !this.#unused.has(shown)) throw sameNumber(list.image, shown.image);
     if (shown) this.#hide(shown);
     this.#shown.set(number, list);
     this.#publish({ type: 'image', list });

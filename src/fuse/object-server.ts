@@ -6,6 +6,7 @@ import { ThinError } from '../errors.js';
 import { askStatistics } from './ask-statistics.js';
 import { ConnectionControl } from './connection.js';
 import { requestResend } from './device.js';
+import type { SharedFileList } from './file-list.js';
 import {
   detachPath,
   mountDevice,
@@ -119,17 +120,17 @@ export class ObjectServer implements AsyncDisposable {
   }
 
   /**
-   * Shows an image's files, or counts one more use. When it resolves, every thread knows them.
+   * Shows an image's files, or counts one more use. When it returns, every thread knows them.
    * @returns directory that is the image's data layer; the same for the same image and files always
    * @throws ThinError as {@link ObjectImages.add}: such an image must be mounted otherwise
    */
-  async addFiles(image: Digest, files: Iterable<FileRef>): Promise<string> {
-    return join(this.mountPoint, await this.#parts.images.add(image, files));
+  addFiles(list: SharedFileList): string {
+    return join(this.mountPoint, this.#parts.images.add(list));
   }
 
   /** Takes back one {@link addFiles}, when no overlay has the directory as a layer any more. */
-  removeFiles(image: Digest): Promise<void> {
-    return this.#parts.images.remove(image);
+  removeFiles(image: Digest): void {
+    this.#parts.images.remove(image);
   }
 
   /** Has the kernel read so many bytes ahead in files that are opened from now on. */

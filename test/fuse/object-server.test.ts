@@ -6,6 +6,7 @@ import t from 'tap';
 import { type Digest, digestHex, digestOf } from '../../src/digest.js';
 import { ConnectionControl } from '../../src/fuse/connection.js';
 import { mountDevice } from '../../src/fuse/kernel-mount.js';
+import { makeFileList } from '../../src/fuse/make-file-list.js';
 import { findMount } from '../../src/fuse/mount-table.js';
 import { ObjectImages } from '../../src/fuse/object-images.js';
 import { isConnectionEnded, ObjectServer, type ReadObject } from '../../src/fuse/object-server.js';
@@ -36,7 +37,7 @@ t.test('shows the files of images, and only those', async (t) => {
   const { server } = await openObjects(t, held, store.read);
   t.strictSame([server.resend, server.attached], ['not-needed', true]);
   const [known, later] = [store.refs.slice(0, 200), store.refs.slice(200)];
-  const layer = await server.addFiles(image, known);
+  const layer = server.addFiles(await makeFileList(image, known));
   t.match(layer, new RegExp(`^${held.mountPoint}/[0-9a-f]{64}$`));
   for (const { content, size } of known) {
     const path = objectPath(layer, content);
@@ -47,7 +48,7 @@ t.test('shows the files of images, and only those', async (t) => {
     await t.rejects(lstat(objectPath(layer, content)), { code: 'ENOENT' });
     await t.rejects(lstat(join(held.mountPoint, digestHex(content))), { code: 'ENOENT' });
   }
-  const second = await server.addFiles(imageNamed('another'), store.refs);
+  const second = server.addFiles(await makeFileList(imageNamed('another'), store.refs));
   t.not(second, layer);
   for (const { content } of later) {
     t.equal(digestOf(await readFile(objectPath(second, content))), content);
@@ -68,11 +69,11 @@ t.test('each image gets its own bytes, although both name the same content', asy
     Buffer.from(from === liar ? 'LIES' : 'true'),
   );
   const read = async (from: Digest) => {
-    const layer = await server.addFiles(from, [{ content, size: 4 }]);
+    const layer = server.addFiles(await makeFileList(from, [{ content, size: 4 }]));
     return (await readFile(objectPath(layer, content))).toString();
   };
   t.strictSame([await read(liar), await read(honest)], ['LIES', 'true']);
-  const longer = await server.addFiles(imageNamed('longer'), [{ content, size: 5 }]);
+  const longer = server.addFiles(await makeFileList(imageNamed('longer'), [{ content, size: 5 }]));
   t.equal((await stat(objectPath(longer, content))).size, 5, 'sizes are their own affair too');
 });
 
@@ -80,13 +81,13 @@ t.test('names that came after they had been asked for are seen', async (t) => {
   const held = await holdDevice(t);
   const store = new StoredFiles([randomBytes(100)]);
   const { server } = await openObjects(t, held, store.read);
-  const layer = await server.addFiles(image, store.refs);
-  await server.removeFiles(image);
+  const layer = server.addFiles(await makeFileList(image, store.refs));
+  server.removeFiles(image);
   const other = await holdDevice(t);
   const { server: fresh } = await openObjects(t, other, store.read);
   const path = layer.replace(held.mountPoint, other.mountPoint);
   await t.rejects(stat(path), { code: 'ENOENT' });
-  t.equal(await fresh.addFiles(image, store.refs), path);
+  t.equal(fresh.addFiles(await makeFileList(image, store.refs)), path);
   t.ok((await stat(path)).isDirectory());
 });
 
@@ -106,7 +107,7 @@ t.test('reads what is complete in a tier without asking, what is torn not', asyn
   const { server, firstUses } = await openObjects(t, held, readFileOf, {
     tiers: [fast, local],
   });
-  const layer = await server.addFiles(image, store.refs);
+  const layer = server.addFiles(await makeFileList(image, store.refs));
   for (const bytes of [first, second, torn]) {
     t.ok((await readFile(objectPath(layer, digestOf(bytes)))).equals(bytes));
   }
@@ -142,7 +143,7 @@ t.test('reads what is verified of a partial file without asking', async (t) => {
   const { server } = await openObjects(t, held, readFileOf, {
     partialView: (from) => (from === image ? view : undefined),
   });
-  const layer = await server.addFiles(image, store.refs);
+  const layer = server.addFiles(await makeFileList(image, store.refs));
   const handle = await open(objectPath(layer, digestOf(bytes)));
   t.teardown(() => handle.close());
   // Random access, each place once: nothing is read ahead, nothing comes from the page cache.
@@ -172,7 +173,7 @@ t.test('a reader is not kept waiting by another one', async (t) => {
     if (file.content === slow.content) await released;
     return store.read(from, file, ...range);
   });
-  const layer = await server.addFiles(image, store.refs);
+  const layer = server.addFiles(await makeFileList(image, store.refs));
   const waiting = readFile(objectPath(layer, slow.content));
   t.equal(digestOf(await readFile(objectPath(layer, quick.content))), quick.content);
   await t.rejects(stat(objectPath(layer, digestOf(Buffer.from('absent')))), { code: 'ENOENT' });
@@ -184,7 +185,7 @@ t.test('a read that fails is an error for the program, and is told', async (t) =
   const held = await holdDevice(t);
   const { server, readErrors } = await openObjects(t, held, nothing);
   const content = digestOf(Buffer.from('x'));
-  const layer = await server.addFiles(image, [{ content, size: 100 }]);
+  const layer = server.addFiles(await makeFileList(image, [{ content, size: 100 }]));
   await t.rejects(readFile(objectPath(layer, content)), { code: 'EIO' });
   t.match(readErrors, [{ content, error: { message: /nobody was to ask/ } }]);
 });
@@ -200,7 +201,7 @@ t.test('closing keeps the mount, and the next server serves it', async (t) => {
     calls.push(signal);
     return new Promise(() => {});
   });
-  const layer = await server.addFiles(image, store.refs);
+  const layer = server.addFiles(await makeFileList(image, store.refs));
   t.equal(digestOf(await readFile(objectPath(layer, first.content))), first.content);
   const waiting = readFile(objectPath(layer, second.content));
   await until('the read arrived', () => calls.length > 0);
@@ -210,18 +211,18 @@ t.test('closing keeps the mount, and the next server serves it', async (t) => {
   t.ok(calls.every(({ aborted }) => aborted));
   t.equal((await findMount(held.mountPoint))?.type, 'fuse.thinfs');
   const images = new ObjectImages();
-  t.equal(join(held.mountPoint, await images.add(image, store.refs)), layer);
+  t.equal(join(held.mountPoint, images.add(await makeFileList(image, store.refs))), layer);
   const { server: next } = await openObjects(t, held, store.read, { images });
   t.strictSame([next.resend, next.attached], ['done', true]);
   t.equal(digestOf(await waiting), second.content);
-  t.equal(await next.addFiles(image, []), layer);
+  t.equal(next.addFiles(await makeFileList(image, [])), layer);
 });
 
 t.test('unmounting ends all', async (t) => {
   const held = await holdDevice(t);
   const store = new StoredFiles([randomBytes(5000)]);
   const { server } = await openObjects(t, held, store.read);
-  const layer = await server.addFiles(image, store.refs);
+  const layer = server.addFiles(await makeFileList(image, store.refs));
   const [file] = store.refs;
   const handle = await open(objectPath(layer, file?.content ?? image));
   await t.rejects(server.unmount(), { code: 'busy' });
@@ -303,7 +304,7 @@ t.test('a dead mount of an earlier descriptor is replaced', async (t) => {
   t.teardown(async () => closeSync(device));
   const store = new StoredFiles([randomBytes(100)]);
   const { server: next } = await openObjects(t, { ...held, device }, store.read);
-  const layer = await next.addFiles(image, store.refs);
+  const layer = next.addFiles(await makeFileList(image, store.refs));
   const [file] = store.refs;
   t.equal((await readFile(objectPath(layer, file?.content ?? image))).length, 100);
   await next.unmount();
@@ -321,7 +322,7 @@ t.test('whoever was killed before INIT was answered', async (t) => {
     const store = new StoredFiles([randomBytes(100_000)]);
     const { server } = await openObjects(t, held, store.read);
     t.strictSame([server.resend, server.attached], ['done', true], what);
-    const layer = await server.addFiles(image, store.refs);
+    const layer = server.addFiles(await makeFileList(image, store.refs));
     const [file] = store.refs;
     const path = objectPath(layer, file?.content ?? image);
     t.equal(digestOf(await readFile(path)), file?.content, what);

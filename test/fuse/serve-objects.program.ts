@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { FileRef } from '../../src/cache/file-origin.js';
 import { type Digest, digestHex } from '../../src/digest.js';
 import { describeError } from '../../src/errors.js';
+import { makeFileList } from '../../src/fuse/make-file-list.js';
 import { ObjectImages } from '../../src/fuse/object-images.js';
 import { ObjectServer } from '../../src/fuse/object-server.js';
 
@@ -26,7 +27,7 @@ const readMs = 3;
 
 const settings: ServerSettings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'));
 const images = new ObjectImages();
-for (const { image, files } of settings.images) await images.add(image, files);
+for (const { image, files } of settings.images) images.add(await makeFileList(image, files));
 let reads = 0;
 
 const server = await ObjectServer.open({

@@ -6,8 +6,8 @@ import { mount, unmount, unmountFlags } from '../../native-bindings/mount-calls.
 import { byteStringFromText } from '../../src/byte-string.js';
 import type { FileRef } from '../../src/cache/file-origin.js';
 import { digestHex, digestOf } from '../../src/digest.js';
+import { makeFileList } from '../../src/fuse/make-file-list.js';
 import { findMount } from '../../src/fuse/mount-table.js';
-import { ObjectImages } from '../../src/fuse/object-images.js';
 import { writeErofs } from '../../src/metadata/erofs-writer.js';
 import { runCommand } from '../support/run-command.js';
 import {
@@ -56,7 +56,7 @@ async function makeRig(t: Test, files: readonly Buffer[]): Promise<Rig> {
   };
   const path = join(folder, 'settings.json');
   await writeFile(path, JSON.stringify(settings));
-  const layer = join(held.mountPoint, await new ObjectImages().add(image, refs));
+  const layer = join(held.mountPoint, (await makeFileList(image, refs)).name);
   return { held, settings: path, store, tier, layer };
 }
 

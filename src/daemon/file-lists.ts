@@ -1,0 +1,36 @@
+import type { Logger } from 'pino';
+import type { Digest } from '../digest.js';
+import { describeError } from '../errors.js';
+import type { SharedFileList } from '../fuse/file-list.js';
+import { keepFileList, readFileList } from '../fuse/kept-file-list.js';
+import { makeFileList } from '../fuse/make-file-list.js';
+import type { ImageFolder } from './image-folder.js';
+import type { LiveImages } from './live-images.js';
+
+/**
+ * What files each image has, as F wants it: kept beside the image when it is first made, so that a
+ * server that takes over knows a hundred images before their trees could be read.
+ */
+export class FileLists {
+  readonly #images: ImageFolder;
+  readonly #live: LiveImages;
+  readonly #log: Logger;
+
+  constructor(images: ImageFolder, live: LiveImages, log: Logger) {
+    this.#images = images;
+    this.#live = live;
+    this.#log = log;
+  }
+
+  /** @throws ThinError `not-found`; `corrupt` if the image was damaged on this node */
+  async get(image: Digest): Promise<SharedFileList> {
+    const path = this.#images.fileListPath(image);
+    const kept = await readFileList(path, image);
+    if (kept) return kept;
+    const list = await makeFileList(image, (await this.#live.get(image)).files());
+    await keepFileList(path, list).catch((error: unknown) => {
+      this.#log.info({ reason: describeError(error) }, 'the next start makes a file list anew');
+    });
+    return list;
+  }
+}
