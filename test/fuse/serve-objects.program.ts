@@ -1,7 +1,7 @@
 /**
  * A server of F for tests that kill it: serve-objects.program.ts <settings.json>, with the
- * descriptor of /dev/fuse as 3. Says `ready <takeover>` when it serves, and `busy` when it has been asked
- * for a number of reads; each waits a little, so that some are always under way.
+ * descriptor of /dev/fuse as 3. Says `ready <takeover>` when it serves, and then `busy` when it has been
+ * asked for a number of reads; each waits a little, so that some are always under way.
  */
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -28,6 +28,7 @@ const readMs = 3;
 const settings: ServerSettings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'));
 const images = new ObjectImages();
 for (const { image, files } of settings.images) images.add(await makeFileList(image, files));
+let isReady = false;
 let reads = 0;
 
 const server = await ObjectServer.open({
@@ -36,7 +37,7 @@ const server = await ObjectServer.open({
   tiers: settings.tiers,
   images,
   readFile: async (_, { content }, offset, length) => {
-    reads += 1;
+    if (isReady) reads += 1; // who takes over may be asked before it can say that it is ready
     if (reads === readsUntilBusy) process.stdout.write('busy\n');
     await delay(readMs);
     const bytes = Buffer.alloc(length);
@@ -51,6 +52,7 @@ process.on('SIGTERM', () => {
   void server.close().then(() => process.exit(0));
 });
 process.on('SIGUSR2', () => process.exit(7));
+isReady = true;
 process.stdout.write(`ready ${server.resend} ${server.attached}\n`);
 const failure = await server.ended;
 if (failure) throw failure;
