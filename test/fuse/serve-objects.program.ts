@@ -28,8 +28,7 @@ const readMs = 3;
 const settings: ServerSettings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'));
 const images = new ObjectImages();
 for (const { image, files } of settings.images) images.add(await makeFileList(image, files));
-let isReady = false;
-let reads = 0;
+let reads = Number.NEGATIVE_INFINITY; // who takes over may be asked before it can say that it is ready
 
 const server = await ObjectServer.open({
   device: 3,
@@ -37,7 +36,7 @@ const server = await ObjectServer.open({
   tiers: settings.tiers,
   images,
   readFile: async (_, { content }, offset, length) => {
-    if (isReady) reads += 1; // who takes over may be asked before it can say that it is ready
+    reads += 1;
     if (reads === readsUntilBusy) process.stdout.write('busy\n');
     await delay(readMs);
     const bytes = Buffer.alloc(length);
@@ -52,7 +51,7 @@ process.on('SIGTERM', () => {
   void server.close().then(() => process.exit(0));
 });
 process.on('SIGUSR2', () => process.exit(7));
-isReady = true;
+reads = 0;
 process.stdout.write(`ready ${server.resend} ${server.attached}\n`);
 const failure = await server.ended;
 if (failure) throw failure;
