@@ -42,6 +42,7 @@ import type { ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
 import { RootLock } from './root-lock.js';
 import type { VerifyResult } from './scrubber.js';
 import { directDirectories, type SharedFiles } from './shared-files.js';
+import { pinImage } from './shared-offers.js';
 import type { SpaceLimits } from './space-budget.js';
 
 /** A directory of complete files on another disk than the cache's own. */
@@ -266,7 +267,7 @@ export class FileCache implements AsyncDisposable {
 
   /** Keeps all files of an image that was pulled in full; durable when this returns. */
   pinImage(image: string, files: Iterable<FileRef>): Promise<void> {
-    return this.#parts.images.pin(image, files);
+    return pinImage(this.#parts, image, files);
   }
 
   async unpinImage(image: string): Promise<void> {

@@ -5,6 +5,7 @@ import type { CacheParts } from './cache-parts.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
 import type { CacheIndex } from './index-thread.js';
 import type { Pause } from './pause-switch.js';
+import { offerFile } from './shared-offers.js';
 
 /** Files asked about in one call. */
 const pageFiles = 256;
@@ -100,7 +101,7 @@ export class ImageCompletion {
       for (const file of page) {
         // The index hears of files a moment later.
         if (!absent.has(file.content) || (await this.#isHere(file))) {
-          await this.#offer(file);
+          await offerFile(this.#parts, file);
           continue;
         }
         missing++;
@@ -115,13 +116,6 @@ export class ImageCompletion {
   async #isHere(file: FileRef): Promise<boolean> {
     const { files, shared } = this.#parts;
     return (await files.has(file.content)) || (shared?.direct === true && shared.has(file));
-  }
-
-  /** For the other nodes, where none of its tiers is the one that they have in common. */
-  async #offer(file: FileRef): Promise<void> {
-    const { files, shared } = this.#parts;
-    const tier = shared && (await files.find(file.content));
-    if (tier) shared.offer(file, tier.path(file.content));
   }
 
   async #planFile(file: FileRef, wanted: Map<string, WantedFrame>): Promise<void> {
