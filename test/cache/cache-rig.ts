@@ -1,19 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { type Disk, nodeDisk } from '../../src/cache/disk.js';
 import { type CacheOptions, FileCache } from '../../src/cache/file-cache.js';
+import { cleanUp, type Teardown } from '../support/clean-up.js';
 import { InlineIndex } from './inline-index.js';
-
-/** Where a test's cleaning-up is registered. */
-interface Teardown {
-  teardown(work: () => unknown): void;
-}
 
 export const signal = new AbortController().signal;
 
 /** A directory of the test's own, removed after it; in memory, as the disk is everybody's. */
 export function scratchDirectory(t: Teardown): string {
   const directory = mkdtempSync('/dev/shm/thinfs-cache-');
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  cleanUp(t, () => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 
@@ -51,15 +47,15 @@ export async function openCache(
   changes: Partial<CacheOptions> = {},
 ): Promise<FileCache> {
   const cache = await FileCache.open(cacheOptions(root, changes));
-  t.teardown(() => cache[Symbol.asyncDispose]());
+  cleanUp(t, () => cache[Symbol.asyncDispose]());
   return cache;
 }
 
-/** Repeats `check` until it is true; fails after ten seconds. */
+/** Repeats `check` until it is true; fails after a minute. */
 export async function until(check: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!(await check())) {
-    if (Date.now() > deadline) throw new Error(`Still not true after 10 s: ${check}`);
+    if (Date.now() > deadline) throw new Error(`Still not true after a minute: ${check}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

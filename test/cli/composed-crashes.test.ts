@@ -173,9 +173,9 @@ t.test('server and holder killed: nothing hangs, and what is lost is told', asyn
   await until('both are gone', () => !isAlive(pid) && !isAlive(serverPid));
 
   t.ok(readFileSync(warm).equals(bytes), 'what is here can be read');
-  const read = await runCommand('timeout', ['20', 'cat', cold], { mayFail: true });
+  const read = await runCommand('timeout', ['60', 'cat', cold], { mayFail: true });
   t.match(read.stderr, /Transport endpoint is not connected|Software caused connection abort/);
-  const listed = await runCommand('timeout', ['20', 'ls', '-lR', target]);
+  const listed = await runCommand('timeout', ['60', 'ls', '-lR', target]);
   t.match(listed.stdout, /data/, 'names do not depend on it');
   reader.command.kill('SIGCONT');
 

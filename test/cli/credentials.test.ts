@@ -10,6 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { cleanUp } from '../support/clean-up.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { type CommandResult, type RunCommandOptions, runCommand } from '../support/run-command.js';
 import { Secrets } from './secrets.js';
@@ -57,7 +58,7 @@ function makeNode(
   const copy = join(folder, `kept-${kept.length}`);
   kept.push(copy);
   // What a killed daemon would leave: all of its state, before the node is taken down.
-  t.teardown(() => runCommand('cp', ['-r', '--one-file-system', node.root, copy]));
+  cleanUp(t, () => runCommand('cp', ['-r', '--one-file-system', node.root, copy]));
   return {
     ...node,
     thin: async (args, options) => remember(await node.thin(args, options)),

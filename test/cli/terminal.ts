@@ -39,5 +39,5 @@ export async function onTerminal(
 ): Promise<CommandResult> {
   const typed = JSON.stringify([keys, ...after]);
   const words = ['-c', program, typed, process.execPath, thinProgram, ...args];
-  return await runCommand('python3', words, { mayFail: true, timeoutMs: 30_000, env: node.env });
+  return await runCommand('python3', words, { mayFail: true, timeoutMs: 120_000, env: node.env });
 }

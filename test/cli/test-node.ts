@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import type { NodeStatus } from '../../src/daemon/control-api.js';
+import { cleanUp } from '../support/clean-up.js';
 import { type CommandResult, type RunCommandOptions, runCommand } from '../support/run-command.js';
 
 /** The programs as people run them; scripts/test builds them first. */
@@ -54,7 +55,7 @@ export function startNode(t: Test, environment: Readonly<Record<string, string>>
     await thin(['daemon', 'stop', '--force']);
     await until(`daemon ${pid} ends`, () => !isAlive(pid));
   };
-  t.teardown(async () => {
+  cleanUp(t, async () => {
     const { code, stderr } = await thin(['daemon', 'cleanup', '--force']);
     if (code !== 0) throw new Error(`thin daemon cleanup exited with ${code}: ${stderr}`);
     const left = mountsBelow(folder);
@@ -128,7 +129,7 @@ export function startThin(
   const ended = new Promise<{ code: number | null; signal: string | null }>((resolve) => {
     child.once('close', (code, signal) => resolve({ code, signal }));
   });
-  t.teardown(() => child.kill('SIGKILL'));
+  cleanUp(t, () => child.kill('SIGKILL'));
   return {
     pid: child.pid ?? 0,
     ended,

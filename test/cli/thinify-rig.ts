@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { cleanUp } from '../support/clean-up.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { type CommandResult, runCommand } from '../support/run-command.js';
 import { makeRootfs } from './small-rootfs.js';
@@ -24,7 +25,7 @@ export interface ThinifyRig {
 
 export async function startThinifyRig(t: Test): Promise<ThinifyRig> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-thinify-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  cleanUp(t, () => rmSync(folder, { recursive: true, force: true }));
   const { host: registry } = await startRegistry(t);
   let made = 0;
   const freshCache = (): string => join(folder, `cache-${made++}`);

@@ -36,7 +36,7 @@ t.test(
   async (t) => {
     await runCommand(process.execPath, [thinifyProgram, reference]);
     const folder = mkdtempSync(join(tmpdir(), 'thinfs-tier-'));
-    t.teardown(() => rmSync(folder, { recursive: true }));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
     const fast = join(folder, 'fast');
     const node = startNode(t, { THINFS_TIERS: `fast=${fast},size=1g` });
     const run = ['run', '--rm', '-q', reference, 'cat', '/etc/passwd'];

@@ -6,6 +6,7 @@ import type { Test } from 'tap';
 import { Holder } from '../../src/daemon/holder.js';
 import type { ServerSettings } from '../../src/daemon/holder-protocol.js';
 import { openFuseDevice } from '../../src/daemon/spawn-holder.js';
+import { cleanUp } from '../support/clean-up.js';
 
 /** What scripted-server.mjs does in its next life. */
 export interface Script {
@@ -47,7 +48,7 @@ export function scriptedHolder(t: Test, first: Script): ScriptedHolder {
   };
   script(first);
   const holder = new Holder(settings, openFuseDevice());
-  t.teardown(async () => {
+  cleanUp(t, async () => {
     const { serverPid } = holder.status();
     if (serverPid !== undefined) process.kill(serverPid, 'SIGKILL');
     await holder.stop({ force: true, unmount: true }).catch(() => {}); // it has finished

@@ -11,11 +11,8 @@ import {
   type ObjectServerOptions,
   type ReadObject,
 } from '../../src/fuse/object-server.js';
+import { cleanUp, type Teardown } from '../support/clean-up.js';
 import { temporaryFolder } from './mounted-tree.js';
-
-interface Teardown {
-  teardown(action: () => Promise<void>): void;
-}
 
 /** What a test keeps open, as a holder does. Its mount is taken away with the test. */
 export interface HeldDevice {
@@ -26,7 +23,7 @@ export interface HeldDevice {
 export async function holdDevice(t: Teardown): Promise<HeldDevice> {
   const mountPoint = await temporaryFolder(t);
   const device = openSync('/dev/fuse', 'r+');
-  t.teardown(async () => {
+  cleanUp(t, async () => {
     // Detaching ends the connection too, and with it whatever waits for it.
     await detachPath(mountPoint);
     closeSync(device);
@@ -57,7 +54,7 @@ export async function openObjects(
     onReadError: (error, content) => readErrors.push({ error, content }),
     ...options,
   });
-  t.teardown(() => server.close());
+  cleanUp(t, () => server.close());
   return { server, firstUses, readErrors };
 }
 

@@ -8,6 +8,7 @@ import type { ReadFile } from '../../src/fuse/read-forwarder.js';
 import type { TreeServer, TreeServerOptions } from '../../src/fuse/tree-server.js';
 import type { DirectoryNode } from '../../src/image/tree.js';
 import { writeErofs } from '../../src/metadata/erofs-writer.js';
+import { cleanUp, type Teardown } from '../support/clean-up.js';
 import type { Contents } from './torture-tree.js';
 
 export type OpenServer = (options: TreeServerOptions) => Promise<TreeServer>;
@@ -19,13 +20,9 @@ export interface MountedTree {
   readonly readErrors: { error: unknown; content: Digest }[];
 }
 
-interface Teardown {
-  teardown(action: () => Promise<void>): void;
-}
-
 export async function temporaryFolder(t: Teardown, part = 'fuse'): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), `${part}-test-`));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  cleanUp(t, () => rm(folder, { recursive: true, force: true }));
   return folder;
 }
 
@@ -51,7 +48,7 @@ export async function mountTree(
     allowOther: false,
     ...options,
   });
-  t.teardown(async () => server[Symbol.asyncDispose]());
+  cleanUp(t, async () => server[Symbol.asyncDispose]());
   return { server, mountPoint, firstUses, readErrors };
 }
 

@@ -2,13 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { fileURLToPath } from 'node:url';
+import { cleanUp, type Teardown } from '../support/clean-up.js';
 
 const serveProgram = fileURLToPath(new URL('./serve-objects.program.ts', import.meta.url));
 const readProgram = fileURLToPath(new URL('./read-objects.py', import.meta.url));
-
-interface Teardown {
-  teardown(action: () => Promise<void>): void;
-}
 
 /** A process whose lines on stdout are awaited. */
 export class TalkingProcess {
@@ -22,7 +19,7 @@ export class TalkingProcess {
     const extra = device === undefined ? [] : [device];
     this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit', ...extra] });
     this.ended = once(this.child, 'exit').then(([code, signal]) => ({ code, signal }));
-    t.teardown(() => this.kill());
+    cleanUp(t, () => this.kill());
     if (!this.child.stdout) throw new Error('no stdout');
     const lines = createInterface({ input: this.child.stdout });
     lines.on('line', (line) => {

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { cleanUp, type Teardown } from '../support/clean-up.js';
 
 const program = fileURLToPath(new URL('./serve-tree.program.ts', import.meta.url));
 
@@ -11,10 +12,6 @@ export interface ServerProcess {
   readonly ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
   /** What it said on stderr until now. */
   stderr(): string;
-}
-
-interface Teardown {
-  teardown(action: () => Promise<void>): void;
 }
 
 /**
@@ -33,7 +30,7 @@ export async function startServerProcess(
     env: { ...process.env, ...env },
   });
   const ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
-  t.teardown(async () => {
+  cleanUp(t, async () => {
     child.kill('SIGKILL');
     await ended;
   });

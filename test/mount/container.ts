@@ -9,6 +9,7 @@ import { mountOverlay, type Overlay } from '../../src/mount/overlay.js';
 import { type ContainerKey, deleteContainer, findRuntime } from '../../src/mount/runc.js';
 import { mountTree, readFrom, temporaryFolder } from '../fuse/mounted-tree.js';
 import { type Contents, directory, file } from '../fuse/torture-tree.js';
+import { cleanUp } from '../support/clean-up.js';
 
 const programs = 'sh cat grep hostname id ip ls mknod mount sleep stat tail touch wc'.split(' ');
 
@@ -53,7 +54,7 @@ export async function prepareContainer(
     form: 'overlay-lower',
   });
   const overlay = await mountOverlay({ lower: lower.mountPoint, directory: folder });
-  t.teardown(async () => overlay[Symbol.asyncDispose]());
+  cleanUp(t, async () => overlay[Symbol.asyncDispose]());
   made += 1;
   const key = {
     id: `test-${process.pid}-${made}`,
@@ -81,6 +82,6 @@ export async function prepareContainer(
     terminal: false,
     ...rest,
   });
-  t.teardown(async () => deleteContainer(key));
+  cleanUp(t, async () => deleteContainer(key));
   return { ...key, bundle, overlay };
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -79,7 +80,9 @@ async function startSentinel(t: Test, primaryPort: number): Promise<number> {
   writeFileSync(config, `${lines.join('\n')}\n`);
   const sentinel = spawn('redis-server', [config, '--sentinel'], { stdio: 'ignore' });
   t.teardown(async () => {
+    const ended = once(sentinel, 'exit');
     sentinel.kill('SIGKILL');
+    await ended; // it writes to the folder until then
     await rm(folder, { recursive: true, force: true });
   });
   await until(async () => (await sentinelKnows(port, 'masters')) > 0);

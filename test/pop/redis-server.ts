@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import type { Test } from 'tap';
 import type { RedisAddress } from '../../src/pop-option.js';
+import { cleanUp } from '../support/clean-up.js';
 import { freePort } from '../support/free-port.js';
 
 /** Milliseconds for a server to answer. */
-const startMs = 30_000;
+const startMs = 90_000;
 
 /** A real redis-server that keeps nothing on disk, and that can be stopped, paused and emptied. */
 export class RedisServer {
@@ -26,7 +27,7 @@ export class RedisServer {
   static async start(t: Test, options: readonly string[] = []): Promise<RedisServer> {
     const folder = mkdtempSync(join(tmpdir(), 'thinfs-redis-'));
     const server = new RedisServer(await freePort(), folder, options);
-    t.teardown(async () => {
+    cleanUp(t, async () => {
       await server.kill();
       rmSync(folder, { recursive: true, force: true });
     });

@@ -1,14 +1,15 @@
 import type { Test } from 'tap';
 import { Agreement, type AgreementOptions } from '../../src/pop/agreement.js';
 import type { RedisAddress } from '../../src/pop-option.js';
+import { cleanUp } from '../support/clean-up.js';
 
 const pollMs = 10;
-const pollTimeoutMs = 30_000;
+const pollTimeoutMs = 90_000;
 
 /** A node of a site, without anything that it could serve. */
 export async function joinSite(t: Test, redis: RedisAddress, nodeName: string): Promise<Agreement> {
   const agreement = await openAgreement(redis, nodeName);
-  t.teardown(() => agreement[Symbol.asyncDispose]());
+  cleanUp(t, () => agreement[Symbol.asyncDispose]());
   await until(() => agreement.ready);
   return agreement;
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { PointOfPresence } from '../../src/pop/point-of-presence.js';
+import { cleanUp } from '../support/clean-up.js';
 import { RedisServer } from './redis-server.js';
 import { until } from './site.js';
 
@@ -25,7 +26,7 @@ export interface TestSite {
 export async function openTestSite(t: Test): Promise<TestSite> {
   const redis = await RedisServer.start(t);
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-pop-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  cleanUp(t, () => rmSync(folder, { recursive: true, force: true }));
   const secretFile = join(folder, 'secret');
   writeFileSync(secretFile, 'a secret of the site of this test');
   const join1 = async (t: Test, name: string, options: JoinOptions = {}) => {
@@ -40,7 +41,7 @@ export async function openTestSite(t: Test): Promise<TestSite> {
     };
     const places = { root: join(folder, name), freeSpaceFloorBytes: 0, onTurn: () => undefined };
     const node = await PointOfPresence.open(config, places);
-    t.teardown(() => node[Symbol.asyncDispose]());
+    cleanUp(t, () => node[Symbol.asyncDispose]());
     await until(() => alive(node) >= members);
     return node;
   };

@@ -8,6 +8,7 @@ import type { Readable, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { z } from 'zod';
+import { cleanUp } from './clean-up.js';
 
 /** Milliseconds for one answer of the browser. */
 const answerMs = 60_000;
@@ -59,7 +60,7 @@ export class Chromium {
       detached: true, // so that its processes can be ended together
     });
     const chromium = new Chromium(program);
-    t.teardown(async () => {
+    cleanUp(t, async () => {
       await chromium.#close();
       await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
     });

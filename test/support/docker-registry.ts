@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
+import { cleanUp } from './clean-up.js';
 
 /** Longest wait for the registry to listen, in milliseconds: it takes 50 on an idle machine. */
 const startTimeoutMs = 90_000;
@@ -37,7 +38,7 @@ export interface TestRegistry {
 /** A real docker-registry (Debian package) on the loopback, gone when the test `t` ends. */
 export async function startRegistry(t: Test, options: RegistryOptions = {}): Promise<TestRegistry> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-test-registry-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  cleanUp(t, () => rmSync(folder, { recursive: true, force: true }));
   const root = options.root ?? join(folder, 'root');
   const certificate = options.tls ? makeCertificate(folder) : undefined;
   const config = join(folder, 'config.yml');
@@ -47,7 +48,7 @@ export async function startRegistry(t: Test, options: RegistryOptions = {}): Pro
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const stop = stopper(child);
-  t.teardown(stop);
+  cleanUp(t, stop);
   const port = await listeningPort(child);
   return { host: `127.0.0.1:${port}`, port, root, ca: certificate?.ca, stop };
 }

@@ -5,11 +5,12 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { cleanUp } from './clean-up.js';
 import { freePort } from './free-port.js';
 import { runCommand } from './run-command.js';
 
 /** Milliseconds for a server to answer, and between two looks. */
-const startMs = 30_000;
+const startMs = 90_000;
 const pollMs = 50;
 
 export interface Gluster {
@@ -26,7 +27,7 @@ export interface Gluster {
  */
 export async function startGluster(t: Test): Promise<Gluster> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-gluster-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  cleanUp(t, () => rmSync(folder, { recursive: true, force: true }));
   const ports = [await freePort(), await freePort()];
   for (const [at, port] of ports.entries()) {
     const brick = join(folder, `brick${at}`);
@@ -38,7 +39,7 @@ export async function startGluster(t: Test): Promise<Gluster> {
   const path = join(folder, 'mount');
   mkdirSync(path);
   const client = start(t, 'glusterfs', folder, 'client', clientVolume(ports), [path]);
-  t.teardown(async () => {
+  cleanUp(t, async () => {
     client.kill('SIGCONT');
     await runCommand('umount', ['--lazy', path], { mayFail: true });
   });
@@ -84,7 +85,7 @@ function start(
   const log = join(folder, `${name}.log`);
   const words = ['-N', '-f', file, '-l', log, '-p', join(folder, `${name}.pid`), ...args];
   const child = spawn(program, words, { stdio: 'ignore' });
-  t.teardown(async () => {
+  cleanUp(t, async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGKILL');
     await once(child, 'exit');

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createTlsServer, type ServerOptions } from 'node:https';
 import { TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
+import { cleanUp } from './clean-up.js';
 
 /** A request as it came. */
 export interface Received {
@@ -77,7 +78,7 @@ export async function startHostile(
   const server = tls ? createTlsServer(tlsOptions(tls), listener) : createServer(listener);
   server.listen(0, address);
   await once(server, 'listening');
-  t.teardown(async () => {
+  cleanUp(t, async () => {
     for (const timer of timers) clearInterval(timer);
     server.closeAllConnections();
     server.close();

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import type { Test } from 'tap';
+import { cleanUp } from './clean-up.js';
 import { freePort } from './free-port.js';
 import { runCommand } from './run-command.js';
 
@@ -37,7 +38,7 @@ export interface TestS3 {
 export async function startS3(t: Test): Promise<TestS3> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-test-s3-'));
   const cluster = new Cluster(folder);
-  t.teardown(() => cluster.stop());
+  cleanUp(t, () => cluster.stop());
   try {
     return await start(t, cluster);
   } catch (error) {
@@ -251,7 +252,7 @@ function setEnvironment(
   for (const [name, value] of Object.entries(variables)) {
     const before = process.env[name];
     process.env[name] = value;
-    t.teardown(() => {
+    cleanUp(t, () => {
       if (before === undefined) delete process.env[name];
       else process.env[name] = before;
     });

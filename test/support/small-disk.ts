@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
+import { cleanUp } from './clean-up.js';
 import { runCommand } from './run-command.js';
 
 /** Milliseconds for the disk's last user to go, and between two looks. */
-const unmountMs = 20_000;
+const unmountMs = 60_000;
 const pollMs = 50;
 
 export interface SmallDisk {
@@ -21,14 +22,14 @@ export interface SmallDisk {
 /** An ext4 of its own, of `mib` MiB, on a loop device; gone when the test `t` ends. */
 export async function makeSmallDisk(t: Test, mib: number): Promise<SmallDisk> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-disk-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  cleanUp(t, () => rmSync(folder, { recursive: true, force: true }));
   const image = join(folder, 'image');
   const path = join(folder, 'disk');
   mkdirSync(path);
   await runCommand('truncate', ['-s', `${mib}M`, image]);
   await runCommand('mkfs.ext4', ['-q', '-F', '-m', '0', '-O', '^has_journal', image]);
   await runCommand('mount', ['-o', 'loop', image, path]);
-  t.teardown(() => unmount(path));
+  cleanUp(t, () => unmount(path));
   const free = (): number => {
     const { bavail, bsize } = statfsSync(path);
     return bavail * bsize;

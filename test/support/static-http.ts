@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { cleanUp } from './clean-up.js';
 import { freePort } from './free-port.js';
 
 /** Longest wait for a server to listen, in milliseconds. */
@@ -22,7 +23,7 @@ export interface StaticHttp {
 /** Debian's nginx over `root`: a static web server as people have them, with ranges. */
 export async function startNginx(t: Test, root: string, port?: number): Promise<StaticHttp> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-test-nginx-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  cleanUp(t, () => rmSync(folder, { recursive: true, force: true }));
   const listen = port ?? (await freePort());
   const config = join(folder, 'nginx.conf');
   writeFileSync(config, configuration(folder, root, listen));
@@ -65,7 +66,7 @@ async function start(
 ): Promise<StaticHttp> {
   const child = spawn(command, words, { stdio: 'ignore' });
   const stop = stopper(child);
-  t.teardown(stop);
+  cleanUp(t, stop);
   const url = `http://127.0.0.1:${port}`;
   const deadline = Date.now() + startTimeoutMs;
   while (!(await answers(url))) {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
+import { cleanUp } from './clean-up.js';
 
 /**
  * A TCP proxy in front of `target` (host:port) until the test ends.
@@ -22,7 +23,7 @@ export async function startTcpProxy(
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  t.teardown(async () => {
+  cleanUp(t, async () => {
     for (const socket of sockets) socket.destroy();
     server.close();
     await once(server, 'close');

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { cleanUp } from './clean-up.js';
 import { makeCertificate } from './docker-registry.js';
 import { type HostileServer, type Received, startHostile } from './hostile-http.js';
 
@@ -34,7 +35,7 @@ export async function startTokenServer(
   lifeSeconds = 300,
 ): Promise<TokenServer> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-test-tokens-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  cleanUp(t, () => rmSync(folder, { recursive: true, force: true }));
   const { ca, certificate, key } = makeCertificate(folder);
   const service = 'thinfs-test';
   const issuer = 'thinfs-test-issuer';
