@@ -4,7 +4,7 @@ import type { Holder } from '../../src/daemon/holder.js';
 import { until } from '../cli/test-node.js';
 import { scriptedHolder } from './scripted-holder.js';
 
-t.setTimeout(90_000); // a crash loop has long pauses
+t.setTimeout(240_000); // a crash loop has long pauses
 
 const gentle = { force: false, unmount: false };
 

@@ -23,7 +23,7 @@ import { joinSite, openAgreement, until } from './site.js';
 const never = new AbortController().signal;
 const redis = await RedisServer.start(t);
 
-function claim(node: Agreement, name: FetchName, patienceMs = 30_000): Promise<Claim> {
+function claim(node: Agreement, name: FetchName, patienceMs = 90_000): Promise<Claim> {
   return node.leases.claim(name, { background: () => false, patienceMs }, never);
 }
 

@@ -23,6 +23,8 @@ export class TestOrigin implements CountedFrameSource {
   /** Milliseconds of each fetch. */
   delayMs: number;
   readonly fetched: Frame[] = [];
+  /** No fetch ends before it does. */
+  opened: Promise<void> = Promise.resolve();
 
   constructor(delayMs: number) {
     this.delayMs = delayMs;
@@ -35,6 +37,7 @@ export class TestOrigin implements CountedFrameSource {
   ): Promise<Buffer> {
     this.fetched.push(frame);
     await new Promise((resolve) => setTimeout(resolve, this.delayMs));
+    await this.opened;
     if (signal.aborted) throw new ThinError('canceled', 'the reader gave up');
     const bytes = bytesOf(frame);
     options.onWire?.(bytes);
