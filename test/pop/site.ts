@@ -7,8 +7,13 @@ const pollMs = 10;
 const pollTimeoutMs = 90_000;
 
 /** A node of a site, without anything that it could serve. */
-export async function joinSite(t: Test, redis: RedisAddress, nodeName: string): Promise<Agreement> {
-  const agreement = await openAgreement(redis, nodeName);
+export async function joinSite(
+  t: Test,
+  redis: RedisAddress,
+  nodeName: string,
+  more: Partial<AgreementOptions> = {},
+): Promise<Agreement> {
+  const agreement = await openAgreement(redis, nodeName, undefined, more);
   cleanUp(t, () => agreement[Symbol.asyncDispose]());
   await until(() => agreement.ready);
   return agreement;
@@ -18,9 +23,10 @@ export function openAgreement(
   redis: RedisAddress,
   nodeName: string,
   onTurn: AgreementOptions['onTurn'] = () => undefined,
+  more: Partial<AgreementOptions> = {},
 ): Promise<Agreement> {
   const info = () => ({ host: nodeName, startedAt: Date.now() });
-  return Agreement.open({ redis, nodeName, info, onTurn });
+  return Agreement.open({ redis, nodeName, info, onTurn, ...more });
 }
 
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
