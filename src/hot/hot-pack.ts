@@ -8,7 +8,7 @@ import { inParallel } from '../thin/parallel.js';
 import type { HotRange } from './static-guess.js';
 
 /** zstd level: a hot pack is written once, is small, and stands between a program and its start. */
-const level = 15;
+const level = 19;
 /** Plain bytes of one hot pack; what is touched after so many is no longer the start. */
 const plainBytesMax = 256 * 1024 * 1024;
 /** Chunks of one hot pack: an index takes 50 bytes for each, and 4 MiB in all. */
@@ -26,11 +26,11 @@ export interface HotPack {
 }
 
 /**
- * Makes a hot pack: the chunks that ranges of files are in, in their order, together in frames.
+ * Makes a hot pack: the chunks that ranges of files are in, about in their order, together in frames.
  * @throws ThinError `corrupt` if a chunk is not what the image says; what `fetch` throws
  */
 export async function makeHotPack(
-  map: ChunkMap,
+  map: Pick<ChunkMap, 'chunksOf'>,
   ranges: readonly HotRange[],
   fetch: FetchFrame,
   signal: AbortSignal,
@@ -53,7 +53,7 @@ export async function makeHotPack(
 }
 
 /** Each chunk once, where it is touched first. */
-function hotChunks(map: ChunkMap, ranges: readonly HotRange[]): Chunk[] {
+function hotChunks(map: Pick<ChunkMap, 'chunksOf'>, ranges: readonly HotRange[]): Chunk[] {
   const chunks = new Map<Digest, Chunk>();
   let total = 0;
   for (const { content, offset, length } of ranges) {
@@ -97,16 +97,23 @@ async function readChunks(
   return bytes;
 }
 
-function* grouped(chunks: readonly Chunk[]): Generator<Chunk[]> {
-  let group: Chunk[] = [];
-  let total = 0;
+/**
+ * Frames in the order in which their first chunks are touched. Chunks of different packs are apart:
+ * what an update has changed is in a pack of its own, and the rest is on nodes that had the old version.
+ */
+function grouped(chunks: readonly Chunk[]): Chunk[][] {
+  const groups: Chunk[][] = [];
+  const open = new Map<Digest, { readonly group: Chunk[]; total: number }>();
   for (const chunk of chunks) {
-    if (total > 0 && total + chunk.length > frameBytesMax) {
-      yield group;
-      [group, total] = [[], 0];
+    const { pack } = chunk.frame;
+    let filling = open.get(pack);
+    if (!filling || filling.total + chunk.length > frameBytesMax) {
+      filling = { group: [], total: 0 };
+      open.set(pack, filling);
+      groups.push(filling.group);
     }
-    group.push(chunk);
-    total += chunk.length;
+    filling.group.push(chunk);
+    filling.total += chunk.length;
   }
-  if (group.length > 0) yield group;
+  return groups;
 }
