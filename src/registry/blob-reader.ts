@@ -4,6 +4,7 @@ import type { Descriptor } from '../image/descriptor.js';
 import { type BlobPart, bytesBefore, isWhole } from './blob-part.js';
 import type { HttpRequest, HttpResponse } from './http-exchange.js';
 import { failureOf, statusOf } from './http-failure.js';
+import { locationLifeMs } from './location-life.js';
 import { displayRepository, pullScope, type Repository, repositoryUrl } from './repository.js';
 import { Backoff } from './retry.js';
 
@@ -191,6 +192,9 @@ async function askRegistry(repository: Repository, request: PartRequest): Promis
     response = await ask();
   }
   if (!contentStatuses.includes(response.status)) throw await failureOf(request.action, response);
-  if (response.url.origin !== origin) session.locations.set(request.key, response.url);
+  if (response.url.origin !== origin) {
+    const ttl = locationLifeMs(response.url, Date.now());
+    session.locations.set(request.key, response.url, { ttl });
+  }
   return response;
 }

@@ -32,17 +32,16 @@ export interface SessionOptions {
   readonly patience?: Partial<Patience> | undefined;
 }
 
-/** Blobs whose place behind a redirect is remembered, and for how long: URLs are signed for minutes. */
+/** Blobs whose place behind a redirect is remembered. */
 const locationsMax = 4096;
-const locationLifeMs = 5 * 60_000;
 
 /** What the repositories of one registry share: connections, credentials, tokens, what it can do. */
 export class RegistrySession implements AsyncDisposable {
   readonly endpoint: Endpoint;
   readonly patience: Patience;
   readonly transport: Transport;
-  /** By repository and digest: where the registry has sent us for a blob. */
-  readonly locations = new LRUCache<string, URL>({ max: locationsMax, ttl: locationLifeMs });
+  /** By repository and digest: where the registry has sent us for a blob, while that lasts. */
+  readonly locations = new LRUCache<string, URL>({ max: locationsMax });
   /** It has refused or ignored a range: until then (`performance.now()`) skip in whole blobs. */
   noRangesUntil = 0;
   /** Whether it lists what refers to a manifest, or leaves that to a tag. */
