@@ -85,8 +85,11 @@ export async function* readBlob(
   }
 }
 
+/** Not 400, which is also what a signed URL that has expired is answered with. */
+const rangeRefusals: readonly number[] = [416, 501];
+
 function isRangeRefusal(repository: Repository, ranged: boolean, error: unknown): boolean {
-  if (!ranged || statusOf(error) !== 501) return false;
+  if (!ranged || !rangeRefusals.includes(statusOf(error) ?? 0)) return false;
   forgoRanges(repository);
   return true;
 }

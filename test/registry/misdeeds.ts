@@ -98,7 +98,7 @@ export const rows: readonly Row[] = [
     }),
     outcome: noPart,
   },
-  { name: '416', change: status(416), outcome: 'corrupt' },
+  { name: '416', change: status(416), outcome: { range: 'right', others: 'corrupt' } },
   { name: '501 always', change: status(501), outcome: { range: 'right', others: 'invalid' } },
   {
     name: '401 once',
