@@ -1,5 +1,5 @@
 /** Bytes of a ring: some milliseconds of work for the thread that reads them. */
-const ringBytes = 1024 * 1024;
+const ringBytes = 512 * 1024;
 
 /** Bytes that are in a ring. */
 export interface RingPart {

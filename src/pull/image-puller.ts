@@ -23,6 +23,9 @@ import { type PullProgress, PullRun } from './pull-run.js';
 import { type PullWorkers, pullThreads } from './pull-workers.js';
 import { TierPromises } from './tier-choice.js';
 
+/** Milliseconds of a pull that leave some MiB to be given back before its merge begins. */
+const garbageMs = 1000;
+
 export interface PullOptions {
   /** Under which the image's files are pinned in the cache. */
   readonly image: string;
@@ -120,7 +123,10 @@ export class ImagePuller {
       signal,
       onProgress,
       onLayer: (index, { record }) => merge.brought(index, record),
-      onNearEnd: () => merge.begin(),
+      onNearEnd: () => {
+        if (!merge.begun && performance.now() - start > garbageMs) giveBackMemory();
+        merge.begin();
+      },
       start,
     });
     const { brought, ended } = await this.#bring(run);

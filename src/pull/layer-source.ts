@@ -10,8 +10,9 @@ const segmentBytes = 2 * 1024 * 1024;
 /** Bytes left of a layer from which on more connections are worth their beginning. */
 const splitBytesMin = 16 * 1024 * 1024;
 
-/** Bytes of used-up network buffers after which they are collected. */
-const garbageMax = 4 * 1024 * 1024;
+/** Bytes of used-up network buffers, of all layers together, after which they are collected. */
+const garbageMax = 3 * 1024 * 1024;
+let garbage = 0;
 
 /** A layer as an image's manifest and config describe it. */
 export interface PullLayer {
@@ -70,17 +71,12 @@ async function* downloaded(options: SourceOptions, from: number): AsyncGenerator
   const { size } = layer.descriptor;
   const isWorthSplitting = (at: number) => connections() > 1 && size - at >= splitBytesMin;
   let at = from;
-  let garbage = 0;
   if (at >= size) return;
   if (!isWorthSplitting(at)) {
     for await (const bytes of layer.open(signal, { offset: at, length: size - at })) {
       at += bytes.length;
       yield bytes;
-      garbage += bytes.length;
-      if (garbage >= garbageMax) {
-        collectYoung();
-        garbage = 0;
-      }
+      countGarbage(bytes.length);
       if (isWorthSplitting(at)) break;
     }
   }
@@ -106,7 +102,10 @@ async function* segments(options: SourceOptions, from: number): AsyncGenerator<B
         coming.push(segment);
         next += length;
       }
-      yield* (await coming.shift()) ?? [];
+      for (const bytes of (await coming.shift()) ?? []) {
+        yield bytes;
+        countGarbage(bytes.length);
+      }
     }
   } finally {
     signal.removeEventListener('abort', onAbort);
@@ -119,7 +118,10 @@ async function* segments(options: SourceOptions, from: number): AsyncGenerator<B
  * V8 counts objects, not what their buffers take, and lets 30 MiB of them gather. Only if Node was
  * started with --expose-gc, as the daemon's server is; it takes about a millisecond.
  */
-function collectYoung(): void {
+function countGarbage(bytes: number): void {
+  garbage += bytes;
+  if (garbage < garbageMax) return;
+  garbage = 0;
   globalThis.gc?.(true);
 }
 

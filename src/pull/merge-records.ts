@@ -54,6 +54,10 @@ export class RecordsMerge implements AsyncDisposable {
     if (this.#worker !== undefined) this.begin();
   }
 
+  get begun(): boolean {
+    return this.#worker !== undefined;
+  }
+
   /** Merges what can be merged. Its thread takes memory from now on. */
   begin(): void {
     this.#worker ??= this.#workers.startMerge(this.#request);
