@@ -1,5 +1,6 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type ErrorCode, errorCodes, isThinError, ThinError } from '../errors.js';
 import type { ControlEvent, ControlMethod, ControlRequest, ControlResults } from './control-api.js';
 
@@ -26,10 +27,15 @@ export interface CallOptions {
 /** Nobody has answered: a daemon has died over the request, or before it. */
 interface Unanswered {
   readonly why: ThinError;
+  /** Whether it took the request. */
+  readonly taken: boolean;
 }
 
 /** Times that a request is made: one that daemons die of is made no more. */
 const triesMax = 3;
+/** Milliseconds for which one that was killed may still seem to listen, and between two looks. */
+const dyingMs = 2000;
+const dyingLookMs = 20;
 
 /** Speaks to the daemon that listens on `socket`. */
 export class ControlClient {
@@ -59,10 +65,20 @@ export class ControlClient {
     body: ControlRequest<M>,
     options: CallOptions,
   ): Promise<Held<ControlResults[M]>> {
-    for (let tries = 1; ; tries++) {
+    let diedAt = Number.NEGATIVE_INFINITY;
+    for (let tries = 1; ; ) {
       const answer = await this.#ask(method, body, options);
       if (!('why' in answer)) return answer;
-      if (!options.reconnect || tries === triesMax) throw answer.why;
+      if (!options.reconnect) throw answer.why;
+      const isStillDying = !answer.taken && performance.now() - diedAt < dyingMs;
+      if (isStillDying) {
+        await delay(dyingLookMs);
+        await options.reconnect();
+        continue;
+      }
+      if (tries === triesMax) throw answer.why;
+      tries += 1;
+      diedAt = performance.now();
       await options.reconnect();
       options.onEvent?.({ event: 'note', message: 'the daemon died: asking the next one' });
     }
@@ -93,12 +109,12 @@ export class ControlClient {
         }
         options.onEvent?.(event);
       }
-      return { why: wentAway() };
+      return { why: wentAway(), taken: true };
     } catch (error) {
       request.destroy();
       if (isAbort(error, options.signal)) throw canceled(error);
       if (isThinError(error)) throw error;
-      return { why: wentAway(error) }; // in the middle of a line, too
+      return { why: wentAway(error), taken: true }; // in the middle of a line, too
     }
   }
 
@@ -142,7 +158,7 @@ export class ControlClient {
     } catch (error) {
       if (isAbort(error, signal)) throw canceled(error);
       const what = `Cannot reach the daemon at ${this.#socket}`;
-      return { why: new ThinError('unavailable', what, { cause: error }) };
+      return { why: new ThinError('unavailable', what, { cause: error }), taken: false };
     }
   }
 }

@@ -3,21 +3,27 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { ControlClient } from '../../src/daemon/control-client.js';
+import { ControlClient, type ProgressEvent } from '../../src/daemon/control-client.js';
 
 const signal = new AbortController().signal;
 
+const dying = 'dying';
 const note = JSON.stringify({ event: 'note', message: 'it comes' });
 
-/** A daemon that writes each of `answers`, and dies. @returns its client */
+/** A daemon that writes each of `answers`, and dies; `dying`: it was dead. @returns its client */
 async function startMortal(t: Test, answers: readonly string[]): Promise<ControlClient> {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-client-'));
   const socket = join(folder, 'control.sock');
   const left = [...answers];
   const server = createServer((request, response) => {
+    const answer = left.shift() ?? '';
     request.resume();
+    if (answer === dying) {
+      request.socket.destroy();
+      return;
+    }
     response.writeHead(200);
-    response.write(left.shift() ?? '', () => response.destroy());
+    response.write(answer, () => response.destroy());
     response.flushHeaders();
   });
   await new Promise<void>((resolve) => server.listen(socket, resolve));
@@ -51,4 +57,18 @@ t.test('where a request may be made again, daemons that die are asked once more'
   const deadly = client.call('pause', { paused: true }, { signal, reconnect });
   await t.rejects(deadly, { code: 'unavailable' });
   t.equal(connects, 4, 'what daemons die of is given up');
+});
+
+t.test('one that was killed and seems to listen has died once', async (t) => {
+  const result = '{"event":"result","result":null}\n';
+  const answers = ['', dying, dying, '', dying, dying, dying, result];
+  const client = await startMortal(t, answers);
+  const notes: string[] = [];
+  const options = {
+    signal,
+    onEvent: (event: ProgressEvent) => notes.push(event.event),
+    reconnect: async () => undefined,
+  };
+  t.equal(await client.call('pause', { paused: true }, options), null);
+  t.same(notes, ['note', 'note']);
 });
