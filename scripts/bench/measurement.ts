@@ -62,8 +62,9 @@ export class RunCosts<Cost extends { readonly milliseconds: number }> {
     return { name, run };
   }
 
+  /** Of the contenders that ran. */
   *[Symbol.iterator](): Generator<readonly [name: string, costs: readonly Cost[]]> {
-    yield* this.#costs;
+    for (const [name, costs] of this.#costs) if (costs.length > 0) yield [name, costs];
   }
 
   of(name: string): readonly Cost[] {
