@@ -15,7 +15,14 @@ await runCommand(process.execPath, [thinifyProgram, reference]);
 /** Needs a module that no static guess knows of. */
 const words = ['perl', '-e', 'use POSIX; print POSIX::floor(1.5)'];
 
-const broughtSchema = z.object({ msg: z.string(), frames: z.number().optional() });
+const broughtSchema = z.object({
+  msg: z.string(),
+  frames: z.number().optional(),
+  bytes: z.number().optional(),
+});
+const statusSchema = z.object({
+  images: z.array(z.object({ fetched: z.object({ bytes: z.number() }) })),
+});
 const listsSchema = z.array(
   z.object({
     args: z.array(z.string()),
@@ -29,18 +36,30 @@ async function run(t: Test, node: TestNode): Promise<void> {
   t.same([code, stdout], [0, '1'], stderr);
 }
 
-/** Frames that were brought ahead of each start, as the log tells once it has ended. */
-async function brought(node: TestNode, starts: number): Promise<number[]> {
-  let frames: number[] = [];
+interface Brought {
+  readonly frames: number;
+  readonly bytes: number;
+}
+
+/** What was brought ahead of each start, as the log tells once it has ended. */
+async function brought(node: TestNode, starts: number): Promise<Brought[]> {
+  let all: Brought[] = [];
   await until(`${starts} starts are logged`, () => {
     const lines = readFileSync(join(node.root, 'daemon.log'), 'utf8').split('\n').filter(Boolean);
     const told = lines.map((line) => broughtSchema.safeParse(JSON.parse(line)).data);
-    frames = told.flatMap((line) =>
-      line?.msg === 'brought ahead of a container' ? [line.frames ?? 0] : [],
-    );
-    return frames.length >= starts;
+    all = told.flatMap((line) => {
+      if (line?.msg !== 'brought ahead of a container') return [];
+      return [{ frames: line.frames ?? 0, bytes: line.bytes ?? 0 }];
+    });
+    return all.length >= starts;
   });
-  return frames;
+  return all;
+}
+
+/** Bytes of frames that were fetched for the image. */
+async function fetchedBytes(node: TestNode): Promise<number> {
+  const { stdout } = await node.thin(['status', '--json']);
+  return statusSchema.parse(JSON.parse(stdout)).images[0]?.fetched.bytes ?? 0;
 }
 
 async function lists(node: TestNode): Promise<z.infer<typeof listsSchema>> {
@@ -53,8 +72,9 @@ t.test('the first start is guessed and recorded; the next ones bring what it rea
   const none = await node.thin(['hot', 'show', reference]);
   t.match(none.stdout, /no start of .* was recorded here yet/);
   await run(t, node);
-  const [guessed = 0] = await brought(node, 1);
-  t.ok(guessed > 0, `${guessed} frames were guessed`);
+  const [guessed = { frames: 0, bytes: 0 }] = await brought(node, 1);
+  t.ok(guessed.frames > 0, `${guessed.frames} frames were guessed`);
+  const guessedShare = guessed.bytes / (await fetchedBytes(node));
   await until('the start is recorded', async () => (await lists(node)).length > 0);
   const [list] = await lists(node);
   t.same(list?.args, words);
@@ -69,15 +89,16 @@ t.test('the first start is guessed and recorded; the next ones bring what it rea
   t.match(text.stdout, /^perl -e use POSIX.*\n {2}\S+ \S+, learned from one start:\n/);
   await node.thin(['gc', '--all']);
   await run(t, node);
-  const [, learned = 0] = await brought(node, 2);
-  // More than are guessed, or fewer: a guess brings some that nobody reads.
-  t.ok(learned > 0, `${learned} frames were known, ${guessed} were guessed`);
+  const [, learned = guessed] = await brought(node, 2);
+  const learnedShare = learned.bytes / (await fetchedBytes(node)); // counted anew after gc
+  const shares = `${learnedShare} of its bytes were brought ahead, ${guessedShare} by the guess`;
+  t.ok(learnedShare > guessedShare && learnedShare > 0.9, shares);
 });
 
 t.test('nothing is brought where nobody wants it; starts are recorded all the same', async (t) => {
   const node = startNode(t, { THINFS_LOG_LEVEL: 'debug', THINFS_PREFETCH: 'none' });
   await run(t, node);
-  t.same(await brought(node, 1), [0]);
+  t.same(await brought(node, 1), [{ frames: 0, bytes: 0 }]);
   await until('the start is recorded', async () => (await lists(node)).length > 0);
 });
 
