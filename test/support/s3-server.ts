@@ -48,10 +48,17 @@ export async function startS3(t: Test): Promise<TestS3> {
   }
 }
 
+/** A part of the cluster that was started; what it says goes to the file `log`. */
+interface Program {
+  readonly child: ChildProcess;
+  readonly log: string;
+  readonly stop: () => Promise<void>;
+}
+
 async function start(t: Test, cluster: Cluster): Promise<TestS3> {
   const port = await freePort();
-  await cluster.startMonitor(await freePort(), port);
-  await cluster.startStorage();
+  const monitor = await cluster.startMonitor(await freePort(), port);
+  await cluster.startStorage(monitor);
   const account = await cluster.makeAccount();
   const stop = await cluster.startGateway(port);
   const endpoint = `http://127.0.0.1:${port}`;
@@ -72,19 +79,28 @@ class Cluster {
     for (const name of ['mon', 'osd', 'rgw']) mkdirSync(join(folder, name));
   }
 
-  async startMonitor(port: number, gatewayPort: number): Promise<void> {
+  async startMonitor(port: number, gatewayPort: number): Promise<Program> {
     const address = `v1:127.0.0.1:${port}`;
     writeFileSync(this.#path('ceph.conf'), this.#configuration(address, gatewayPort));
     const map = this.#path('monmap');
     const create = ['--create', '--fsid', this.#fsid, '--addv', 'a', `[${address}]`, map];
     await this.#run('monmaptool', create);
     await this.#run('ceph-mon', ['-i', 'a', '--mkfs', '--monmap', map]);
-    this.#start('ceph-mon', ['-i', 'a']);
+    return this.#start('ceph-mon', ['-i', 'a']);
   }
 
-  async startStorage(): Promise<void> {
+  async startStorage(monitor: Program): Promise<void> {
     const id = randomUUID();
-    await this.#run('ceph', ['--connect-timeout', '60', 'osd', 'new', id, '0']);
+    // It is the same after the second time; a monitor that has just begun still refuses everybody.
+    const isNew = async () => {
+      const { code } = await this.#run(
+        'ceph',
+        ['--connect-timeout', '60', 'osd', 'new', id, '0'],
+        true,
+      );
+      return code === 0;
+    };
+    await until('ceph-mon', monitor.child, monitor.log, isNew);
     await this.#run('ceph-osd', ['-i', '0', '--mkfs', '--osd-uuid', id, '--no-mon-config']);
     const isUp = async () => {
       const { stdout } = await this.#run('ceph', ['osd', 'dump', '--format=json']);
@@ -167,13 +183,13 @@ rgw run sync thread = false
     return join(this.#folder, name);
   }
 
-  #run(command: string, args: readonly string[]) {
+  #run(command: string, args: readonly string[], mayFail = false) {
     const config = ['-c', this.#path('ceph.conf')];
     const words = command === 'monmaptool' ? args : [...config, ...args];
-    return runCommand(command, words, { timeoutMs: stepTimeoutMs });
+    return runCommand(command, words, { timeoutMs: stepTimeoutMs, mayFail });
   }
 
-  #start(command: string, args: readonly string[]) {
+  #start(command: string, args: readonly string[]): Program {
     const log = this.#path(`${command}.out`);
     const output = openSync(log, 'w');
     const child = spawn(command, ['-c', this.#path('ceph.conf'), '-f', ...args], {
