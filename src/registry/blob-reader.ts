@@ -55,8 +55,10 @@ export async function* readBlob(
   let position = offset;
   let resumedAt = offset;
   let refused = 0;
+  let rangeRefused = false;
   while (position < end) {
-    const request = partRequest(repository, digest, { start: position, end, size });
+    const part = { start: position, end, size };
+    const request = partRequest(repository, digest, part, !rangeRefused);
     try {
       for await (const bytes of readPart(repository, { ...request, action, signal })) {
         hasher?.update(bytes);
@@ -73,13 +75,18 @@ export async function* readBlob(
       const advanced = position - resumedAt;
       if (advanced >= resumeProgressMin) backoff.reset();
       resumedAt = position;
-      if (isRangeRefusal(repository, request.ranged, error)) continue;
+      if (request.ranged && rangeRefusals.includes(statusOf(error) ?? 0)) {
+        rangeRefused = true;
+        continue;
+      }
       if (once) throw error;
       // An answer that was no part of the blob, before any of it was handed on.
       if (isThinError(error, 'corrupt') && advanced === 0 && refused++ === 0) continue;
       await backoff.wait(error, signal);
     }
   }
+  // Only now: 416 is also the right answer where the registry has less of the blob than there should be.
+  if (rangeRefused) forgoRanges(repository);
   if (hasher && !isDigestOf(digest, hasher)) {
     throw new ThinError('corrupt', `${action}: its bytes have another digest`);
   }
@@ -87,12 +94,6 @@ export async function* readBlob(
 
 /** Not 400, which is also what a signed URL that has expired is answered with. */
 const rangeRefusals: readonly number[] = [416, 501];
-
-function isRangeRefusal(repository: Repository, ranged: boolean, error: unknown): boolean {
-  if (!ranged || !rangeRefusals.includes(statusOf(error) ?? 0)) return false;
-  forgoRanges(repository);
-  return true;
-}
 
 /** For a while the registry is asked for whole blobs. */
 function forgoRanges({ session }: Repository): void {
@@ -110,8 +111,10 @@ function partRequest(
   repository: Repository,
   digest: string,
   part: BlobPart,
+  mayRange: boolean,
 ): Omit<PartRequest, 'action' | 'signal'> {
-  const ranged = !isWhole(part) && performance.now() >= repository.session.noRangesUntil;
+  const knowsRanges = performance.now() >= repository.session.noRangesUntil;
+  const ranged = mayRange && knowsRanges && !isWhole(part);
   return {
     method: 'GET',
     url: repositoryUrl(repository, `blobs/${digest}`),

@@ -42,7 +42,7 @@ export class RegistrySession implements AsyncDisposable {
   readonly transport: Transport;
   /** By repository and digest: where the registry has sent us for a blob, while that lasts. */
   readonly locations = new LRUCache<string, URL>({ max: locationsMax });
-  /** It has refused or ignored a range: until then (`performance.now()`) skip in whole blobs. */
+  /** It has ignored a range, or refused one of what it has: until then (`performance.now()`) skip in whole blobs. */
   noRangesUntil = 0;
   /** Whether it lists what refers to a manifest, or leaves that to a tag. */
   referrersApi: 'unknown' | 'present' | 'absent' = 'unknown';
