@@ -253,6 +253,7 @@ function ignoreOutage(error: unknown): void {
   if (!isThinError(error)) throw error;
 }
 
-function canceled(signal: AbortSignal): ThinError {
+/** Of a fetch whose reader gave up. */
+export function canceled(signal: AbortSignal): ThinError {
   return new ThinError('canceled', 'Cannot fetch: the reader gave up', { cause: signal.reason });
 }

@@ -51,7 +51,7 @@ export interface PeerServerOptions {
   readonly port: number;
   readonly secret: SiteSecret;
   readonly shelf: FrameShelf;
-  /** What this node is fetching. */
+  /** What this node is about to have, as it is fetching it. */
   readonly inHand: { has(name: FetchName): boolean };
   /** Bytes a second that all answers together may take. */
   readonly uploadBytesPerSecond: number;

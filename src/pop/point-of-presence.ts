@@ -15,6 +15,7 @@ import { Agreement } from './agreement.js';
 import { FetchTimes } from './fetch-times.js';
 import { FrameShelf } from './frame-shelf.js';
 import type { ImageUses } from './image-uses.js';
+import { InHand } from './in-hand.js';
 import type { LeaseCounts } from './leases.js';
 import type { Member } from './members.js';
 import { SiteSecret } from './peer-auth.js';
@@ -23,7 +24,6 @@ import { type PeerCounts, Peers } from './peers.js';
 import { PopBlobs } from './pop-blobs.js';
 import type { AloneCounts, PopCounts } from './pop-counts.js';
 import { PopFrames } from './pop-frames.js';
-import type { FetchName } from './pop-keys.js';
 import { type LayerOrigin, PopLayer } from './pop-layers.js';
 import { PopWords } from './pop-words.js';
 import { SiteFetch } from './site-fetch.js';
@@ -90,7 +90,7 @@ export class PointOfPresence implements AsyncDisposable {
       freeSpaceFloorBytes: places.freeSpaceFloorBytes,
     });
     const { uploadBytesPerSecond, listen } = config;
-    const inHand = new Set<FetchName>();
+    const inHand = new InHand();
     const serving = { ...listen, secret, shelf, inHand, uploadBytesPerSecond };
     const server = await PeerServer.open(serving);
     const peers = new Peers(secret, key, systemClock);
@@ -115,7 +115,7 @@ export class PointOfPresence implements AsyncDisposable {
     server: PeerServer,
     agreement: Agreement,
     peers: Peers,
-    inHand: Set<FetchName>,
+    inHand: InHand,
   ) {
     this.#shelf = shelf;
     this.#server = server;

@@ -6,7 +6,8 @@ import type { Agreement } from './agreement.js';
 import { type FetchTimes, wholePatienceMs } from './fetch-times.js';
 import type { FrameShelf, ShelvedFrame } from './frame-shelf.js';
 import { homesMax, servingHomes } from './homes.js';
-import type { HeldLease } from './leases.js';
+import type { InHand } from './in-hand.js';
+import { canceled, type HeldLease } from './leases.js';
 import type { Member } from './members.js';
 import type { Asked, Gift, Peers, SureHolder } from './peers.js';
 import type { FetchWish, Piece } from './piece.js';
@@ -33,8 +34,7 @@ export interface SiteParts {
   readonly shelf: FrameShelf;
   readonly counts: PopCounts;
   readonly aloneCounts: AloneCounts;
-  /** What this node is fetching, pieces and parts. */
-  readonly inHand: Set<FetchName>;
+  readonly inHand: InHand;
   readonly fetchTimes: FetchTimes;
 }
 
@@ -70,6 +70,7 @@ export class SiteFetch {
     if (typeof near === 'object') return near.value;
     const agreed = await this.#agreed(piece, signal);
     if (typeof agreed === 'object') return agreed.value;
+    if (signal.aborted) throw canceled(signal);
     this.#parts.aloneCounts[agreed] += 1;
     const alone = await this.#fromOrigin(piece, 'alone', {
       onStall: () => {},
@@ -92,18 +93,20 @@ export class SiteFetch {
     for (let round = 0; round < roundsMax; round++) {
       const answerMs = isUnhurried() ? unhurriedAnswerMs : undefined;
       const options = { background: piece.background, patienceMs, answerMs };
+      const claimedAt = performance.now();
       const claim = await leases.claim(piece.name, options, signal);
       if (claim.kind === 'own') return { value: await this.#own(piece, claim.lease) };
       const fetched = await this.#fromShelf(piece);
       if (fetched !== undefined) return { value: fetched };
       const { node } = claim;
       if (node === undefined) return 'unanswered';
-      const found = await this.#fromHolder(piece, node, patienceMs, signal);
+      const leftMs = patienceMs - (performance.now() - claimedAt);
+      const found = await this.#fromHolder(piece, node, leftMs, signal);
       if (typeof found === 'object') return found;
       if (claim.kind === 'alone') return 'fetching';
       if (found === 'late') {
         // It has it: another fetch from the origin would only help somebody who waits.
-        if (isUnhurried()) continue;
+        if (piece.background()) continue;
         break;
       }
       await leases.disown(piece.name, claim.mark);
@@ -112,8 +115,9 @@ export class SiteFetch {
   }
 
   /**
-   * From who has it, or was fetching it when nothing more was heard of that: as long as it says that it
-   * still does, it will be there before another fetch would have brought it.
+   * From who has it, or was fetching it when nothing more was heard of that: while it says that it gets
+   * on with it, it will be there before another fetch would have brought it.
+   * @param patienceMs of the claim, what is left of it: it is asked once in any case
    */
   async #fromHolder<T>(
     piece: Piece<T>,
@@ -127,7 +131,7 @@ export class SiteFetch {
       const found = await this.#fromPeers(piece, holders, signal, node);
       if (found !== 'fetching') return found;
       if (signal.aborted || performance.now() - startedAt > patienceMs) return 'late';
-      await wait(fetchingLookMs);
+      await wait(fetchingLookMs, undefined, { signal }).catch(() => undefined); // looked at above
     }
   }
 
@@ -256,9 +260,7 @@ export class SiteFetch {
     why: 'origin' | 'alone',
     wish: FetchWish,
   ): Promise<{ value: T; shared: boolean }> {
-    const { inHand } = this.#parts;
-    const names = [piece.name, ...piece.parts];
-    for (const name of names) inHand.add(name);
+    const end = this.#parts.inHand.begin([piece.name, ...piece.parts], piece.stuck);
     try {
       const startedAt = performance.now();
       const { value, parts } = await piece.fetch(wish);
@@ -267,7 +269,7 @@ export class SiteFetch {
       await this.#share(piece, parts, why);
       return { value, shared: true };
     } finally {
-      for (const name of names) inHand.delete(name);
+      end();
     }
   }
 

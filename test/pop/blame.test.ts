@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -15,7 +16,7 @@ import { fetchName, frameName } from '../../src/pop/pop-keys.js';
 import { NodeKey } from '../../src/pop/voucher.js';
 import { systemClock } from '../../src/store/clock.js';
 import type { Blob, ThinImageSource } from '../../src/thin/image-store.js';
-import { until } from './site.js';
+import { joinSite, until } from './site.js';
 import { bytesOf, frameAt, TestOrigin } from './test-frames.js';
 import { openTestSite } from './test-site.js';
 
@@ -140,6 +141,36 @@ t.test('metadata that is no larger than a part comes from the nodes too', async 
   }
   t.equal(opened(), 1);
 });
+
+t.test(
+  'who has metadata and does not answer is asked once more, not as long as it lives',
+  async (t) => {
+    const { store, blob, opened } = storeOf(Buffer.alloc(300_000, 'metadata of a hanging node, '));
+    const part = fetchName('part', `${blob.digest} ${blob.size} 0`);
+    let asked = 0;
+    const hanging = createServer(async (request) => {
+      for await (const names of request) if (String(names).includes(part)) asked += 1;
+    }).listen(0, '127.0.0.1');
+    await once(hanging, 'listening');
+    t.teardown(() => hanging.close().closeAllConnections());
+    const address = hanging.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    const info = () => ({ url: `http://127.0.0.1:${port}`, host: 'hanging', startedAt: 0 });
+    const holder = await joinSite(t, redis.address, 'hanging', { info });
+    const name = fetchName('blob', `${blob.digest} ${blob.size}`);
+    const claim = await holder.leases.claim(
+      name,
+      { background: () => false, patienceMs: 1 },
+      never,
+    );
+    if (claim.kind !== 'own') throw new Error('nobody else wants it');
+    await claim.lease.done();
+    const reader = await join1(t, 'waiting', { members: 2 });
+    t.equal(await readBlob(reader, store, blob), blob.digest);
+    t.equal(opened(), 1);
+    t.ok(asked <= 2, `asked ${asked} times: as its home, and as the one that has it`);
+  },
+);
 
 t.test('nothing of a stranger is taken in, and nothing without a voucher', async (t) => {
   const home = await join1(t, 'strangers-home');

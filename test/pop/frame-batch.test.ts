@@ -8,6 +8,7 @@ import {
   parseBatch,
   parseNames,
 } from '../../src/pop/frame-batch.js';
+import { InHand } from '../../src/pop/in-hand.js';
 import { PeerQueue } from '../../src/pop/peer-queue.js';
 import { type FetchName, fetchName } from '../../src/pop/pop-keys.js';
 import { type Voucher, voucherBytes } from '../../src/pop/voucher.js';
@@ -82,3 +83,22 @@ t.test('a request is given up when the last who wants something of it is gone', 
   t.same(await Promise.all(answers), [undefined, undefined]);
   t.ok(gone);
 });
+
+t.test(
+  'what is fetched twice at once is in hand until both have ended, while one gets on',
+  async (t) => {
+    const inHand = new InHand();
+    const [name, other] = [nameAt(1), nameAt(2)];
+    let stuck = false;
+    const ends = [inHand.begin([name, other], () => false), inHand.begin([name], () => stuck)];
+    const has = () => [name, other].map((each) => inHand.has(each));
+    t.same(has(), [true, true]);
+    ends[0]?.();
+    t.same(has(), [true, false]);
+    stuck = true;
+    t.same(has(), [false, false], 'nobody waits for what hangs');
+    stuck = false;
+    ends[1]?.();
+    t.same(has(), [false, false]);
+  },
+);
