@@ -90,15 +90,16 @@ t.test(
     const inHand = new InHand();
     const [name, other] = [nameAt(1), nameAt(2)];
     let stuck = false;
-    const ends = [inHand.begin([name, other], () => false), inHand.begin([name], () => stuck)];
+    const endFirst = inHand.begin([name, other], () => false);
+    const endSecond = inHand.begin([name], () => stuck);
     const has = () => [name, other].map((each) => inHand.has(each));
     t.same(has(), [true, true]);
-    ends[0]?.();
+    endFirst();
     t.same(has(), [true, false]);
     stuck = true;
     t.same(has(), [false, false], 'nobody waits for what hangs');
     stuck = false;
-    ends[1]?.();
+    endSecond();
     t.same(has(), [false, false]);
   },
 );

@@ -90,12 +90,11 @@ t.test('a store that always refuses is an error, soon', async (t) => {
 });
 
 t.test('a blob that is too short does not mean that its registry knows no ranges', async (t) => {
-  let held = 6000;
-  let refuses = false;
+  const state: { held: number; refuses: boolean } = { held: 6000, refuses: false };
   const registry = await startHostile(t, ({ headers }) => {
     const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
-    if (from === undefined) return { status: 200, body: bytes.subarray(0, held) };
-    if (refuses || Number(from) >= held) return { status: 416 };
+    if (from === undefined) return { status: 200, body: bytes.subarray(0, state.held) };
+    if (state.refuses || Number(from) >= state.held) return { status: 416 };
     const range = `bytes ${from}-${to}/${bytes.length}`;
     const body = bytes.subarray(Number(from), Number(to) + 1);
     return { status: 206, headers: { 'content-range': range }, body };
@@ -109,7 +108,7 @@ t.test('a blob that is too short does not mean that its registry knows no ranges
   t.ok(client.knowsRanges);
   t.same(await read(client, 100, 50), bytes.subarray(100, 150));
   t.equal(registry.received.at(-1)?.headers.range, 'bytes=100-149');
-  [held, refuses] = [bytes.length, true];
+  Object.assign(state, { held: bytes.length, refuses: true });
   t.same(await read(client, 7000, 50), bytes.subarray(7000, 7050));
   t.notOk(client.knowsRanges, 'it has what it refused a part of');
 });
