@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import {
   byteString,
@@ -6,6 +5,7 @@ import {
   byteStringToBuffer,
   displayByteString,
 } from '../src/byte-string.js';
+import fc from './support/properties.js';
 
 t.test('any bytes survive', async (t) => {
   fc.assert(

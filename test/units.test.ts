@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { formatDuration, formatSize, parseDuration, parseSize } from '../src/units.js';
+import fc from './support/properties.js';
 
 t.test('sizes are read in units of 1024', async (t) => {
   t.equal(parseSize('4096'), 4096);

@@ -10,9 +10,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import { FileCache } from '../../src/cache/file-cache.js';
+import fc from '../support/properties.js';
 import { cacheOptions, signal, until } from './cache-rig.js';
 import { FaultyDisk, operations } from './faulty-disk.js';
 import { MemoryOrigin } from './memory-origin.js';

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import { tierDirectory } from '../../src/cache/layout.js';
 import { digestOf } from '../../src/digest.js';
+import fc from '../support/properties.js';
 import { openCache, scratchDirectory } from './cache-rig.js';
 import { FaultyDisk } from './faulty-disk.js';
 import { tierFiles } from './tier-listing.js';

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { fetchPlan, nextRun } from '../../src/cache/frame-plan.js';
 import type { Frame } from '../../src/chunk/frame.js';
 import { type Digest, digestOf } from '../../src/digest.js';
+import fc from '../support/properties.js';
 
 const packs = ['a', 'b'].map((name): Digest => digestOf(Buffer.from(name)));
 const [packA = digestOf(Buffer.alloc(0))] = packs;

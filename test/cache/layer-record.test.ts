@@ -1,6 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { LayerRecordFile } from '../../src/cache/layer-record.js';
 import { LayerRecordWriter } from '../../src/cache/layer-record-writer.js';
@@ -9,6 +8,7 @@ import type { LayerEntry } from '../../src/image/layer-entry.js';
 import type { LayerSummary } from '../../src/layer/read-layer.js';
 import { scratchDirectory } from '../cache/cache-rig.js';
 import { layerEntry } from '../layer/arbitrary-entry.js';
+import fc from '../support/properties.js';
 
 const summary: LayerSummary = {
   digest: digestOf(Buffer.from('blob')),

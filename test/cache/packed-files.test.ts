@@ -1,5 +1,4 @@
 import { randomFillSync } from 'node:crypto';
-import fc from 'fast-check';
 import t from 'tap';
 import { DeferredRecords, type PlacedFiles } from '../../src/cache/deferred-records.js';
 import {
@@ -12,6 +11,7 @@ import {
   unpackFiles,
 } from '../../src/cache/packed-files.js';
 import { digestFromBytes, digestSize } from '../../src/digest.js';
+import fc from '../support/properties.js';
 
 /** Digests of few values: many are alike in the bits that are sorted by, and many the same. */
 const packedFile: fc.Arbitrary<PackedFile> = fc

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { Bitmap } from '../../src/cache/bitmap.js';
 import {
@@ -10,6 +9,7 @@ import {
   trailerSize,
 } from '../../src/cache/partial-trailer.js';
 import { digestOf } from '../../src/digest.js';
+import fc from '../support/properties.js';
 
 const content = digestOf(Buffer.from('x'));
 const bits = fc.array(fc.boolean(), { maxLength: 300 });

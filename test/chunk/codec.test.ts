@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { compressFrame, decodeFrame, frameBytesMax } from '../../src/chunk/codec.js';
 import type { Frame } from '../../src/chunk/frame.js';
 import { digestOf } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
 import { pseudoRandomBytes, pseudoRandomText } from '../native-bindings/pseudo-random.js';
+import fc from '../support/properties.js';
 
 async function encode(plain: Buffer): Promise<{ frame: Frame; bytes: Buffer }> {
   const { codec, bytes } = await compressFrame(plain, 3);

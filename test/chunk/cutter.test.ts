@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { NativeCutter } from '../../native-bindings/cut-and-hash.js';
 import { cutLengths, cutterParameters, uncutBytesMax } from '../../src/chunk/cutter.js';
 import { digestOf } from '../../src/digest.js';
 import { pseudoRandomBytes, pseudoRandomText } from '../native-bindings/pseudo-random.js';
+import fc from '../support/properties.js';
 
 const MiB = 1024 * 1024;
 const { minimum, maximum } = cutterParameters;

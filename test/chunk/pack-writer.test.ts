@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import { byteStringFromText } from '../../src/byte-string.js';
 import { frameBytesMax } from '../../src/chunk/codec.js';
@@ -9,6 +8,7 @@ import type { Chunk } from '../../src/chunk/frame.js';
 import { PackWriter } from '../../src/chunk/pack-writer.js';
 import { digestOf } from '../../src/digest.js';
 import { pseudoRandomBytes, pseudoRandomText } from '../native-bindings/pseudo-random.js';
+import fc from '../support/properties.js';
 import {
   framesOf,
   type InputFile,

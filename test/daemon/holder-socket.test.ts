@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { askHolder, isListening } from '../../src/daemon/holder-client.js';
 import { listenAsHolder } from '../../src/daemon/holder-socket.js';
+import fc from '../support/properties.js';
 import { type Script, scriptedHolder } from './scripted-holder.js';
 
 const { signal } = new AbortController();

@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import t from 'tap';
 import type { FileRef } from '../../src/cache/file-origin.js';
 import { type Digest, digestFromBytes, digestOf } from '../../src/digest.js';
 import { FileList } from '../../src/fuse/file-list.js';
 import { makeFileList } from '../../src/fuse/make-file-list.js';
+import fc from '../support/properties.js';
 
 const image = digestOf(Buffer.from('an image'));
 

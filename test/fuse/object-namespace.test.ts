@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { byteStringFromText } from '../../src/byte-string.js';
 import { type Digest, digestOf } from '../../src/digest.js';
@@ -7,6 +6,7 @@ import { ObjectNamespace } from '../../src/fuse/object-namespace.js';
 import { errno, initFlags, opcodes, readBytesMax } from '../../src/fuse/protocol.js';
 import { decodeRequest } from '../../src/fuse/request.js';
 import { respond, type ServeHooks } from '../../src/fuse/serve.js';
+import fc from '../support/properties.js';
 import { encodeRequest, initBody, nameBody, type RequestParts, readBody } from './fuse-requests.js';
 
 const image = digestOf(Buffer.from('an image'));

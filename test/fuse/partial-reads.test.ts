@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, renameSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
-import fc from 'fast-check';
 import t from 'tap';
 import { PartialReads, partialViewsMax } from '../../src/fuse/partial-reads.js';
+import fc from '../support/properties.js';
 import { partialView, verify } from './mounted-objects.js';
 import { temporaryFolder } from './mounted-tree.js';
 

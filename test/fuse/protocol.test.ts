@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { byteStringFromText as name } from '../../src/byte-string.js';
 import { errno, initFlags, opcodes, readBytesMax } from '../../src/fuse/protocol.js';
@@ -7,6 +6,7 @@ import { type ForwardedRead, respond, type ServeHooks } from '../../src/fuse/ser
 import { TreeNamespace } from '../../src/fuse/tree-namespace.js';
 import { ErofsImage } from '../../src/metadata/erofs-image.js';
 import { writeErofs } from '../../src/metadata/erofs-writer.js';
+import fc from '../support/properties.js';
 import {
   encodeRequest,
   initBody,

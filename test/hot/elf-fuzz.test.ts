@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import fc from 'fast-check';
 import t from 'tap';
 import { readDynamicObject } from '../../src/hot/elf.js';
 import { parseLibraryCache } from '../../src/hot/library-cache.js';
+import fc from '../support/properties.js';
 
 /** What one file may cost, whatever it says. */
 const readsMax = 5000;

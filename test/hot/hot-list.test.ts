@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import { type Digest, digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
@@ -15,6 +14,7 @@ import {
   type Touch,
 } from '../../src/hot/hot-list.js';
 import { HotRecording } from '../../src/hot/hot-recording.js';
+import fc from '../support/properties.js';
 
 const block = 16_384;
 const [a, b, c] = ['a', 'b', 'c'].map((name) => digestOf(Buffer.from(name)));

@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { isThinError } from '../../src/errors.js';
 import { imageConfigSchema, imageLayers, parseImageConfig } from '../../src/image/image-config.js';
 import { type Manifest, parseManifest } from '../../src/image/manifest.js';
 import { mediaTypes } from '../../src/image/media-type.js';
+import fc from '../support/properties.js';
 
 const diffId = `sha256:${'cd'.repeat(32)}`;
 

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { isThinError } from '../../src/errors.js';
 import type { Descriptor } from '../../src/image/descriptor.js';
@@ -6,6 +5,7 @@ import { listManifests } from '../../src/image/image-list.js';
 import { type ImageIndex, type Manifest, parseManifest } from '../../src/image/manifest.js';
 import { mediaTypeOfHeader, mediaTypes } from '../../src/image/media-type.js';
 import { limits } from '../../src/limits.js';
+import fc from '../support/properties.js';
 
 const digest = `sha256:${'ab'.repeat(32)}`;
 const config = { mediaType: mediaTypes.ociConfig, digest, size: 2 };

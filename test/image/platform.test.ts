@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { digestOf } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
@@ -10,6 +9,7 @@ import {
   parsePlatform,
   selectPlatform,
 } from '../../src/image/platform.js';
+import fc from '../support/properties.js';
 
 function entry(text: string, more: Partial<Descriptor> = {}): Descriptor {
   const [os = '', architecture = '', variant] = text.split('/');

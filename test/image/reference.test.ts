@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { isThinError } from '../../src/errors.js';
 import {
@@ -7,6 +6,7 @@ import {
   parseRepository,
   referenceTarget,
 } from '../../src/image/reference.js';
+import fc from '../support/properties.js';
 
 const sha256 = `sha256:${'a1'.repeat(32)}`;
 const sha512 = `sha512:${'0f'.repeat(64)}`;

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import type { ByteString } from '../../src/byte-string.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import type { LayerEntry } from '../../src/image/layer-entry.js';
+import fc from '../support/properties.js';
 
 const number32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 /** With the prototype that literals have. */

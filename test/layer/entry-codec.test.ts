@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import fc from 'fast-check';
 import t from 'tap';
 import { isThinError } from '../../src/errors.js';
 import type { LayerEntry } from '../../src/image/layer-entry.js';
 import { EntryDecoder, encodeEntry, entrySize } from '../../src/layer/entry-codec.js';
+import fc from '../support/properties.js';
 import { layerEntry } from './arbitrary-entry.js';
 
 function encoded(one: LayerEntry): Buffer {

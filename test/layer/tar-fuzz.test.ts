@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { Digest } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
@@ -7,6 +6,7 @@ import type { TarEvent } from '../../src/layer/tar-event.js';
 import { TarParser } from '../../src/layer/tar-parser.js';
 import { mergeLayers } from '../../src/metadata/merge.js';
 import { checkTree } from '../metadata/merge-invariants.js';
+import fc from '../support/properties.js';
 import { bytes } from '../support/tar-builder.js';
 import { entryTaker } from './read-records.js';
 import { tortureLayers } from './torture-layers.js';

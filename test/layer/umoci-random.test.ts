@@ -1,12 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import type { Digest } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
 import { mergeLayers } from '../../src/metadata/merge.js';
 import { compareTrees, describeDifferences, type TreeSnapshot } from '../support/compare-trees.js';
+import fc from '../support/properties.js';
 import { archive, directory, file } from '../support/tar-builder.js';
 import { readRecord } from './read-records.js';
 import { snapshotOfTree } from './tree-snapshot.js';

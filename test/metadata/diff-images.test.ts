@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import type { DirectoryNode } from '../../src/image/tree.js';
 import { diffImages } from '../../src/metadata/diff-images.js';
@@ -6,6 +5,7 @@ import { ErofsImage } from '../../src/metadata/erofs-image.js';
 import { writeErofs } from '../../src/metadata/erofs-writer.js';
 import { resolvePath } from '../../src/metadata/resolve-path.js';
 import { toTree } from '../../src/metadata/to-tree.js';
+import fc from '../support/properties.js';
 import { flatten, randomTree } from './random-trees.js';
 import { bytes, device, directory, file, symlink } from './tree-builders.js';
 

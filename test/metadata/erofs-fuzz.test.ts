@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { type ErrorCode, isThinError } from '../../src/errors.js';
 import { crc32c } from '../../src/metadata/crc32c.js';
@@ -7,6 +6,7 @@ import { ErofsImage } from '../../src/metadata/erofs-image.js';
 import { writeErofs } from '../../src/metadata/erofs-writer.js';
 import { resolvePath } from '../../src/metadata/resolve-path.js';
 import { toTree } from '../../src/metadata/to-tree.js';
+import fc from '../support/properties.js';
 import { tortureTree } from './torture-tree.js';
 import { bytes, device, directory, file, symlink } from './tree-builders.js';
 

@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import t from 'tap';
 import type { DirectoryNode, TreeNode } from '../../src/image/tree.js';
 import { ErofsImage } from '../../src/metadata/erofs-image.js';
 import { writeErofs } from '../../src/metadata/erofs-writer.js';
 import { toTree } from '../../src/metadata/to-tree.js';
+import fc from '../support/properties.js';
 import { flatten, randomTree } from './random-trees.js';
 import { tortureTree } from './torture-tree.js';
 import { bytes, directory, file } from './tree-builders.js';

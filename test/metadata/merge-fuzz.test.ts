@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import type { ByteString } from '../../src/byte-string.js';
 import { type Digest, digestOf } from '../../src/digest.js';
@@ -6,6 +5,7 @@ import { isThinError } from '../../src/errors.js';
 import type { LayerEntry, LayerRecord } from '../../src/image/layer-entry.js';
 import type { Attributes, DirectoryNode, TreeNode } from '../../src/image/tree.js';
 import { mergeLayers } from '../../src/metadata/merge.js';
+import fc from '../support/properties.js';
 import { checkTree } from './merge-invariants.js';
 
 /** Few names, so that entries meet; also those that no reader of layers lets through. */

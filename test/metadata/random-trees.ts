@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import type { ByteString } from '../../src/byte-string.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import type { Attributes, DirectoryNode, TreeNode } from '../../src/image/tree.js';
+import fc from '../support/properties.js';
 
 /** Random trees with every type, hard links, odd names and the xattrs that need escaping. */
 const names = fc

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { isThinError } from '../../src/errors.js';
 import { findAccount } from '../../src/mount/account.js';
+import fc from '../support/properties.js';
 
 const passwd = `root:x:0:0:root:/root:/bin/sh
 web:x:33:33:www:/var/www:/usr/sbin/nologin

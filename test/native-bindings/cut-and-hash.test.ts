@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import t from 'tap';
 import {
   type CutRecord,
@@ -8,6 +7,7 @@ import {
   type Run,
 } from '../../native-bindings/cut-and-hash.js';
 import { digestOf } from '../../src/digest.js';
+import fc from '../support/properties.js';
 import { pseudoRandomBytes } from './pseudo-random.js';
 
 /** Small chunks, so that small inputs have many. Zeros are cut at the maximum only. */

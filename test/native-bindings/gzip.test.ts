@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { constants, deflateRawSync, gunzipSync, gzipSync } from 'node:zlib';
-import fc from 'fast-check';
 import t from 'tap';
 import { GzipInflater } from '../../native-bindings/gzip.js';
 import { isThinError } from '../../src/errors.js';
+import fc from '../support/properties.js';
 import { inflateAll } from './inflate-all.js';
 import { pseudoRandomBytes, pseudoRandomText } from './pseudo-random.js';
 

@@ -2,11 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import { ZstdInflater, zstdCompress, zstdDecompress } from '../../native-bindings/zstd.js';
 import { parseZstdFrameHeader } from '../../native-bindings/zstd-frame-header.js';
 import { isThinError } from '../../src/errors.js';
+import fc from '../support/properties.js';
 import { inflateAll } from './inflate-all.js';
 import { pseudoRandomText } from './pseudo-random.js';
 

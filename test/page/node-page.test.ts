@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { type Deployment, DeploymentLog, deploymentsMax } from '../../src/page/deployment-log.js';
 import { History, slotMs, slotsMax } from '../../src/page/history.js';
 import { Html, html } from '../../src/page/html.js';
 import { nodePage } from '../../src/page/node-page.js';
 import type { PageData } from '../../src/page/page-data.js';
+import fc from '../support/properties.js';
 
 const start: Deployment = { at: 0, image: 'a', ms: 5, end: 'made', originBytes: 0, hit: true };
 

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import {
   type BatchEntry,
@@ -12,6 +11,7 @@ import { InHand } from '../../src/pop/in-hand.js';
 import { PeerQueue } from '../../src/pop/peer-queue.js';
 import { type FetchName, fetchName } from '../../src/pop/pop-keys.js';
 import { type Voucher, voucherBytes } from '../../src/pop/voucher.js';
+import fc from '../support/properties.js';
 
 const never = new AbortController().signal;
 const nameAt = (at: number): FetchName => fetchName('frame', String(at));

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import fc from 'fast-check';
 import t from 'tap';
 import type { Agreement } from '../../src/pop/agreement.js';
 import { type LeaseText, markOf, parseLease } from '../../src/pop/lease-protocol.js';
@@ -15,6 +14,7 @@ import {
 } from '../../src/pop/pop-keys.js';
 import { redisScripts, type ScriptName } from '../../src/pop/redis-scripts.js';
 import { parseRedisAddress } from '../../src/pop-option.js';
+import fc from '../support/properties.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 import { emptyLease, modelClaim, modelPublish, modelRelease, type Told } from './lease-model.js';
 import { RedisServer } from './redis-server.js';

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { replacement } from '../../src/pop/replacement.js';
+import fc from '../support/properties.js';
 
 t.test('the least recently used leaves first', async (t) => {
   const kept = replacement<string>('lru');

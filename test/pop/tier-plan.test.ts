@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { planTier, type TierImage, type TierState } from '../../src/pop/tier-plan.js';
 import { replacementPolicies } from '../../src/pop-option.js';
+import fc from '../support/properties.js';
 
 /** Images of files named by letters, of which each has ten bytes. */
 function stateOf(images: readonly Partial<TierImage>[], orphans = ''): TierState {

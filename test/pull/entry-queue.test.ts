@@ -1,11 +1,11 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import fc from 'fast-check';
 import t from 'tap';
 import type { ByteString } from '../../src/byte-string.js';
 import { digestOf } from '../../src/digest.js';
 import type { LayerEntry } from '../../src/image/layer-entry.js';
 import { type EntryPlace, EntryQueue, type FileEntry } from '../../src/pull/entry-queue.js';
+import fc from '../support/properties.js';
 
 const attributes = { mode: 0o644, uid: 0, gid: 0, mtime: { seconds: 0, nanoseconds: 0 } };
 const content = digestOf(Buffer.alloc(0));

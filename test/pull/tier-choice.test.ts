@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { ImagePuller } from '../../src/pull/image-puller.js';
 import { lastLayer } from '../../src/pull/last-layer.js';
@@ -9,6 +8,7 @@ import type { PullProgress } from '../../src/pull/pull-run.js';
 import { TierChoice, TierPromises } from '../../src/pull/tier-choice.js';
 import { openCache, scratchDirectory, signal, until } from '../cache/cache-rig.js';
 import { filesIn } from '../cache/tier-listing.js';
+import fc from '../support/properties.js';
 import { archive, file } from '../support/tar-builder.js';
 import { inlineWorkers, layerOf, piecesOf, pullAndPin, type ServedLayer } from './pull-rig.js';
 

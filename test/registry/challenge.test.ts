@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { parseChallenges } from '../../src/registry/challenge.js';
+import fc from '../support/properties.js';
 
 function read(...headers: string[]): [string, Record<string, string>][] {
   return parseChallenges(headers).map(({ scheme, parameters }) => [

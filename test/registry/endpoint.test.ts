@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { isThinError } from '../../src/errors.js';
 import { checkRealm } from '../../src/registry/bearer-token.js';
 import { endpointOf, isLocalAddress } from '../../src/registry/endpoint.js';
 import { displayUrl, parseRetryAfter } from '../../src/registry/http-failure.js';
 import { resolveLocation } from '../../src/registry/redirect.js';
+import fc from '../support/properties.js';
 
 t.test('registries and their endpoints', async (t) => {
   const endpoints: Readonly<Record<string, string>> = {

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { deploymentsPlot } from '../../scripts/bench/deployments-plot.js';
 import { summaryOf } from '../../scripts/bench/deployments-table.js';
@@ -6,6 +5,7 @@ import { exponentFor, popularRanks, randomOf } from '../../scripts/bench/popular
 import { simulatedDisk } from '../../scripts/bench/simulated-disk.js';
 import { drawnPullsMax, drawTrace, readTrace, zones } from '../../scripts/bench/site-trace.js';
 import { replacement } from '../../src/pop/replacement.js';
+import fc from '../support/properties.js';
 
 t.test('popularity is as steep as it is said to be', async (t) => {
   const count = 2000;

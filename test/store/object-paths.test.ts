@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import { isThinError } from '../../src/errors.js';
 import { blobPath, subjectPath, tagPath } from '../../src/store/object-paths.js';
+import fc from '../support/properties.js';
 import { madeUpDigest } from '../thin/made-up-chunks.js';
 
 const digest = madeUpDigest('x');

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { digestFromBytes, digestSize } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
@@ -12,6 +11,7 @@ import {
   sectionsOf,
 } from '../../src/thin/chunk-map-layout.js';
 import { DigestIndex } from '../../src/thin/digest-index.js';
+import fc from '../support/properties.js';
 import { madeUpFiles } from './made-up-chunks.js';
 
 const good = encodeChunkMap(madeUpFiles());

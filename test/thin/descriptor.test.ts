@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { digestOf } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
@@ -8,6 +7,7 @@ import {
   parseThinDescriptor,
   type ThinDescriptorContent,
 } from '../../src/thin/descriptor.js';
+import fc from '../support/properties.js';
 import { madeUpDigest } from './made-up-chunks.js';
 import { smallImage } from './small-image.js';
 
