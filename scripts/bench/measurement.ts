@@ -123,7 +123,8 @@ export async function measure(
       withinLimit: at === 0 || isWithin(limit ?? {}, middle, baseline),
     };
   });
-  const counted = (await figures?.()) ?? [];
+  // Of contenders that did not run there is nothing to say.
+  const counted = ((await figures?.()) ?? []).filter(({ value }) => !Number.isNaN(value));
   return { name, unit, ...(limit && { limit }), contenders: results, figures: counted };
 }
 

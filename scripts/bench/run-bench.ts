@@ -51,14 +51,19 @@ let onSignal = async () => {};
 closeOnSignal(() => onSignal());
 for (const { name, open } of chosen) {
   const loadBefore = loadavg()[0] ?? 0;
-  const result = await withScratchDisk(scratchSize, async (scratch) => {
+  const measured = withScratchDisk(scratchSize, async (scratch) => {
     await using owned = new Ownership();
-    onSignal = () => owned[Symbol.asyncDispose]();
+    // It fails of that, and takes its disk away.
+    onSignal = async () => {
+      await owned[Symbol.asyncDispose]();
+      await measured.catch(() => undefined);
+    };
     const opened = await open(scratch, owned);
     const contenders = opened.contenders.filter((contender) => isWanted(contender.name));
     const some = { ...opened, contenders };
     return await measure(some, name, rounds, { warmUp: !values['no-warm-up'] });
   });
+  const result = await measured;
   results.push(result);
   process.stdout.write(`${formatTable(result)}  load before: ${loadBefore.toFixed(2)}\n\n`);
 }

@@ -10,7 +10,7 @@
  *   deployments  popular images on five nodes with little disk, shared and separate
  *   faults       the same while Redis is stopped, emptied, paused, restarted
  *
- * Writes dist/pop-deployments.svg. `--registry` keeps what was converted, and what each image
+ * Writes dist/pop-deployments.svg. `--images` is for `tier` and `hits`. `--registry` keeps what was converted, and what each image
  * needs, for the next time.
  */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -58,6 +58,12 @@ if (images.length < (named?.length ?? 1)) {
   const known = deployedImages.map(({ image }) => image).join(', ');
   throw new Error(`Cannot use --images ${values.images}: wanted some of ${known}`);
 }
+if (named && wanted.some((part) => part !== 'tier' && part !== 'hits')) {
+  throw new Error('Cannot use --images for all: wanted it with tier or hits');
+}
+if (images.length < 2 && wanted.includes('hits')) {
+  throw new Error('Cannot measure hits with one image: wanted another that nodes start before it');
+}
 /** What is measured by what each image needs. */
 const needsHits: ReadonlySet<string> = new Set(['hits', 'deployments', 'faults']);
 /** One image is enough for the others. */
@@ -83,7 +89,7 @@ async function hitsOf(site: PopSite, referenceOf: (image: string) => string): Pr
   if (known !== undefined && !wanted.includes('hits')) return parseHits(known);
   const hits = await measureHits(site, images, referenceOf);
   tell(`\n${hitsTable(hits)}`);
-  await writeFile(file, JSON.stringify(hits));
+  if (images.length === deployedImages.length) await writeFile(file, JSON.stringify(hits));
   return hits;
 }
 
@@ -118,9 +124,15 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
 }
 
 const owned = new Ownership();
-const close = async () => {
+const closeAll = async () => {
   await owned[Symbol.asyncDispose]();
   await rm(scratch, { recursive: true, force: true });
+};
+let closing: Promise<void> | undefined;
+// What a signal closes makes the measurement fail, which closes as well.
+const close = () => {
+  closing ??= closeAll();
+  return closing;
 };
 closeOnSignal(close);
 try {
