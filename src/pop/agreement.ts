@@ -9,6 +9,8 @@ import { RedisLink } from './redis-link.js';
 
 export interface AgreementOptions {
   readonly redis: RedisAddress;
+  /** Milliseconds that a read may lose to a Redis that does not answer; 50 if not given. */
+  readonly answerMs?: number | undefined;
   /** Of this node's folder: stays over restarts. Lower-case letters and digits. */
   readonly nodeName: string;
   /** What the node says of itself. @param localAddress by which it reaches Redis, once it does */
@@ -38,18 +40,21 @@ export class Agreement implements AsyncDisposable {
     return agreement;
   }
 
-  private constructor({ redis, nodeName, info, isThere, onTurn, onDeath }: AgreementOptions) {
+  private constructor(options: AgreementOptions) {
+    const { redis, nodeName, info, isThere, onTurn, onDeath } = options;
     this.node = `${nodeName}.${randomBytes(4).toString('hex')}`;
-    this.link = new RedisLink(redis, [channelOf(this.node), siteChannel], {
-      onMessage: (text) => {
+    const events = {
+      onMessage: (text: string) => {
         this.leases.heard(text);
         for (const told of this.#announced) told(text);
       },
-      onTurn: (why) => {
+      onTurn: (why: ThinError | undefined) => {
         if (why) this.leases.lost();
         onTurn(why);
       },
-    });
+    };
+    const channels = [channelOf(this.node), siteChannel];
+    this.link = new RedisLink(redis, channels, events, options.answerMs);
     this.members = new Members(this.link, this.node, {
       info: () => info(this.link.localAddress, this.leases.counts),
       isThere: async (member) => (await isThere?.(member)) ?? false,

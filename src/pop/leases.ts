@@ -32,7 +32,7 @@ export interface ClaimOptions {
   readonly background: () => boolean;
   /** Milliseconds for which another node's fetch is waited for. */
   readonly patienceMs: number;
-  /** Milliseconds for which Redis is waited for; {@link callTimeoutMs} if not given. */
+  /** Milliseconds for which Redis is waited for, where that is longer than a read waits. */
   readonly answerMs?: number | undefined;
 }
 

@@ -38,6 +38,8 @@ export interface PopPlaces {
   readonly freeSpaceFloorBytes: number;
   /** Redis does not answer any more, with why; or does again. */
   readonly onTurn: (why: ThinError | undefined) => void;
+  /** Milliseconds that a read may lose to a Redis that does not answer; 50 if not given. */
+  readonly redisAnswerMs?: number;
 }
 
 export interface PopReport {
@@ -97,6 +99,7 @@ export class PointOfPresence implements AsyncDisposable {
     const startedAt = Date.now();
     const agreement = await Agreement.open({
       ...{ redis: config.redis, nodeName: key.nodeName, onTurn: places.onTurn },
+      answerMs: places.redisAnswerMs,
       isThere: (member) => peers.isThere(member),
       onDeath: (node) => peers.died(node),
       info: (localAddress, { held, waiting }) => {

@@ -5,8 +5,8 @@ import { showRedisAddress } from '../pop-option.js';
 import { fairTimeout } from './fair-timeout.js';
 import { redisScripts, type ScriptName } from './redis-scripts.js';
 
-/** Milliseconds that a read may lose to a Redis that does not answer. */
-export const callTimeoutMs = 50;
+/** See the constructor of {@link RedisLink}. */
+const callTimeoutMs = 50;
 /** Calls in a row without an answer after which nobody but the heartbeat asks. */
 const silentMax = 2;
 /** Milliseconds to connect; between attempts to connect; and without an answer until it is done anew. */
@@ -15,7 +15,7 @@ const reconnectMaxMs = 500;
 const deadAfterMs = 2000;
 
 export interface CallOptions {
-  /** Milliseconds; {@link callTimeoutMs} if not given. */
+  /** Milliseconds, where more may be lost than by a read. */
   readonly timeoutMs?: number | undefined;
   /** It is asked although Redis does not answer: to find out when it does again. */
   readonly probe?: boolean;
@@ -40,13 +40,23 @@ export class RedisLink implements AsyncDisposable {
   /** A connection that listens can do nothing else; a cluster's client has one inside. */
   readonly #listener: Redis | Cluster;
   readonly #events: RedisLinkEvents;
+  readonly #answerMs: number;
   #silent = 0;
   #answeredAt = performance.now();
   #up: boolean;
   #closed: boolean;
 
-  /** Connects in the background, now and whenever the connection is lost. */
-  constructor(address: RedisAddress, channels: readonly string[], events: RedisLinkEvents) {
+  /**
+   * Connects in the background, now and whenever the connection is lost.
+   * @param answerMs milliseconds that a read may lose to a Redis that does not answer
+   */
+  constructor(
+    address: RedisAddress,
+    channels: readonly string[],
+    events: RedisLinkEvents,
+    answerMs = callTimeoutMs,
+  ) {
+    this.#answerMs = answerMs;
     this.#name = showRedisAddress(address);
     this.#events = events;
     this.#up = false;
@@ -83,12 +93,12 @@ export class RedisLink implements AsyncDisposable {
     script: ScriptName,
     keys: readonly string[],
     args: readonly (string | number)[],
-    { timeoutMs = callTimeoutMs, probe = false, onLate }: CallOptions = {},
+    { timeoutMs = 0, probe = false, onLate }: CallOptions = {},
   ): Promise<unknown> {
     if (!this.#up && !probe) throw this.#failure(new Error('it does not answer now'));
     const answer = this.#run(script, [...keys, ...args]);
     const is: { slow: boolean; late: boolean } = { slow: false, late: false };
-    const end = fairTimeout(callTimeoutMs, () => {
+    const end = fairTimeout(this.#answerMs, () => {
       is.slow = true;
     });
     answer.finally(end).then(
@@ -99,7 +109,7 @@ export class RedisLink implements AsyncDisposable {
       () => undefined, // told to the caller, if it still waits
     );
     try {
-      return await inTime(answer, timeoutMs);
+      return await inTime(answer, Math.max(timeoutMs, this.#answerMs));
     } catch (error) {
       is.late = true;
       throw this.#missed(error);

@@ -14,7 +14,6 @@ import { startNode, thinifyProgram } from './test-node.js';
  * Whatever is wrong with the thin form before the container starts, the original is pulled in full
  * instead, and the reason told.
  */
-t.setTimeout(180_000);
 t.jobs = 5; // most of it is waiting
 const registry = await startRegistry(t);
 const folder = mkdtempSync(join(tmpdir(), 'thinfs-broken-'));

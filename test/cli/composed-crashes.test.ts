@@ -17,7 +17,7 @@ import {
   until,
 } from './test-node.js';
 
-t.setTimeout(400_000); // dozens of processes on a busy machine
+t.setTimeout(900_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const folder = mkdtempSync(join(tmpdir(), 'thinfs-crashes-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));

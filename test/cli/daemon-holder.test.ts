@@ -16,7 +16,7 @@ import {
   until,
 } from './test-node.js';
 
-t.setTimeout(400_000); // dozens of processes on a busy machine
+t.setTimeout(900_000); // dozens of processes on a busy machine
 
 async function isRunning(node: TestNode): Promise<boolean> {
   return (await node.thin(['daemon', 'status'])).code === 0;

@@ -5,7 +5,6 @@ import { runCommand } from '../support/run-command.js';
 import { onTerminal } from './terminal.js';
 import { mountsBelow, startNode, startThin, until } from './test-node.js';
 
-t.setTimeout(120_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const image = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), image);

@@ -71,8 +71,11 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   // It knows what is read: what the first has brought ahead in vain is not wanted again.
   const seen = await report(second);
   const near = seen.counts.peers.frames;
-  t.ok(near >= fetched / 2 && near <= fetched, `${near} of ${fetched} came from there`);
-  t.ok(ofOrigin(seen) < 0.1 * near, `${ofOrigin(seen)} did not`);
+  const needed = near + ofOrigin(seen);
+  t.ok(needed <= 1.2 * fetched, `${needed} were needed, where the first had ${fetched} fetched`);
+  t.ok(near >= needed / 2, `${near} came from there`);
+  // Who finds the others slow, as on a busy machine, goes on alone.
+  t.ok(seen.counts.origin.frames < 0.1 * needed, `${seen.counts.origin.frames} did not`);
   const [recorded, known] = [await starts(first), await starts(second)];
   t.equal(recorded.length, 1);
   t.ok(known.includes(`${recorded[0]}`), 'what a start reads, too');

@@ -7,7 +7,6 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startNode, startThin, thinifyProgram, until } from './test-node.js';
 
-t.setTimeout(240_000); // dozens of processes on a busy machine
 t.jobs = 3; // one of them waits most of the time
 const registry = await startRegistry(t);
 const nginx = await testImage('nginx');

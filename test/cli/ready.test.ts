@@ -11,7 +11,6 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startNode, startThin, thinifyProgram, until } from './test-node.js';
 
-t.setTimeout(240_000); // one conversion
 const registry = await startRegistry(t);
 const reference = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), reference);

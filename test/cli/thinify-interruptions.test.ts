@@ -8,7 +8,6 @@ import { startNode, thinifyProgram } from './test-node.js';
 import { startThinifyRig } from './thinify-rig.js';
 
 /** Conversions beside each other, and killed: the registry has all of a thin image, or none of it. */
-t.setTimeout(120_000);
 const { registry, thinify, freshCache, freshImage, isPublished, expectWhole } =
   await startThinifyRig(t);
 

@@ -8,7 +8,6 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startNode, thinifyProgram } from './test-node.js';
 
-t.setTimeout(120_000); // whole images are read in two ways
 const registry = await startRegistry(t);
 // Smaller than what is read of either image: files come and go while they are mounted. The larger
 // images are compared by the benchmarks, which take their time.

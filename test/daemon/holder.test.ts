@@ -4,8 +4,6 @@ import type { Holder } from '../../src/daemon/holder.js';
 import { until } from '../cli/test-node.js';
 import { scriptedHolder } from './scripted-holder.js';
 
-t.setTimeout(240_000); // a crash loop has long pauses
-
 const gentle = { force: false, unmount: false };
 
 async function hasFinished(holder: Holder): Promise<boolean> {

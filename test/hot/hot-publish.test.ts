@@ -13,7 +13,6 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
-t.setTimeout(240_000); // one conversion, and starts of nodes that have nothing
 const registry = await startRegistry(t);
 /** Paths that were asked for, in their order. */
 const asked: string[] = [];

@@ -41,7 +41,7 @@ export function mountComposed(t: Test, metadata: string, objects: string, target
 function mount(t: Test, target: string, [program = '', ...args]: string[]): void {
   mkdirSync(target, { recursive: true });
   execFileSync(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  t.teardown(() => execFileSync('umount', [target]));
+  t.teardown(() => execFileSync('umount', ['-l', target]));
 }
 
 /** fsck.erofs of Debian's erofs-utils is the judge. Throws, with what it said, if it objects. */

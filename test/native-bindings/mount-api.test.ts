@@ -39,7 +39,7 @@ function loopOf(file: string): Record<string, unknown> | undefined {
 
 /** The kernel detaches a loop device a moment after its last user is gone. */
 async function untilDetached(file: string): Promise<void> {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 90_000;
   while (loopOf(file)) {
     if (Date.now() > deadline) throw new Error(`${file} is still attached`);
     await delay(10);

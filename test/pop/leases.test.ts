@@ -21,6 +21,8 @@ import { RedisServer } from './redis-server.js';
 import { joinSite, openAgreement, until } from './site.js';
 
 const never = new AbortController().signal;
+/** Milliseconds: less than the default of the others, as a Redis is waited for that hangs. */
+const pausedAnswerMs = 1000;
 const redis = await RedisServer.start(t);
 
 function claim(node: Agreement, name: FetchName, patienceMs = 90_000): Promise<Claim> {
@@ -180,10 +182,12 @@ t.test('a killed owner is taken over from, and a stopped one too', async (t) => 
     const taken = claim(node, fetchName('frame', how));
     await waits(node);
     isThere = how === 'SIGSTOP';
-    let killedAt = performance.now();
-    owner.kill(how);
     const [key] = leaseKeys(fetchName('frame', how));
-    await redis.ask((client) => client.persist(key)); // only its owner's silence ends it now
+    await redis.ask(async (client) => {
+      owner.kill(how);
+      t.equal(await client.persist(key), 1, "only its owner's silence ends it now");
+    });
+    let killedAt = performance.now();
     if (isThere) {
       // Who is silent and answers when it is asked is not dead.
       await until(() => node.members.list().some((each) => each.silentMs > 2000 && each.alive));
@@ -199,7 +203,10 @@ t.test('a killed owner is taken over from, and a stopped one too', async (t) => 
 });
 
 t.test('without Redis everybody is on his own at once, and joins again', async (t) => {
-  const [a, b] = [await joinSite(t, redis.address, 'c'), await joinSite(t, redis.address, 'd')];
+  const [a, b] = [
+    await joinSite(t, redis.address, 'c'),
+    await joinSite(t, redis.address, 'd', { answerMs: pausedAnswerMs }),
+  ];
   const held = owned(await claim(a, fetchName('frame', 'before')));
   const first = await tokenOf('before');
   const waiting = claim(b, fetchName('frame', 'before'));

@@ -12,7 +12,7 @@ import type { PointOfPresence } from '../../src/pop/point-of-presence.js';
 import { frameName } from '../../src/pop/pop-keys.js';
 import { until } from './site.js';
 import { bytesOf, frameAt, TestOrigin } from './test-frames.js';
-import { alive, openTestSite } from './test-site.js';
+import { alive, type JoinOptions, openTestSite } from './test-site.js';
 
 /** Of one node. */
 const readsInFlight = 4;
@@ -21,9 +21,14 @@ setMaxListeners(0, never);
 const site = await openTestSite(t);
 const { redis, folder, secretFile, join1 } = site;
 
-async function joinMany(t: Test, count: number, prefix: string): Promise<PointOfPresence[]> {
+async function joinMany(
+  t: Test,
+  count: number,
+  prefix: string,
+  options: JoinOptions = {},
+): Promise<PointOfPresence[]> {
   const names = Array.from({ length: count }, (_, at) => `${prefix}${at}`);
-  const sites = await Promise.all(names.map((name) => join1(t, name)));
+  const sites = await Promise.all(names.map((name) => join1(t, name, options)));
   await until(() => sites.every((each) => alive(each) === count));
   return sites;
 }
@@ -153,7 +158,7 @@ t.test('who does not know the secret gets and gives nothing', async (t) => {
 });
 
 t.test('a Redis that is killed, emptied, paused and resumed harms no read', async (t) => {
-  const sites = await joinMany(t, 3, 'storm');
+  const sites = await joinMany(t, 3, 'storm', { hasty: true });
   const origins = sites.map(() => new TestOrigin(20));
   const fetches = () => origins.reduce((sum, { fetched }) => sum + fetched.length, 0);
   const readOf = (at: number, frames: readonly Frame[]) => {

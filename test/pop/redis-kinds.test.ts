@@ -13,7 +13,7 @@ import { RedisServer } from './redis-server.js';
 import { joinSite, until } from './site.js';
 
 const never = new AbortController().signal;
-const options = { background: () => false, patienceMs: 30_000 };
+const options = { background: () => false, patienceMs: 90_000 };
 
 /** One fetches, the other is told: scripts, messages and heartbeats go through. */
 async function works(t: Test, url: string): Promise<void> {

@@ -25,8 +25,6 @@ import { runCommand } from '../support/run-command.js';
 import { RedisServer } from './redis-server.js';
 import { joinSite, until } from './site.js';
 
-t.setTimeout(120_000);
-
 /** For tests that are not about time. */
 const patient = { leastMs: 20_000, mostMs: 20_000 };
 

@@ -5,6 +5,11 @@ import { cleanUp } from '../support/clean-up.js';
 
 const pollMs = 10;
 const pollTimeoutMs = 90_000;
+/**
+ * Milliseconds for an answer of Redis, where how slow it may be is not what is tried: a busy machine
+ * takes longer than a read would wait.
+ */
+export const slowAnswerMs = 5000;
 
 /** A node of a site, without anything that it could serve. */
 export async function joinSite(
@@ -13,7 +18,8 @@ export async function joinSite(
   nodeName: string,
   more: Partial<AgreementOptions> = {},
 ): Promise<Agreement> {
-  const agreement = await openAgreement(redis, nodeName, undefined, more);
+  const options = { answerMs: slowAnswerMs, ...more };
+  const agreement = await openAgreement(redis, nodeName, undefined, options);
   cleanUp(t, () => agreement[Symbol.asyncDispose]());
   await until(() => agreement.ready);
   return agreement;

@@ -5,12 +5,14 @@ import type { Test } from 'tap';
 import { PointOfPresence } from '../../src/pop/point-of-presence.js';
 import { cleanUp } from '../support/clean-up.js';
 import { RedisServer } from './redis-server.js';
-import { until } from './site.js';
+import { slowAnswerMs, until } from './site.js';
 
 export interface JoinOptions {
   readonly secret?: string;
   /** Waits until it sees so many live nodes. */
   readonly members?: number;
+  /** Loses no more to a Redis that does not answer than a real one does. */
+  readonly hasty?: boolean;
 }
 
 export interface TestSite {
@@ -30,7 +32,7 @@ export async function openTestSite(t: Test): Promise<TestSite> {
   const secretFile = join(folder, 'secret');
   writeFileSync(secretFile, 'a secret of the site of this test');
   const join1 = async (t: Test, name: string, options: JoinOptions = {}) => {
-    const { secret = secretFile, members = 1 } = options;
+    const { secret = secretFile, members = 1, hasty = false } = options;
     const config = {
       redis: redis.address,
       secretFile: secret,
@@ -39,7 +41,12 @@ export async function openTestSite(t: Test): Promise<TestSite> {
       policy: 'lru' as const,
       uploadBytesPerSecond: 2 ** 30,
     };
-    const places = { root: join(folder, name), freeSpaceFloorBytes: 0, onTurn: () => undefined };
+    const places = {
+      root: join(folder, name),
+      freeSpaceFloorBytes: 0,
+      onTurn: () => undefined,
+      ...(!hasty && { redisAnswerMs: slowAnswerMs }),
+    };
     const node = await PointOfPresence.open(config, places);
     cleanUp(t, () => node[Symbol.asyncDispose]());
     await until(() => alive(node) >= members);

@@ -6,8 +6,6 @@ import { isGood, runScenario } from '../../scripts/soak/run-scenario.js';
 import { scenarios } from '../../scripts/soak/scenarios.js';
 import { openSite } from '../../scripts/soak/soak-rig.js';
 
-t.setTimeout(240_000); // half a minute, and much more on a busy machine
-
 /** The long form, `npm run soak`, draws others. */
 const seed = 1;
 

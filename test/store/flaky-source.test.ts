@@ -9,8 +9,6 @@ import { openStore } from '../../src/store/open-store.js';
 import { type Answer, type Received, type Script, startHostile } from '../support/hostile-http.js';
 import { never } from './store-suite.js';
 
-t.setTimeout(60_000);
-
 const frameBytes = 4096;
 const frameCount = 300;
 const pack = pseudoRandom(frameBytes * frameCount, 7);
