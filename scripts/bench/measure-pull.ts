@@ -80,5 +80,6 @@ function figuresOf(
     { name: 'auto / containerd', unit: '', value: toContainerd, ...most },
     { name: 'auto / only the bytes', unit: '', value: toBytes, ...linkMost },
   ];
-  return [...ratios, ...peaks];
+  // With --only, one of the two may not have run.
+  return [...ratios.filter(({ value }) => !Number.isNaN(value)), ...peaks];
 }

@@ -123,8 +123,7 @@ export async function measure(
       withinLimit: at === 0 || isWithin(limit ?? {}, middle, baseline),
     };
   });
-  // Of contenders that did not run there is nothing to say.
-  const counted = ((await figures?.()) ?? []).filter(({ value }) => !Number.isNaN(value));
+  const counted = (await figures?.()) ?? [];
   return { name, unit, ...(limit && { limit }), contenders: results, figures: counted };
 }
 
