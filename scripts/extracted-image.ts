@@ -39,16 +39,26 @@ const specSchema = z.looseObject({
     env: z.array(z.string()),
     cwd: z.string(),
     terminal: z.boolean(),
+    user: z.looseObject({ uid: z.number(), gid: z.number() }),
   }),
   root: z.looseObject({ path: z.string(), readonly: z.boolean() }),
 });
+
+export interface BundleOptions {
+  readonly env?: readonly string[];
+  readonly cwd?: string;
+  /** Default: root. */
+  readonly user?: { readonly uid: number; readonly gid: number };
+  /** Whether the root is; default: true. */
+  readonly readonly?: boolean;
+}
 
 /** Makes a bundle that `runc run` can run as often as wanted, with `root` as its file system. */
 export async function makeBundle(
   bundle: string,
   root: string,
   args: readonly string[],
-  { env = [], cwd = '/' }: { readonly env?: readonly string[]; readonly cwd?: string } = {},
+  { env = [], cwd = '/', user, readonly = true }: BundleOptions = {},
 ): Promise<void> {
   await mkdir(bundle, { recursive: true });
   const spec = join(bundle, 'config.json');
@@ -59,7 +69,8 @@ export async function makeBundle(
   config.process.env.push(...env);
   config.process.cwd = cwd;
   config.process.terminal = false;
-  config.root = { path: root, readonly: true };
+  if (user) config.process.user = { ...user };
+  config.root = { path: root, readonly };
   await writeFile(spec, JSON.stringify(config));
 }
 

@@ -2,12 +2,10 @@ import { join } from 'node:path';
 import { guessHotRanges, type HotRange } from '../../src/hot/static-guess.js';
 import { commandLine } from '../../src/mount/container-process.js';
 import { pullFiles } from '../../test/hot/pulled-files.js';
-import { extractQuickly, makeBundle, runBundle } from '../extracted-image.js';
-import { ensureImage } from '../images/image-cache.js';
-import { readImage } from '../images/image-manifest.js';
 import type { Figure, Measurement } from './measurement.js';
 import { type StartName, startPrograms } from './start-programs.js';
-import { type TouchedRanges, touchedRanges } from './touched-frames.js';
+import { startTouches } from './start-touches.js';
+import type { TouchedRanges } from './touched-frames.js';
 
 /** Files are compared in blocks of about the size of a chunk. */
 const blockBytes = 65_536;
@@ -30,11 +28,7 @@ export function guessedStart(name: StartName): Measurement {
           { args, env, workdir },
           (range) => void guessed.push(range),
         );
-        const [tree, bundle] = [join(scratch, 'tree'), join(scratch, 'bundle')];
-        await extractQuickly(await readImage(await ensureImage(image)), tree);
-        await makeBundle(bundle, tree, args, { env, cwd: workdir });
-        const id = `thinfs-bench-${process.pid}`;
-        const touched = await touchedRanges(tree, () => runBundle(bundle, id));
+        const touched = await startTouches(startPrograms[name], scratch);
         return describe(blocksOf(guessed), blocksOf(flat(touched)));
       },
     }),

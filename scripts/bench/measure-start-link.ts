@@ -1,6 +1,10 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { isDigest } from '../../src/digest.js';
+import { HotFolder } from '../../src/hot/hot-folder.js';
+import { ChunkMap } from '../../src/thin/chunk-map.js';
+import type { HotCommand } from '../../src/thin/hot-index.js';
 import { pushToRegistry } from '../../test/support/images.js';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
 import { ensureImage } from '../images/image-cache.js';
@@ -10,14 +14,18 @@ import { convert } from './conversion.js';
 import { LoopbackRegistry } from './loopback-registry.js';
 import { type Figure, type Measurement, median, RunCosts, timed } from './measurement.js';
 import { containerdClient } from './pull-clients.js';
-import { type LinkOptions, SlowLink } from './slow-link.js';
+import { type LinkOptions, type NodeLink, noLink, SlowLink } from './slow-link.js';
 import { type StartName, type StartProgram, startPrograms } from './start-programs.js';
+import { startTouches } from './start-touches.js';
 import { builtProgram } from './thin-node.js';
+import { touchedPart } from './touched-frames.js';
 
 /** What fetching everything touched may not be faster than, in round trips. */
 const roundTripsMin = 4;
 /** Times that limit that a trained start may take. */
 const trainedMost = 1.25;
+/** Part of a hot pack that a start may leave untouched. */
+const untouchedMost = 0.2;
 /** The baseline. */
 const fullPull = 'pulled by containerd';
 /** Parts of the time of the full pull that starts may take. */
@@ -36,6 +44,23 @@ const statusSchema = z.object({
 });
 const publishedSchema = z.object({ packBytes: z.number() });
 
+const heldSchema = z.object({
+  images: z.array(
+    z.object({
+      references: z.array(z.string()),
+      manifest: z.string().refine(isDigest),
+      chunkMapPath: z.string(),
+    }),
+  ),
+});
+
+interface WarmStart {
+  readonly milliseconds: number;
+  readonly map: ChunkMap;
+  /** The only one that was published. */
+  readonly command: HotCommand;
+}
+
 export interface ColdStart {
   readonly milliseconds: number;
   readonly requests: number;
@@ -43,14 +68,17 @@ export interface ColdStart {
   readonly bytes: number;
 }
 
-/** From `thin run` to its end, on a node that has nothing of the image, over a slow link. */
-export function startsOverLink(name: StartName, link: LinkOptions): Measurement {
+/**
+ * From `thin run` to its end, on a node that has nothing of the image, over a slow link.
+ * @param link undefined: within this machine
+ */
+export function startsOverLink(name: StartName, link: LinkOptions | undefined): Measurement {
   const program = startPrograms[name];
-  const line = `${link.megabitsPerSecond} Mbit/s and ${link.roundTripMs} ms`;
+  const line = link ? `${link.megabitsPerSecond} Mbit/s and ${link.roundTripMs} ms` : 'no limit';
   return {
     name: `first start over a link of ${line} (${name})`,
     open: async (scratch, owned) => {
-      const slow = owned.use(await SlowLink.open(scratch, link));
+      const slow = link ? owned.use(await SlowLink.open(scratch, link)) : noLink;
       const registry = owned.use(await LoopbackRegistry.open(scratch, 0, '0.0.0.0'));
       await publish(program.image, registry.host, scratch);
       const far = (form: string) => `${slow.address}:${registry.port}/${form}:1`;
@@ -73,16 +101,23 @@ export function startsOverLink(name: StartName, link: LinkOptions): Measurement 
           contender('thin, trained', 'trained', 'auto'),
         ],
         figures: async () => {
-          const warm = await node.warm(far('trained'));
-          const used = { name: 'hot pack', unit: 'bytes', value: packBytes };
+          const { milliseconds: warm, map, command } = await node.warm(far('trained'));
+          const touched = await startTouches(program, join(scratch, 'extracted'));
+          const pack: Figure[] = [
+            { name: 'hot pack', unit: 'bytes', value: packBytes },
+            {
+              ...{ name: 'hot pack: untouched', unit: '', most: untouchedMost },
+              value: 1 - touchedPart(map, command, touched),
+            },
+          ];
           const described = [...starts].flatMap(([title, cold]) =>
             describe(title, cold, warm, packBytes, link),
           );
           const parts = [...partsMost].map(([title, most]) => ({
-            ...{ name: `${title}: time / ${fullPull}`, unit: '', most },
+            ...{ name: `${title}: time / ${fullPull}`, unit: '', most: link ? most : 1 },
             value: middleTime(starts.of(title)) / middleTime(starts.of(fullPull)),
           }));
-          return [{ name: 'warm start', unit: 'ms', value: warm }, used, ...parts, ...described];
+          return [{ name: 'warm start', unit: 'ms', value: warm }, ...pack, ...parts, ...described];
         },
       };
     },
@@ -104,7 +139,7 @@ function describe(
   starts: readonly ColdStart[],
   warmMs: number,
   packBytes: number,
-  link: LinkOptions,
+  link: LinkOptions | undefined,
 ): Figure[] {
   const middle = (of: (start: ColdStart) => number) => median(starts.map(of));
   const bytes = middle((start) => start.bytes);
@@ -113,7 +148,7 @@ function describe(
     { name: `${title}: fetched`, unit: 'bytes', value: bytes },
     { name: `${title}: requests`, unit: 'requests', value: middle(({ requests }) => requests) },
   ];
-  if (title !== 'thin, trained') return figures;
+  if (title !== 'thin, trained' || !link) return figures;
   const lineMs = (packBytes * 8) / (link.megabitsPerSecond * 1000);
   const bound = warmMs + lineMs + roundTripsMin * link.roundTripMs;
   const ratio = middleTime(starts) / bound;
@@ -132,11 +167,11 @@ type Prefetch = 'auto' | 'none';
 
 /** A node behind a link, made anew for each start. */
 export class FarNode {
-  readonly #link: SlowLink;
+  readonly #link: NodeLink;
   readonly #root: string;
   readonly #program: StartProgram;
 
-  constructor(slow: SlowLink, root: string, program: StartProgram) {
+  constructor(slow: NodeLink, root: string, program: StartProgram) {
     this.#link = slow;
     this.#root = root;
     this.#program = program;
@@ -179,14 +214,24 @@ export class FarNode {
     });
   }
 
-  /** Milliseconds of a start for which all is here. */
-  async warm(reference: string): Promise<number> {
+  /** Of a start for which all is here, and what was brought for it before. */
+  async warm(reference: string): Promise<WarmStart> {
     return this.#with('auto', async () => {
       await this.#start(reference);
       const times = [];
       for (let run = 0; run < 3; run++) times.push(await timed(() => this.#start(reference)));
-      return median(times);
+      return { milliseconds: median(times), ...(await this.#hotPack(reference)) };
     });
+  }
+
+  async #hotPack(reference: string): Promise<Omit<WarmStart, 'milliseconds'>> {
+    const { stdout } = await this.#thin('status', '--json');
+    const { images } = heldSchema.parse(JSON.parse(stdout));
+    const image = images.find((one) => one.references.includes(reference));
+    const index = image && (await new HotFolder(this.#root).published(image.manifest));
+    const command = index?.commands.at(-1);
+    if (!image || !command) throw new Error(`Cannot find a hot pack of ${reference}`);
+    return { map: ChunkMap.parse(await readFile(image.chunkMapPath)), command };
   }
 
   async #with<T>(prefetch: Prefetch, use: () => Promise<T>): Promise<T> {

@@ -14,6 +14,7 @@ import type { Measurement } from './measurement.js';
 const links = [
   { megabitsPerSecond: 100, roundTripMs: 20 },
   { megabitsPerSecond: 20, roundTripMs: 50 },
+  undefined,
 ];
 const startNames = ['python', 'node', 'nginx', 'postgres', 'r', 'gcc'] as const;
 

@@ -18,8 +18,18 @@ const [there, here] = [`198.18.${benchOctet}.1`, `198.18.${benchOctet}.2`];
 
 const source = fileURLToPath(new URL('./slow-link.c', import.meta.url));
 
+/** How commands of a node reach this machine. */
+export interface NodeLink {
+  /** Of this machine, as they see it. */
+  readonly address: string;
+  behind(command: readonly string[]): string[];
+}
+
+/** Without a link between them. */
+export const noLink: NodeLink = { address: '127.0.0.1', behind: (command) => [...command] };
+
 /** A network namespace whose only way to this machine is a slow link, until it is disposed of. */
-export class SlowLink implements AsyncDisposable {
+export class SlowLink implements NodeLink, AsyncDisposable {
   /** Of this machine, as the namespace sees it. */
   readonly address = here;
   /** Of the other end, as this machine sees it. */

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { isDigest } from '../../src/digest.js';
 import type { ChunkMap } from '../../src/thin/chunk-map.js';
+import type { HotCommand } from '../../src/thin/hot-index.js';
 import { runCommand } from '../../test/support/run-command.js';
 
 const script = fileURLToPath(new URL('./touched-pages.py', import.meta.url));
@@ -34,6 +35,20 @@ export async function touchedRanges(
   } finally {
     await writeFile(readAhead, before);
   }
+}
+
+/** The part of a hot pack's plain bytes that is in chunks of which something was touched. */
+export function touchedPart(map: ChunkMap, { frames }: HotCommand, touched: TouchedRanges): number {
+  let [used, all] = [0, 0];
+  for (const { digest, length } of frames.flatMap(({ chunks }) => chunks)) {
+    const isTouched = map.placementsOf(digest).some(({ content, offsetInFile: start }) => {
+      const ranges = touched.get(content) ?? [];
+      return ranges.some(([offset, size]) => offset < start + length && start < offset + size);
+    });
+    all += length;
+    if (isTouched) used += length;
+  }
+  return used / all;
 }
 
 export interface TouchedFrames {

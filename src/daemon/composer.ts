@@ -101,6 +101,11 @@ export class Composer implements AsyncDisposable {
     return this.#options.device !== undefined && found?.type === mountType;
   }
 
+  /** Opened while something else is waited for. */
+  prepare(): void {
+    void this.#open(new ObjectImages()).catch(() => {}); // who mounts is told
+  }
+
   /** @throws ThinError `unavailable` if the kernel, or this process, cannot do it */
   async roots(): Promise<ComposedRoots> {
     return (await this.#open(new ObjectImages())).roots;

@@ -5,10 +5,11 @@ import { parseDigest } from '../digest.js';
 import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
+import { PacksAhead } from '../store/packs-ahead.js';
 import { collectGarbage } from './collect-garbage.js';
 import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
-import type { CheckedRequest, ImageRequest, NodeStatus } from './control-api.js';
+import type { CheckedRequest, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import { Deployments } from './deployments.js';
 import { dropUnpinned, FullPulls } from './full-pulls.js';
@@ -17,7 +18,7 @@ import { HotStarts } from './hot-starts.js';
 import { HotTier, tierHandlers } from './hot-tier.js';
 import { IdleMemory } from './idle-memory.js';
 import { ImageFolder } from './image-folder.js';
-import { ImageOpener } from './image-opener.js';
+import { ImageOpener, type OpenContext } from './image-opener.js';
 import { imageSummary } from './image-summary.js';
 import type { LiveImage } from './live-image.js';
 import { LiveImages } from './live-images.js';
@@ -120,14 +121,15 @@ export class Daemon implements AsyncDisposable {
       const bandwidth =
         config.bandwidth === undefined ? undefined : new Bandwidth(config.bandwidth, systemClock);
       const site = await openSite(config, owned, log, shared);
+      const ahead = owned.use(new PacksAhead(bandwidth));
       const live = new LiveImages({
-        ...{ images, cache, stores, bandwidth, onRelease, site },
+        ...{ images, cache, stores, bandwidth, onRelease, site, ahead },
         readsAhead: config.prefetch !== 'none',
       });
       const deployments = owned.use(new Deployments({ images, live }));
       const hot = owned.use(
         new HotStarts(root, config.prefetch, log, {
-          shared: site && new SharedStarts(site.words),
+          ...{ ahead, shared: site && new SharedStarts(site.words) },
           onReady: (id) => deployments.ready(id),
         }),
       );
@@ -265,7 +267,11 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** An image whose files on this node were damaged is fetched once more. */
-  async #bring(request: ImageRequest, context: CallContext): Promise<LiveImage> {
+  async #bring(
+    request: CheckedRequest<'mount' | 'container.create'>,
+    context: OpenContext,
+  ): Promise<LiveImage> {
+    this.#mounted.roots.prepare(request.form);
     const record = await this.#opener.open(request, context);
     const manifest = parseDigest(record.manifest);
     try {
@@ -282,7 +288,11 @@ export class Daemon implements AsyncDisposable {
   async #createContainer(request: CheckedRequest<'container.create'>, context: CallContext) {
     const start = await this.#deployments.start(
       request.reference,
-      () => this.#bring(request, context),
+      () =>
+        this.#bring(request, {
+          ...context,
+          onHotPacks: this.#hot.foresee.bind(this.#hot, request),
+        }),
       async (image) => {
         const made = await this.#mounted.containers.create(image, request, context.signal);
         void this.#tier.started(image.manifest);

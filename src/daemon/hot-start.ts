@@ -159,7 +159,7 @@ export class HotStart {
   async #hotPack(): Promise<HotOverlay | undefined> {
     const { folder, image, start } = this.#options;
     const published = await folder.published(image.manifest);
-    const command = published && commandFor(published, start.args);
+    const command = published && commandFor(published.commands, start.args);
     return command && image.useHotPack(command);
   }
 

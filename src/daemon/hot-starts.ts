@@ -6,7 +6,12 @@ import type { Digest } from '../digest.js';
 import { isThinError } from '../errors.js';
 import type { CommandStart } from '../hot/command-files.js';
 import { HotFolder } from '../hot/hot-folder.js';
+import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
 import { commandLine } from '../mount/container-process.js';
+import type { PacksAhead } from '../store/packs-ahead.js';
+import type { Store } from '../store/store.js';
+import { type CommandPack, commandFor } from '../thin/hot-index.js';
+import type { OriginalImage } from '../thin/original-image.js';
 import type { CheckedRequest, FirstStart } from './control-api.js';
 import { HotStart } from './hot-start.js';
 import type { LiveImage } from './live-image.js';
@@ -28,6 +33,8 @@ type StartRequest = Pick<
 export interface StartEvents {
   /** What other nodes have seen; undefined where there is no site. */
   readonly shared: SharedStarts | undefined;
+  /** Where hot packs are asked for while their images are being opened. */
+  readonly ahead: PacksAhead;
   /** Told of containers whose program has started, where something tells. */
   readonly onReady: (id: string) => void;
 }
@@ -38,6 +45,7 @@ export class HotStarts implements AsyncDisposable {
   readonly folder: HotFolder;
   readonly #log: Logger;
   readonly #shared: SharedStarts | undefined;
+  readonly #ahead: PacksAhead;
   /** By container. */
   readonly #starts = new Map<string, HotStart>();
   readonly #watches = new Map<string, ReadyWatch>();
@@ -50,12 +58,13 @@ export class HotStarts implements AsyncDisposable {
   readonly #warm = new WeakMap<LiveImage, Set<string>>();
 
   /** @param root of the node's state */
-  constructor(root: string, mode: PrefetchMode, log: Logger, { shared, onReady }: StartEvents) {
+  constructor(root: string, mode: PrefetchMode, log: Logger, events: StartEvents) {
     this.#mode = mode;
-    this.#shared = shared;
+    this.#shared = events.shared;
+    this.#ahead = events.ahead;
     this.folder = new HotFolder(root);
     this.#log = log;
-    this.#onReady = onReady;
+    this.#onReady = events.onReady;
   }
 
   /**
@@ -69,7 +78,7 @@ export class HotStarts implements AsyncDisposable {
     this.#watches.set(id, watch);
     void watch.ready.then(() => this.#onReady(id));
     if (image.record.kind !== 'thin' || this.#starts.has(id)) return;
-    const start = commandStart(image, request);
+    const start = commandStart(image.config, request);
     const warm = this.#warm.get(image) ?? new Set();
     this.#warm.set(image, warm);
     const key = JSON.stringify(start);
@@ -88,6 +97,22 @@ export class HotStarts implements AsyncDisposable {
       if (isWarm && warm.size < warmStartsMax) warm.add(key);
     });
     this.#work.add(work);
+  }
+
+  /**
+   * What was published of a start is asked for at once, before its image is here. The nodes of a site
+   * do not: they would each ask for what one of them is to bring.
+   */
+  foresee(
+    request: StartRequest,
+    image: OriginalImage,
+    packs: readonly CommandPack[],
+    store: Store,
+  ): void {
+    if (this.#mode === 'none' || this.#shared) return;
+    const start = commandStart(parseImageConfig(Buffer.from(image.config.text)), request);
+    const command = start && commandFor(packs, start.args);
+    if (command) this.#ahead.begin(image.manifest.digest, store, command.pack);
   }
 
   /** What the first start of an image since the daemon began needed; undefined if there was none. */
@@ -144,8 +169,8 @@ export class HotStarts implements AsyncDisposable {
 }
 
 /** Undefined where there is no command, which whoever makes the container is told. */
-function commandStart({ config }: LiveImage, request: StartRequest): CommandStart | undefined {
-  const image = config.config ?? {};
+function commandStart({ config }: ImageConfig, request: StartRequest): CommandStart | undefined {
+  const image = config ?? {};
   try {
     return {
       args: commandLine(image, request),

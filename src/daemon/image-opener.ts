@@ -12,9 +12,11 @@ import type { RegistryClient } from '../registry/registry-client.js';
 import type { ListedManifest, Store } from '../store/store.js';
 import { findHotIndex } from '../thin/find-hot-index.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
+import type { CommandPack } from '../thin/hot-index.js';
 import { hotManifestsOf } from '../thin/hot-manifest.js';
 import type { ThinImageSource } from '../thin/image-store.js';
 import { loadThinImage } from '../thin/load-thin-image.js';
+import type { OriginalImage } from '../thin/original-image.js';
 import { formatSize } from '../units.js';
 import type { ImageRequest } from './control-api.js';
 import type { CallContext } from './control-server.js';
@@ -29,6 +31,15 @@ interface Wanted {
   readonly name: string;
   readonly platform: Platform;
   readonly source: ImageSource;
+}
+
+/** Who asks for an image. */
+export interface OpenContext extends CallContext {
+  /**
+   * Told where is what was published of the starts of an image that is still being opened, as soon as
+   * that is known: not where another version of it is here, which may have most of what it needs.
+   */
+  readonly onHotPacks?: (image: OriginalImage, packs: readonly CommandPack[], store: Store) => void;
 }
 
 export interface ImageOpenerParts {
@@ -62,7 +73,7 @@ export class ImageOpener {
    * @param whole all layers are wanted, in this way, although the image may have a thin form
    * @throws ThinError `not-found`, `denied`, `unavailable`, `corrupt`, `invalid`
    */
-  async open(request: ImageRequest, context: CallContext, whole?: PullMode): Promise<ImageRecord> {
+  async open(request: ImageRequest, context: OpenContext, whole?: PullMode): Promise<ImageRecord> {
     const wanted = readRequest(request);
     if (request.username !== undefined && request.password !== undefined) {
       const { username, password } = request;
@@ -86,7 +97,7 @@ export class ImageOpener {
     return this.#images.get(manifest) ?? record;
   }
 
-  async #fromStore(wanted: Wanted, context: CallContext): Promise<ImageRecord> {
+  async #fromStore(wanted: Wanted, context: OpenContext): Promise<ImageRecord> {
     const { reference, platform, source } = wanted;
     const store = this.#stores.open(source);
     const repository = repositoryOf(wanted);
@@ -109,7 +120,7 @@ export class ImageOpener {
 
   async #fromRegistry(
     wanted: Wanted,
-    context: CallContext,
+    context: OpenContext,
     whole: PullMode | undefined,
   ): Promise<ImageRecord> {
     const { reference, source } = wanted;
@@ -151,7 +162,7 @@ export class ImageOpener {
   async #openThin(
     original: Original & { readonly tagged: readonly ListedManifest[] | undefined },
     wanted: Wanted,
-    context: CallContext,
+    context: OpenContext,
   ): Promise<ImageRecord | 'none' | 'broken'> {
     const { reference, platform, source } = wanted;
     const store = this.#stores.open(source);
@@ -191,7 +202,7 @@ export class ImageOpener {
   async #keepThin(
     found: FoundThinImage,
     wanted: Wanted,
-    context: CallContext,
+    context: OpenContext,
   ): Promise<ImageRecord> {
     const { descriptor, descriptorBytes } = found;
     const { manifest, config, platform } = descriptor.image;
@@ -200,7 +211,7 @@ export class ImageOpener {
     const store = this.#stores.open(wanted.source);
     const [loaded] = await Promise.all([
       loadThinImage(this.#near(store), descriptor, context.signal),
-      this.#keepHotIndex(store, found, repositoryOf(wanted), context),
+      this.#keepHotIndex(store, found, wanted, context),
     ]);
     const totals = { files: 0, fileBytes: 0 };
     for (const { size } of loaded.chunkMap.files()) {
@@ -223,6 +234,7 @@ export class ImageOpener {
         descriptor: descriptorBytes,
         chunkMap: loaded.chunkMapBytes,
       },
+      { synced: false }, // a power cut may take it: then it is fetched again
     );
     const wire = descriptor.metadata.size + descriptor.chunkMap.size + descriptorBytes.length;
     context.note(
@@ -236,15 +248,20 @@ export class ImageOpener {
   async #keepHotIndex(
     store: Store,
     { hot, descriptor }: FoundThinImage,
-    repository: string,
-    { signal, note }: CallContext,
+    wanted: Wanted,
+    { signal, note, onHotPacks }: OpenContext,
   ): Promise<void> {
     const { digest } = descriptor.image.manifest;
     try {
       // A list that is of the tag alone may not have what was published for another tag.
       const ofTag = hotManifestsOf(hot, digest).length > 0;
-      const listed = ofTag ? hot : await store.referrers(repository, digest, undefined, signal);
-      const found = await findHotIndex(store, listed, digest, signal);
+      const listed = ofTag
+        ? hot
+        : await store.referrers(repositoryOf(wanted), digest, undefined, signal);
+      const onPacks = (packs: readonly CommandPack[]) => {
+        if (!this.#hasVersionOf(wanted)) onHotPacks?.(descriptor.image, packs, store);
+      };
+      const found = await findHotIndex(store, listed, digest, signal, onPacks);
       if (found) await this.#hot.keepPublished(digest, found.bytes);
     } catch (error) {
       if (!isThinError(error) || signal.aborted) throw error;
@@ -252,11 +269,18 @@ export class ImageOpener {
     }
   }
 
+  #hasVersionOf(wanted: Wanted): boolean {
+    const names = this.#images.list().flatMap(({ references }) => references);
+    return names.some(
+      (name) => repositoryOf({ reference: parseReference(name) }) === repositoryOf(wanted),
+    );
+  }
+
   async #pull(
     client: RegistryClient,
     original: Original,
     wanted: Wanted,
-    context: CallContext,
+    context: OpenContext,
     mode: PullMode,
     prepared?: AsyncDisposable,
   ): Promise<ImageRecord> {
@@ -315,6 +339,6 @@ function readRequest(request: ImageRequest): Wanted {
 }
 
 /** Registry host and repository. */
-function repositoryOf({ reference: { registry, repository } }: Wanted): string {
+function repositoryOf({ reference: { registry, repository } }: Pick<Wanted, 'reference'>): string {
   return `${registry}/${repository}`;
 }

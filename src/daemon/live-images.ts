@@ -5,6 +5,7 @@ import { ThinError } from '../errors.js';
 import type { PointOfPresence } from '../pop/point-of-presence.js';
 import { type CountedFrameSource, frameSource } from '../store/frame-source.js';
 import type { Bandwidth } from '../store/paced-frames.js';
+import type { PacksAhead } from '../store/packs-ahead.js';
 import type { FetchCounters } from './control-api.js';
 import type { ImageFolder } from './image-folder.js';
 import { LiveImage } from './live-image.js';
@@ -29,6 +30,8 @@ export interface LiveImagesOptions {
   readonly stores: Stores;
   /** Of background work; unlimited if not given. */
   readonly bandwidth?: Bandwidth | undefined;
+  /** Hot packs that were asked for while their images were being opened. */
+  readonly ahead: PacksAhead;
   /** Whether more is fetched than is asked for. */
   readonly readsAhead: boolean;
   /** An image has left memory. */
@@ -108,7 +111,7 @@ export class LiveImages {
   #openFrames(manifest: Digest, packSize: PackSize): CountedFrameSource {
     const known = this.#frames.get(manifest);
     if (known) return known;
-    const { images, stores, bandwidth, site } = this.#options;
+    const { images, stores, bandwidth, site, ahead } = this.#options;
     const sources = images.get(manifest)?.sources ?? [];
     if (sources.length === 0) {
       throw new ThinError('not-found', `Cannot fetch files of ${manifest}: it has no source`);
@@ -120,7 +123,7 @@ export class LiveImages {
       deadlineMs: Number.POSITIVE_INFINITY,
       bandwidth,
     });
-    const frames = site ? site.frames(origin) : origin;
+    const frames = site ? site.frames(origin) : ahead.frames(manifest, origin);
     this.#frames.set(manifest, frames);
     return frames;
   }

@@ -41,6 +41,11 @@ export class Roots {
     this.#log = parts.log;
   }
 
+  /** An image is on its way that will be mounted. */
+  prepare(choice: MountChoice): void {
+    if (choice !== 'portable') this.#composer.prepare();
+  }
+
   /** @throws ThinError `unavailable` if it cannot be had in the form that was asked for */
   async mount(image: LiveImage, request: RootRequest, choice: MountChoice): Promise<Root> {
     await this.#cache.giveBack(ownBytes);

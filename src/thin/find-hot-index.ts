@@ -2,10 +2,13 @@ import type { Digest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import { inlinedContent } from '../image/inlined-content.js';
 import { limits } from '../limits.js';
-import { type HotIndex, parseHotIndex } from './hot-index.js';
+import { type CommandPack, type HotIndex, parseHotIndex } from './hot-index.js';
 import { type HotManifest, hotManifestsOf, parseHotManifest } from './hot-manifest.js';
 import type { ListedManifest, ThinImageSource } from './image-store.js';
 import { readWhole } from './wire-blob.js';
+
+/** Told where packs are as soon as that is known: the index itself takes longer. */
+export type OnPacks = (packs: readonly CommandPack[]) => void;
 
 export interface FoundHotIndex extends HotManifest {
   readonly index: HotIndex;
@@ -25,11 +28,12 @@ export async function findHotIndex(
   listed: readonly ListedManifest[],
   image: Digest,
   signal: AbortSignal,
+  onPacks: OnPacks = () => {},
 ): Promise<FoundHotIndex | undefined> {
   let problem: ThinError | undefined;
   for (const candidate of hotManifestsOf(listed, image)) {
     try {
-      return await readCandidate(store, candidate, image, signal);
+      return await readCandidate(store, candidate, image, signal, onPacks);
     } catch (error) {
       if (!isThinError(error, 'corrupt', 'not-found')) throw error;
       problem ??= error;
@@ -44,14 +48,17 @@ async function readCandidate(
   { manifest, generation }: HotManifest,
   image: Digest,
   signal: AbortSignal,
+  onPacks: OnPacks,
 ): Promise<FoundHotIndex> {
   if (manifest.size > limits.manifestBytesMax) {
     throw new ThinError('corrupt', `Cannot read hot manifest: it has ${manifest.size} bytes`);
   }
   const manifestBytes = inlinedContent(manifest) ?? (await store.readManifest(manifest, signal));
-  const blob = parseHotManifest(manifestBytes, image);
-  const bytes = await readWhole(store, blob, signal);
+  const blobs = parseHotManifest(manifestBytes, image);
+  onPacks(blobs.packs);
+  const bytes = await readWhole(store, blobs.index, signal);
   const index = parseHotIndex(bytes);
+  onPacks(index.commands);
   if (index.image === image) return { index, bytes, generation, manifest };
   throw new ThinError('corrupt', `Cannot use hot index: it is of the image ${index.image}`);
 }

@@ -28,13 +28,17 @@ export interface HotFrame {
   readonly chunks: readonly HotChunk[];
 }
 
-/** What one command of the image touches first. */
-export interface HotCommand {
+/** Where is what one command of the image touches first. */
+export interface CommandPack {
   /** The command line, entry point first. */
   readonly args: readonly string[];
+  readonly pack: Blob;
+}
+
+/** What one command of the image touches first. */
+export interface HotCommand extends CommandPack {
   /** Runs that it was learned from. */
   readonly runs: number;
-  readonly pack: Blob;
   /** In the order of the pack, which is that in which they are touched. */
   readonly frames: readonly HotFrame[];
 }
@@ -169,12 +173,12 @@ export function* placedFrames({ pack, frames }: HotCommand): Generator<{
  * The one that was learned from this very command, else from one that differs behind its first two
  * words, if the second is no option: `python3 app.py --port 1` starts as `python3 app.py` does.
  */
-export function commandFor(
-  { commands }: HotIndex,
+export function commandFor<C extends CommandPack>(
+  commands: readonly C[],
   args: readonly string[],
-): HotCommand | undefined {
+): C | undefined {
   const newestFirst = [...commands].reverse();
-  const same = (other: HotCommand, words: number) =>
+  const same = (other: C, words: number) =>
     args.slice(0, words).every((word, at) => other.args[at] === word);
   const exact = newestFirst.find(
     (other) => other.args.length === args.length && same(other, args.length),

@@ -1,10 +1,12 @@
+import { z } from 'zod';
 import { type Digest, digestOf, isDigest } from '../digest.js';
 import { ThinError } from '../errors.js';
+import type { Descriptor } from '../image/descriptor.js';
 import { inlined } from '../image/inlined-content.js';
 import { parseManifest } from '../image/manifest.js';
 import { mediaTypes } from '../image/media-type.js';
 import { parsePlatform } from '../image/platform.js';
-import { type HotIndex, hotIndexBytesMax } from './hot-index.js';
+import { type CommandPack, type HotIndex, hotIndexBytesMax } from './hot-index.js';
 import type { Blob, ListedManifest } from './image-store.js';
 import { thinMediaTypes } from './thin-manifest.js';
 
@@ -20,6 +22,10 @@ const mediaTypeOf = {
 const generationKey = 'org.thinfs.hot.generation';
 /** Annotation: digest of the original manifest. A tag that has moved still lists what was of the other. */
 const imageKey = 'org.thinfs.hot.image';
+/** Annotation of a pack: the command line that it is for, as JSON. */
+const argsKey = 'org.thinfs.hot.args';
+/** Longest text of one: the manifest is to stay so small that lists carry it. */
+const argsLengthMax = 1024;
 /** Hot manifests of one image that are looked at: more are somebody's mistake or malice. */
 const candidatesMax = 4;
 
@@ -30,7 +36,7 @@ export function encodeHotManifest(
   subject: { readonly mediaType: string; readonly digest: string; readonly size: number },
   generation: number,
 ): { readonly bytes: Buffer; readonly listed: ListedManifest } {
-  const packs = new Map(index.commands.map(({ pack }) => [pack.digest, pack]));
+  const packs = new Map(index.commands.map((command) => [command.pack.digest, command]));
   const annotations = { [generationKey]: `${generation}`, [imageKey]: index.image };
   const bytes = Buffer.from(
     JSON.stringify({
@@ -40,7 +46,7 @@ export function encodeHotManifest(
       config: entry(mediaTypeOf.index, indexBlob),
       layers: [
         entry(mediaTypeOf.recordings, index.recordings),
-        ...[...packs.values()].map((pack) => entry(thinMediaTypes.pack, pack)),
+        ...[...packs.values()].map(packEntry),
       ],
       subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
       annotations,
@@ -58,19 +64,27 @@ export function encodeHotManifest(
   return { bytes, listed };
 }
 
-/** @returns the blob of the hot index @throws ThinError `corrupt`, `invalid` */
-export function parseHotManifest(bytes: Buffer, image: string): Blob {
+/** What a hot manifest names. */
+export interface HotBlobs {
+  readonly index: Blob;
+  /** Of all commands, or none if the manifest does not tell of all. Claims, as all that is advice. */
+  readonly packs: readonly CommandPack[];
+}
+
+/** @throws ThinError `corrupt`, `invalid` */
+export function parseHotManifest(bytes: Buffer, image: string): HotBlobs {
   const manifest = parseManifest(bytes, mediaTypes.ociManifest);
   if (manifest.kind !== 'manifest' || manifest.artifactType !== hotArtifactType) {
     throw corrupt(`its artifact type is not ${hotArtifactType}`);
   }
-  const { config, subject } = manifest;
+  const { config, layers, subject } = manifest;
   if (subject?.digest !== image) throw corrupt(`it is of another image than ${image}`);
   if (config.mediaType !== mediaTypeOf.index || !isDigest(config.digest)) {
     throw corrupt('it has no hot index');
   }
   if (config.size > hotIndexBytesMax) throw corrupt(`its index has ${config.size} bytes`);
-  return { digest: config.digest, size: config.size };
+  const index = { digest: config.digest, size: config.size };
+  return { index, packs: commandPacks(layers) };
 }
 
 export interface HotManifest {
@@ -105,6 +119,31 @@ function generationOf({ annotations }: ListedManifest): number {
 
 function entry(mediaType: string, { digest, size }: Blob) {
   return { mediaType, digest, size };
+}
+
+function packEntry({ args, pack }: CommandPack) {
+  const text = JSON.stringify(args);
+  const annotations = text.length <= argsLengthMax ? { [argsKey]: text } : undefined;
+  return { ...entry(thinMediaTypes.pack, pack), ...(annotations && { annotations }) };
+}
+
+const argsSchema = z.array(z.string()).min(1);
+
+function commandPacks(layers: readonly Descriptor[]): CommandPack[] {
+  const packs = layers.filter(({ mediaType }) => mediaType === thinMediaTypes.pack);
+  const told = packs.flatMap(commandPack);
+  return told.length === packs.length ? told : [];
+}
+
+function commandPack({ digest, size, annotations }: Descriptor): CommandPack[] {
+  const text = annotations?.[argsKey];
+  if (!isDigest(digest) || text === undefined) return [];
+  try {
+    const { data: args } = argsSchema.safeParse(JSON.parse(text));
+    return args ? [{ args, pack: { digest, size } }] : [];
+  } catch {
+    return []; // the index tells it, too
+  }
 }
 
 function corrupt(what: string): ThinError {

@@ -89,6 +89,27 @@ t.test('a tag that moves leaves the hot manifest of the other image behind', asy
   t.same(await commandsOf(store, old), ['of the old one'], 'who has the old one finds it');
 });
 
+t.test('the manifest tells where the packs are, if it can tell of all', async (t) => {
+  t.testdir({});
+  const image = await smallImage('told');
+  const toldOf = async (folder: string, ...commands: NewHotCommand[]) => {
+    const store = storeIn(join(t.testdirName, folder));
+    await publishThin(store, image);
+    await publishHot(store, image, commands);
+    const listed = await store.tagged(image.repository, 'v1', signal);
+    const told: Set<string>[] = [];
+    await findHotIndex(store, listed, image.subject, signal, (packs) => {
+      told.push(new Set(packs.map(({ args, pack }) => `${args[0]} ${pack.digest}`)));
+    });
+    const all = new Set(commands.map(({ args, pack }) => `${args[0]} ${digestOf(pack)}`));
+    return { told, all };
+  };
+  const short = await toldOf('short', command('one'), command('other'));
+  t.same(short.told, [short.all, short.all], 'by the manifest, then by the index');
+  const long = await toldOf('long', command('one'), command('x'.repeat(2000)));
+  t.same(long.told, [new Set(), long.all]);
+});
+
 t.test('one of two that cannot be read is passed over', async (t) => {
   const folder = t.testdir({});
   const store = storeIn(folder);

@@ -1,0 +1,114 @@
+import { decodeFrame } from '../chunk/codec.js';
+import type { Frame } from '../chunk/frame.js';
+import type { Digest } from '../digest.js';
+import { isThinError } from '../errors.js';
+import type { RunOptions } from './frame-run.js';
+import type { CountedFrameSource, FrameFetchOptions } from './frame-source.js';
+import type { Bandwidth } from './paced-frames.js';
+import { PackAhead } from './pack-ahead.js';
+import type { Blob, Store } from './store.js';
+
+/**
+ * Bytes of a pack that are asked for before it is known what of it is wanted: what a line of
+ * 100 Mbit/s brings while an image is opened. They are in memory until then.
+ */
+const aheadBytesMax = 4 * 1024 * 1024;
+/** Milliseconds for which they are kept: by then the image is open, or will not be. */
+const keptMs = 30_000;
+/** Images whose packs are asked for at a time: each takes {@link aheadBytesMax} of memory. */
+const imagesMax = 8;
+
+/**
+ * Packs whose beginning is asked for while their image is still being opened. What of it is not
+ * wanted, or does not come, costs nothing but the line.
+ */
+export class PacksAhead implements AsyncDisposable {
+  readonly #bandwidth: Bandwidth | undefined;
+  /** By manifest of the image. */
+  readonly #packs = new Map<Digest, PackAhead>();
+
+  /** @param bandwidth of background work; unlimited if not given */
+  constructor(bandwidth: Bandwidth | undefined) {
+    this.#bandwidth = bandwidth;
+  }
+
+  /** Returns at once. One pack of an image at a time: the first one stays. */
+  begin(manifest: Digest, store: Store, pack: Blob): void {
+    const isLate = (this.#bandwidth?.delayMs ?? 0) > 0;
+    if (isLate || this.#packs.has(manifest) || this.#packs.size >= imagesMax) return;
+    const length = Math.min(pack.size, aheadBytesMax);
+    this.#bandwidth?.spend(length);
+    const ahead = new PackAhead(store, pack, length);
+    this.#packs.set(manifest, ahead);
+    setTimeout(() => void this.#forget(manifest, ahead), keptMs).unref();
+  }
+
+  /** Frames of an image: those that were asked for ahead are taken from there. */
+  frames(manifest: Digest, origin: CountedFrameSource): CountedFrameSource {
+    const ahead = this.#packs.get(manifest);
+    return ahead ? new AheadFrames(origin, ahead) : origin;
+  }
+
+  async #forget(manifest: Digest, ahead: PackAhead): Promise<void> {
+    if (this.#packs.get(manifest) === ahead) this.#packs.delete(manifest);
+    await ahead[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const [manifest, ahead] of this.#packs) await this.#forget(manifest, ahead);
+  }
+}
+
+/** What has not come ahead is asked for by itself. */
+class AheadFrames implements CountedFrameSource {
+  readonly #origin: CountedFrameSource;
+  readonly #ahead: PackAhead;
+
+  constructor(origin: CountedFrameSource, ahead: PackAhead) {
+    this.#origin = origin;
+    this.#ahead = ahead;
+  }
+
+  async fetchFrame(frame: Frame, signal: AbortSignal, options: FrameFetchOptions = {}) {
+    if (!options.fresh && this.#ahead.has(frame)) {
+      try {
+        return await decodeFrame(frame, await this.#ahead.read(frame, signal));
+      } catch (error) {
+        if (!isThinError(error) || signal.aborted) throw error;
+      }
+    }
+    return await this.#origin.fetchFrame(frame, signal, options);
+  }
+
+  async fetchRun(frames: readonly Frame[], signal: AbortSignal, options: RunOptions) {
+    const here = frames.filter((frame) => this.#ahead.has(frame));
+    const rest = frames.filter((frame) => !here.includes(frame));
+    const runs = [this.#take(here, signal, options), this.#origin.fetchRun(rest, signal, options)];
+    for (const run of await Promise.allSettled(runs)) {
+      if (run.status === 'rejected') throw run.reason;
+    }
+  }
+
+  async #take(frames: readonly Frame[], signal: AbortSignal, { onFrame }: RunOptions) {
+    for (const frame of frames) {
+      const bytes = await this.#ahead.read(frame, signal);
+      onFrame(frame, decodeFrame(frame, bytes));
+    }
+  }
+
+  link() {
+    return this.#origin.link();
+  }
+
+  counts() {
+    return [...this.#origin.counts(), this.#ahead.counts];
+  }
+
+  trouble() {
+    return this.#origin.trouble();
+  }
+
+  toString(): string {
+    return this.#origin.toString();
+  }
+}
