@@ -1,9 +1,11 @@
 import type { Chunk, Frame } from '../chunk/frame.js';
+import type { Digest } from '../digest.js';
 import { isThinError } from '../errors.js';
 import type { CacheParts } from './cache-parts.js';
-import type { FileOrigin, FileRef } from './file-origin.js';
+import type { FileOrigin } from './file-origin.js';
 import { type FetchPlan, fetchPlan, nextRun } from './frame-plan.js';
 import type { ChunkedFile } from './partial-file.js';
+import { endOf, indexesOf, type PrefetchRange } from './prefetch-range.js';
 import { WorkAhead } from './work-ahead.js';
 
 /** Requests under way at a time, however small they are. */
@@ -19,12 +21,6 @@ const looksAheadMax = 16;
 const lookAheadBytesMax = 1024 * 1024;
 /** Ranges that wait: a program that opens more files than that is helped no more. */
 const rangesMax = 65_536;
-
-/** Bytes `offset` to `offset + length` of a file that will be read soon. */
-export interface PrefetchRange extends FileRef {
-  readonly offset: number;
-  readonly length: number;
-}
 
 /** What a prefetch has done. */
 export interface PrefetchTotals {
@@ -75,6 +71,8 @@ export class RangePrefetch {
   /** Those that will be, in the order in which they are wanted. */
   #planned: Frame[] = [];
   readonly #flying = new Set<Promise<void>>();
+  /** Files that were not here whole when they were looked for: they are known by their chunks. */
+  readonly #absent = new Set<Digest>();
   /** Compressed bytes that were asked for and have not come. */
   #outstanding = 0;
   /** Plain bytes that were asked for and are not on the disk. */
@@ -120,8 +118,8 @@ export class RangePrefetch {
 
   /** Undefined where that is for its turn. */
   async #lookFor(range: PrefetchRange): Promise<Look | undefined> {
-    const { files, partials } = this.#parts;
-    if (this.#ended || (await files.has(range.content))) return undefined;
+    const { partials } = this.#parts;
+    if (this.#ended || (await this.#has(range.content))) return undefined;
     const chunked = partials.describe(range, this.#options.origin);
     if (!chunked) return undefined;
     const indexes = indexesOf(chunked, range);
@@ -138,9 +136,9 @@ export class RangePrefetch {
 
   /** Finds out which frames are to be fetched for a range. */
   async #plan(range: PrefetchRange): Promise<void> {
-    const { files, partials } = this.#parts;
+    const { partials } = this.#parts;
     const looked = await this.#looks.take(range);
-    if (!looked && (await files.has(range.content))) {
+    if (!looked && (await this.#has(range.content))) {
       this.#totals.hereBytes += Math.max(endOf(range) - range.offset, 0);
       return;
     }
@@ -185,13 +183,20 @@ export class RangePrefetch {
     return (this.#options.origin.nearer?.(chunk) ?? chunk).frame;
   }
 
+  /** Of a file that has become whole meanwhile, all frames were asked for. */
+  async #has(content: Digest): Promise<boolean> {
+    if (this.#absent.has(content)) return false;
+    const isHere = await this.#parts.files.has(content);
+    if (!isHere) this.#absent.add(content);
+    return isHere;
+  }
+
   /** Those of the chunks that are not here. */
   async #missing(chunked: ChunkedFile, indexes: readonly number[]): Promise<number[]> {
-    const { files, partials } = this.#parts;
     if (chunked.table.chunks.length === 1) {
-      return (await files.has(chunked.file.content)) ? [] : [...indexes];
+      return (await this.#has(chunked.file.content)) ? [] : [...indexes];
     }
-    const partial = await partials.find(chunked).catch(() => undefined);
+    const partial = await this.#parts.partials.find(chunked).catch(() => undefined);
     return indexes.filter((index) => partial?.has(index) !== true);
   }
 
@@ -329,17 +334,4 @@ function sum(frames: readonly Frame[], of: 'length' | 'plainLength'): number {
 
 function nameOf(frame: Frame): string {
   return `${frame.pack} ${frame.offset}`;
-}
-
-function endOf({ offset, length, size }: PrefetchRange): number {
-  return Math.min(offset + length, size);
-}
-
-/** The chunks that a range touches. */
-function indexesOf({ table }: ChunkedFile, range: PrefetchRange): number[] {
-  const end = endOf(range);
-  if (range.offset >= end) return [];
-  const first = table.indexAt(range.offset);
-  const last = table.indexAt(end - 1);
-  return Array.from({ length: last - first + 1 }, (_, at) => first + at);
 }

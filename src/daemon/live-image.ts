@@ -46,6 +46,8 @@ export class LiveImage {
   readonly #origin: FileOrigin;
   readonly #hot: HotPlaces | undefined;
   readonly #learners: Set<object>;
+  /** The same that the tree has, where something else tells it faster. */
+  readonly #listed: (() => Iterable<FileRef>) | undefined;
 
   private constructor(
     record: ImageRecord,
@@ -54,6 +56,7 @@ export class LiveImage {
     origin: FileOrigin,
     hot: HotPlaces | undefined,
     learners: Set<object>,
+    listed: (() => Iterable<FileRef>) | undefined,
   ) {
     this.record = record;
     this.manifest = parseDigest(record.manifest);
@@ -65,6 +68,7 @@ export class LiveImage {
     this.#origin = origin;
     this.#hot = hot;
     this.#learners = learners;
+    this.#listed = listed;
   }
 
   static async open(
@@ -81,7 +85,8 @@ export class LiveImage {
     const files = { config, metadata };
     const learners = new Set<object>();
     if (record.kind !== 'thin') {
-      return new LiveImage(record, files, cache, pulledOrigin(record), undefined, learners);
+      const origin = pulledOrigin(record);
+      return new LiveImage(record, files, cache, origin, undefined, learners, undefined);
     }
     const map = ChunkMap.parse(await images.read(manifest, 'chunkMap'));
     const hot = new HotPlaces(map, furtherPacks);
@@ -90,7 +95,7 @@ export class LiveImage {
       ...thinOrigin(record, map, hot, openFrames, isLearning),
       ...(readsAhead && { framesAround: map.framesAround.bind(map) }),
     };
-    return new LiveImage(record, files, cache, origin, hot, learners);
+    return new LiveImage(record, files, cache, origin, hot, learners, () => map.files());
   }
 
   readonly readFile = (
@@ -181,7 +186,11 @@ export class LiveImage {
   }
 
   /** Every distinct content of the tree that has bytes. */
-  *files(): Generator<FileRef> {
+  files(): Iterable<FileRef> {
+    return this.#listed?.() ?? this.#filesOfTree();
+  }
+
+  *#filesOfTree(): Generator<FileRef> {
     const seen = new Set<Digest>();
     const folders = [this.tree.rootNid];
     for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
