@@ -63,7 +63,7 @@ function popText(report: PopReport | null): string {
     ...sourcesText(report),
     '',
     `given to others: ${formatSize(served.bytes)} in ${served.requests} requests, ${served.busy} turned away, ${served.refused} refused`,
-    `asked of others: ${peers.requests} requests, ${peers.hedged} of them besides a late one, ${peers.failures} failed, ${peers.wrong} wrong`,
+    `asked of others: ${peers.asked} frames in ${peers.requests} requests, ${peers.hedged} of another as well as one was late; ${peers.failures} requests failed, ${peers.wrong} frames were wrong`,
     `kept for the site: ${shelf.frames} frames, ${formatSize(shelf.bytes)}`,
     `leases: ${leases.held} held here, ${leases.waiting} frames waited for`,
     ...leases.waits.map(

@@ -9,6 +9,8 @@ const beatMs = 200;
 const beatTimeoutMs = 1000;
 /** Milliseconds without a heartbeat after which a node that does not answer either is taken for dead. */
 const deadAfterMs = 500;
+/** Milliseconds after which one that was taken for dead is not asked either for what it alone may have. */
+const goneAfterMs = 3000;
 /** Milliseconds without a heartbeat after which this node itself asks for no more leases. */
 const joinedMs = 3000;
 /** Milliseconds after which it is forgotten. */
@@ -47,6 +49,11 @@ export interface Member {
   /** Milliseconds since it was heard of. */
   readonly silentMs: number;
   readonly alive: boolean;
+}
+
+/** Whether nothing is to be had of it any more: one that is dead may also be very slow. */
+export function isGone({ alive, silentMs }: Member): boolean {
+  return !alive && silentMs > goneAfterMs;
 }
 
 export interface MemberEvents {

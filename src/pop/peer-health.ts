@@ -24,6 +24,8 @@ export class PeerHealth {
   readonly #times: number[] = [];
   #at = 0;
   #failures = 0;
+  /** When the last failure was counted. */
+  #failedAt = Number.NEGATIVE_INFINITY;
   #restMs = restMinMs;
   #wrong = 0;
   #notBefore = Number.NEGATIVE_INFINITY;
@@ -67,7 +69,10 @@ export class PeerHealth {
     this.#rest(busyMs);
   }
 
-  failed(): void {
+  /** @param since when it was asked: what failed at the same time has failed once */
+  failed(since = this.#clock.now()): void {
+    if (since < this.#failedAt) return;
+    this.#failedAt = this.#clock.now();
     this.#failures += 1;
     if (this.#failures < failuresMax) return;
     this.#rest(this.#restMs);
@@ -77,7 +82,7 @@ export class PeerHealth {
   /** It was given up after so long. */
   late(milliseconds: number): void {
     this.#took(milliseconds);
-    this.failed();
+    this.failed(this.#clock.now() - milliseconds);
   }
 
   #took(milliseconds: number): void {

@@ -8,10 +8,16 @@ const requestsMax = 4;
 export type BatchAnswer = readonly BatchEntry[] | 'busy' | undefined;
 export type FrameAnswer = Exclude<BatchEntry, 'later'> | 'busy' | undefined;
 
-interface Wanted {
-  readonly name: FetchName;
+export interface QueueWish {
   readonly signal: AbortSignal;
+  /** Nobody waits for it: what somebody waits for goes first. Looked at again and again. */
+  readonly background: () => boolean;
+  /** Told when the request goes out, again if the peer has it and wants to be asked for it once more. */
   readonly onSent: () => void;
+}
+
+interface Wanted extends QueueWish {
+  readonly name: FetchName;
   readonly resolve: (answer: FrameAnswer) => void;
 }
 
@@ -31,10 +37,10 @@ export class PeerQueue {
     this.#isDue = false;
   }
 
-  /** Never fails. @param onSent told when the request goes out, again if it has to be repeated */
-  ask(name: FetchName, signal: AbortSignal, onSent: () => void): Promise<FrameAnswer> {
+  /** Never fails. */
+  ask(name: FetchName, wish: QueueWish): Promise<FrameAnswer> {
     return new Promise((resolve) => {
-      this.#waiting.push({ name, signal, onSent, resolve });
+      this.#waiting.push({ ...wish, name, resolve });
       this.#soon();
     });
   }
@@ -49,14 +55,22 @@ export class PeerQueue {
   }
 
   #sendAll(): void {
+    for (const { resolve } of this.#take(({ signal }) => signal.aborted)) resolve(undefined);
     while (this.#sending < requestsMax && this.#waiting.length > 0) {
-      const batch: Wanted[] = [];
-      for (const wanted of this.#waiting.splice(0, batchNamesMax)) {
-        if (wanted.signal.aborted) wanted.resolve(undefined);
-        else batch.push(wanted);
-      }
-      if (batch.length > 0) void this.#sendBatch(batch);
+      const hurried = this.#take(({ background }) => !background(), batchNamesMax);
+      void this.#sendBatch(hurried.length > 0 ? hurried : this.#take(() => true, batchNamesMax));
     }
+  }
+
+  /** Takes so many out, the oldest first. */
+  #take(isTaken: (wanted: Wanted) => boolean, count = Number.POSITIVE_INFINITY): Wanted[] {
+    const taken: Wanted[] = [];
+    this.#waiting = this.#waiting.filter((wanted) => {
+      if (taken.length >= count || !isTaken(wanted)) return true;
+      taken.push(wanted);
+      return false;
+    });
+    return taken;
   }
 
   async #sendBatch(batch: readonly Wanted[]): Promise<void> {
@@ -74,12 +88,17 @@ export class PeerQueue {
     const names = batch.map(({ name }) => name);
     const answer = await this.#send(names, over.signal);
     this.#sending -= 1;
+    // One that puts off all of it would be asked for ever.
+    const brings = typeof answer === 'object' && answer.some((entry) => entry !== 'later');
+    const again: Wanted[] = [];
     for (const [at, wanted] of batch.entries()) {
       wanted.signal.removeEventListener('abort', leave);
       const entry = typeof answer === 'object' ? answer[at] : answer;
-      if (entry === 'later') this.#waiting.push(wanted);
-      else wanted.resolve(entry);
+      if (entry !== 'later') wanted.resolve(entry);
+      else if (brings) again.push(wanted);
+      else wanted.resolve(undefined);
     }
+    this.#waiting.unshift(...again);
     this.#sendAll();
   }
 }

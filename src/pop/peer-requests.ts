@@ -12,7 +12,7 @@ import {
 } from './peer-auth.js';
 import type { PeerHealth } from './peer-health.js';
 import type { BatchAnswer } from './peer-queue.js';
-import type { FetchName } from './pop-keys.js';
+import { type FetchName, fetchName } from './pop-keys.js';
 import type { NodeKey } from './voucher.js';
 
 /** Connections to one peer. */
@@ -27,6 +27,8 @@ interface PeerRequest {
   readonly path: string;
   readonly body: Buffer;
   readonly headers?: Readonly<Record<string, string>>;
+  /** What comes of it says nothing about how fast it gives frames. */
+  readonly isProbe?: boolean;
 }
 
 interface PeerAnswer {
@@ -73,6 +75,13 @@ export class PeerRequests implements AsyncDisposable {
     return answer?.status === 200 ? parseBatch(answer.body, names.length) : undefined;
   }
 
+  /** Whether it answers at all. */
+  async isThere(member: Member, signal: AbortSignal): Promise<boolean> {
+    const body = packNames([fetchName('word', 'is anybody there')]);
+    const asked = { method: 'POST', path: '/v1/frames', body, isProbe: true } as const;
+    return (await this.#exchange(asked, member, signal)) !== undefined;
+  }
+
   /** @returns whether it was taken */
   async give(name: FetchName, body: Buffer, member: Member): Promise<boolean> {
     const signal = AbortSignal.timeout(answerTimeoutMs);
@@ -90,7 +99,7 @@ export class PeerRequests implements AsyncDisposable {
 
   /** Undefined for whatever is no signed answer in time. */
   async #exchange(
-    { method, path, body, headers: more }: PeerRequest,
+    { method, path, body, headers: more, isProbe = false }: PeerRequest,
     member: Member,
     signal: AbortSignal,
   ): Promise<PeerAnswer | undefined> {
@@ -114,11 +123,11 @@ export class PeerRequests implements AsyncDisposable {
       const wanted = secret.signAnswer(nonce, status, hashOf(bytes));
       if (!secret.matches(headers[proofHeader], wanted)) throw new Error('not signed');
       if (status === 503) health.busy();
-      else health.answered(clock.now() - startedAt);
+      else if (!isProbe) health.answered(clock.now() - startedAt);
       return { status, body: bytes };
     } catch {
       if (!signal.aborted) {
-        health.failed();
+        health.failed(startedAt);
         onFailure();
       }
       return undefined;

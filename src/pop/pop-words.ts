@@ -1,6 +1,7 @@
 import type { Agreement } from './agreement.js';
 import type { FrameShelf } from './frame-shelf.js';
-import { homesMax, servingHomes } from './homes.js';
+import { homeOf, otherHomes } from './homes.js';
+import type { Gift } from './peer-search.js';
 import type { Peers } from './peers.js';
 import { type FetchName, fetchName } from './pop-keys.js';
 
@@ -40,7 +41,7 @@ export class PopWords {
   async tell(subject: string, bytes: Buffer): Promise<void> {
     const { node } = this.#agreement;
     const name = wordName(subject, Number.parseInt(node.slice(0, 6), 16) % wordsMax);
-    const [home] = this.#homes(name);
+    const home = homeOf(this.#agreement, name);
     if (home?.node === node) await this.#shelf.keep(name, bytes);
     else if (home) await this.#peers.give(name, bytes, home);
   }
@@ -55,23 +56,16 @@ export class PopWords {
     if (word !== undefined) return word;
     if (own) await this.#shelf.remove(name);
     const members = this.#agreement.members.list();
-    const others = this.#homes(name).filter(({ node }) => node !== this.#agreement.node);
+    const others = otherHomes(this.#agreement, name);
     let good: T | undefined;
-    await this.#peers.get(
-      name,
-      others,
-      async (gift) => {
-        good ??= read(gift.bytes);
-        if (good === undefined) this.#peers.lied(name, gift, members);
-        return good !== undefined;
-      },
-      signal,
-    );
+    const isGood = async (gift: Gift) => {
+      good ??= read(gift.bytes);
+      if (good === undefined) this.#peers.lied(name, gift, members);
+      return good !== undefined;
+    };
+    const question = { name, members: others, isGood, background: () => false };
+    await this.#peers.get(question, signal);
     return good;
-  }
-
-  #homes(name: FetchName) {
-    return servingHomes(name, this.#agreement.members.list()).slice(0, homesMax);
   }
 }
 

@@ -5,11 +5,12 @@ import { mapBounded } from '../cache/bounded.js';
 import type { Agreement } from './agreement.js';
 import { type FetchTimes, wholePatienceMs } from './fetch-times.js';
 import type { FrameShelf, ShelvedFrame } from './frame-shelf.js';
-import { homesMax, servingHomes } from './homes.js';
+import { holdersAndHomes, homeOf, isHolderGone, otherHomes } from './homes.js';
 import type { InHand } from './in-hand.js';
 import { canceled, type HeldLease } from './leases.js';
 import type { Member } from './members.js';
-import type { Asked, Gift, Peers, SureHolder } from './peers.js';
+import type { Asked, Gift, SureHolder } from './peer-search.js';
+import type { Peers } from './peers.js';
 import type { FetchWish, Piece } from './piece.js';
 import type { AloneCounts, PopCounts } from './pop-counts.js';
 import type { FetchName } from './pop-keys.js';
@@ -66,7 +67,9 @@ export class SiteFetch {
     if (here !== undefined) return here;
     setMaxListeners(0, signal); // the one signal of a run is that of all its frames
     // Most of what the site has is at its home: nobody needs to agree on that.
-    const near = await this.#fromPeers(piece, this.#homesOf(piece), signal);
+    const { agreement } = this.#parts;
+    const homes = (name: FetchName) => otherHomes(agreement, piece.region ?? name);
+    const near = await this.#fromPeers(piece, homes, signal);
     if (typeof near === 'object') return near.value;
     const agreed = await this.#agreed(piece, signal);
     if (typeof agreed === 'object') return agreed.value;
@@ -104,7 +107,7 @@ export class SiteFetch {
       const found = await this.#fromHolder(piece, node, leftMs, signal);
       if (typeof found === 'object') return found;
       if (claim.kind === 'alone') return 'fetching';
-      if (found === 'late') {
+      if (found === 'late' && !isHolderGone(this.#parts.agreement, node)) {
         // It has it: another fetch from the origin would only help somebody who waits.
         if (piece.background()) continue;
         break;
@@ -125,7 +128,8 @@ export class SiteFetch {
     patienceMs: number,
     signal: AbortSignal,
   ): Promise<{ value: T } | 'absent' | 'late'> {
-    const holders = this.#holdersOf(piece, node);
+    const { agreement } = this.#parts;
+    const holders = (name: FetchName) => holdersAndHomes(agreement, piece.region ?? name, node);
     const startedAt = performance.now();
     for (;;) {
       const found = await this.#fromPeers(piece, holders, signal, node);
@@ -172,7 +176,7 @@ export class SiteFetch {
       return await this.#wholeFromPeers(piece, from, signal, sure);
     }
     const { peers, counts, shelf, agreement } = this.#parts;
-    const { read } = piece;
+    const { read, background } = piece;
     let found: { value: T } | undefined;
     const isGood = async (gift: Gift) => {
       const value = await read([gift.bytes]);
@@ -180,7 +184,8 @@ export class SiteFetch {
       else found ??= { value };
       return value !== undefined;
     };
-    const gift = await peers.get(name, from(name), isGood, signal, sure);
+    const question = { name, members: from(name), isGood, sure, background };
+    const gift = await peers.get(question, signal);
     if (typeof gift === 'string') return gift;
     count(counts.peers, gift.bytes);
     shelf.remember(name, gift.bytes);
@@ -200,10 +205,13 @@ export class SiteFetch {
     sure: SureHolder | undefined,
   ): Promise<{ value: T } | Exclude<Asked, Gift>> {
     const { peers, counts, shelf } = this.#parts;
+    const { background } = piece;
     let missing: Exclude<Asked, Gift> | undefined;
     const gifts = await mapBounded(piece.parts, partsInFlight, async (part) => {
       if (missing) return undefined;
-      const gift = await peers.get(part, from(part), async () => true, signal, sure);
+      const members = from(part);
+      const question = { name: part, members, isGood: async () => true, sure, background };
+      const gift = await peers.get(question, signal);
       if (typeof gift === 'object') return gift;
       missing = gift;
       return undefined;
@@ -304,40 +312,17 @@ export class SiteFetch {
 
   /** It is wrong, or may be: nobody is to have it from the site. Never fails. */
   async takeAway(name: FetchName): Promise<void> {
-    const { shelf, peers } = this.#parts;
+    const { shelf, peers, agreement } = this.#parts;
     await shelf.remove(name);
-    await Promise.all(this.#homes(name).map((home) => peers.takeAway(name, home)));
+    await Promise.all(otherHomes(agreement, name).map((home) => peers.takeAway(name, home)));
   }
 
   async #bringHome(name: FetchName, bytes: Buffer, region = name): Promise<void> {
     const { agreement, peers, shelf } = this.#parts;
-    const [home] = servingHomes(region, agreement.members.list());
+    const home = homeOf(agreement, region);
     if (!home) return;
     if (home.node === agreement.node) await shelf.keep(name, bytes);
     else await peers.give(name, bytes, home);
-  }
-
-  #homesOf({ region }: Piece<unknown>): (name: FetchName) => Member[] {
-    return (name) => this.#homes(region ?? name);
-  }
-
-  #homes(region: FetchName): Member[] {
-    const members = servingHomes(region, this.#parts.agreement.members.list());
-    return this.#others(members.slice(0, homesMax));
-  }
-
-  /** The node that is known to have it first. */
-  #holdersOf(piece: Piece<unknown>, node: string): (name: FetchName) => Member[] {
-    const members = this.#parts.agreement.members.list();
-    const holder = members.filter((member) => member.node === node);
-    return (name) => {
-      const homes = this.#homesOf(piece)(name).filter((member) => member.node !== node);
-      return this.#others([...holder, ...homes]);
-    };
-  }
-
-  #others(members: readonly Member[]): Member[] {
-    return members.filter(({ node }) => node !== this.#parts.agreement.node);
   }
 }
 

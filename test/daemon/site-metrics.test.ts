@@ -8,7 +8,7 @@ const report: PopReport = {
   shared: { frames: 3, bytes: 30 },
   aloneFor: { unready: 0, unanswered: 0, fetching: 0, notGiven: 0 },
   counts: { shelf: none, peers: { frames: 3, bytes: 300 }, origin: none, alone: none },
-  peers: { requests: 0, hedged: 0, found: 0, bytes: 0, failures: 0, wrong: 1, given: 0 },
+  peers: { requests: 0, asked: 0, hedged: 0, found: 0, bytes: 0, failures: 0, wrong: 1, given: 0 },
   served: { requests: 0, bytes: 0, busy: 0, refused: 0 },
   shelf: { frames: 0, bytes: 7, failures: 0 },
 };

@@ -14,6 +14,7 @@ import { type Voucher, voucherBytes } from '../../src/pop/voucher.js';
 import fc from '../support/properties.js';
 
 const never = new AbortController().signal;
+const wish = { signal: never, background: () => false, onSent: () => {} };
 const nameAt = (at: number): FetchName => fetchName('frame', String(at));
 const names = Array.from({ length: batchNamesMax }, (_, at) => nameAt(at));
 
@@ -55,7 +56,7 @@ t.test(
       return asked.map((_, at) => (at >= later ? 'later' : 'absent'));
     });
     const ask = (count: number) =>
-      Promise.all(names.slice(0, count).map((name) => queue.ask(name, never, () => {})));
+      Promise.all(names.slice(0, count).map((name) => queue.ask(name, wish)));
     t.same(await ask(5), Array(5).fill('absent'));
     t.same(sent, [5, 2]);
     later = batchNamesMax;
@@ -63,6 +64,28 @@ t.test(
     await ask(batchNamesMax);
     await Promise.all([ask(batchNamesMax), ask(7)]);
     t.same(sent, [batchNamesMax, batchNamesMax, 7]);
+  },
+);
+
+t.test(
+  'what somebody waits for overtakes the rest, and who puts off everything has failed',
+  async (t) => {
+    const sent: FetchName[][] = [];
+    let answer: 'absent' | 'later' = 'absent';
+    const queue = new PeerQueue(async (asked) => {
+      sent.push([...asked]);
+      await new Promise((resolve) => setImmediate(resolve));
+      return asked.map(() => answer);
+    });
+    const background = () => true;
+    const many = Array.from({ length: 5 * batchNamesMax }, (_, at) => nameAt(at));
+    const answers = many.map((name) => queue.ask(name, { ...wish, background }));
+    const hurried = nameAt(-1);
+    await Promise.all([...answers, queue.ask(hurried, wish)]);
+    t.same(sent[0], [hurried], 'and does not wait for what would go with it');
+    t.equal(sent.flat().length, many.length + 1);
+    answer = 'later';
+    t.equal(await queue.ask(hurried, wish), undefined);
   },
 );
 
@@ -75,7 +98,11 @@ t.test('a request is given up when the last who wants something of it is gone', 
   });
   const [one, other] = [new AbortController(), new AbortController()];
   const answers = [one, other].map(({ signal }, at) =>
-    queue.ask(nameAt(at), signal, () => signal === other.signal && one.abort()),
+    queue.ask(nameAt(at), {
+      ...wish,
+      signal,
+      onSent: () => signal === other.signal && one.abort(),
+    }),
   );
   await new Promise((resolve) => setImmediate(resolve));
   t.notOk(gone);
