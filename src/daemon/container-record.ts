@@ -1,7 +1,7 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { fromSystemError } from '../errors.js';
+import type { MountSummary } from './control-api.js';
+import { readRecordFile, writeRecordFile } from './record-file.js';
 import { rootRecord } from './root.js';
 
 const containerRecord = z.object({
@@ -27,23 +27,22 @@ export type ContainerRecord = z.infer<typeof containerRecord>;
 
 const recordName = 'container.json';
 
-/** @param folder of the container @returns undefined for one that was being made */
+/** @param folder of the container @returns undefined for one that was being made @throws as readRecordFile */
 export async function readContainer(folder: string): Promise<ContainerRecord | undefined> {
-  try {
-    const text = await readFile(join(folder, recordName), 'utf8');
-    return containerRecord.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
+  return readRecordFile(join(folder, recordName), containerRecord);
 }
 
 /** @throws ThinError `no-space`, `denied` */
 export async function writeContainer(folder: string, record: ContainerRecord): Promise<void> {
-  const path = join(folder, recordName);
-  try {
-    await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-    await rename(`${path}.new`, path);
-  } catch (error) {
-    throw fromSystemError(`Cannot keep container ${record.id}`, error);
-  }
+  await writeRecordFile(join(folder, recordName), record);
+}
+
+/** As commands are told of it. */
+export function containerSummary(record: ContainerRecord): MountSummary {
+  const { id, root, reference, manifest, readOnly, since, exitCode } = record;
+  const { target, form, server } = root;
+  return {
+    ...{ id, kind: 'container', target, reference, manifest, readOnly, form, server, since },
+    ...(exitCode !== undefined && { exitCode }),
+  };
 }

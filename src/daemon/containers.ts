@@ -2,12 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ThinError } from '../errors.js';
+import type { Logger } from 'pino';
+import { describeError, ThinError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
 import { makeFolder } from '../make-folder.js';
-import { writeBundle } from '../mount/bundle.js';
 import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
-import { type ContainerRecord, readContainer, writeContainer } from './container-record.js';
+import { writeContainerBundle } from './container-bundle.js';
+import {
+  type ContainerRecord,
+  containerSummary,
+  readContainer,
+  writeContainer,
+} from './container-record.js';
 import type { CheckedRequest, ContainerStart, MountSummary } from './control-api.js';
 import type { HotStarts } from './hot-starts.js';
 import type { LiveImage } from './live-image.js';
@@ -22,6 +28,8 @@ interface Container {
   commands: number;
   /** Absent once it has ended. */
   root: Root | undefined;
+  /** Of its command, as whoever told it first had it. */
+  exitCode?: number;
 }
 
 const idGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
@@ -39,19 +47,29 @@ export class Containers {
   readonly #runtimeRoot: string;
   /** Tells it from other nodes of this machine. */
   readonly #node: string;
-  readonly #roots: Roots;
+  readonly #roots: Pick<Roots, 'mount'>;
   readonly #hot: HotStarts;
   readonly #containers = new Map<string, Container>();
+  readonly #log: Logger;
   /** Names of those that are being made. */
   readonly #coming = new Set<string>();
+  /** Those of which nothing can be read: they may run, and have changes that somebody wants. */
+  readonly #unreadable = new Set<string>();
   readonly #stopping = new AbortController();
 
-  constructor(root: string, runFolder: string, roots: Roots, hot: HotStarts) {
+  constructor(
+    root: string,
+    runFolder: string,
+    roots: Pick<Roots, 'mount'>,
+    hot: HotStarts,
+    log: Logger,
+  ) {
     this.#folder = join(root, 'containers');
     this.#runtimeRoot = join(runFolder, 'runtime');
     this.#node = basename(runFolder);
     this.#roots = roots;
     this.#hot = hot;
+    this.#log = log;
   }
 
   /** What an earlier daemon ran and nobody has ended; those that have ended are read besides. */
@@ -59,42 +77,51 @@ export class Containers {
     await makeFolder(this.#folder, 0o700);
     const running: ContainerRecord[] = [];
     for (const id of await readdir(this.#folder)) {
-      const record = await readContainer(join(this.#folder, id));
-      if (!record) await this.#removeFolder(id);
-      else if (record.exitCode === undefined) running.push(record);
+      const record = await this.#read(id);
+      if (record === undefined) continue;
+      if (record.exitCode === undefined) running.push(record);
       else this.#containers.set(id, { record, commands: 0, root: undefined });
     }
     return running;
   }
 
-  /** It goes on: its command will find us, or it ends without one. */
-  adopt(record: ContainerRecord, root: Root): void {
+  /** Removes what was being made; what cannot be read is left as it is. */
+  async #read(id: string): Promise<ContainerRecord | undefined> {
+    try {
+      const record = await readContainer(join(this.#folder, id));
+      if (!record) await this.#removeFolder(id);
+      return record;
+    } catch (error) {
+      this.#unreadable.add(id);
+      this.#log.error({ id, reason: describeError(error) }, 'a container is left as it is');
+      return undefined;
+    }
+  }
+
+  /** It goes on: its command will find us, or it ends without one. @param graceMs for its command */
+  adopt(record: ContainerRecord, root: Root, graceMs = attachGraceMs): void {
     this.#containers.set(record.id, { record, commands: 0, root });
     const lost = this.attach(record.id);
     const grace = { signal: this.#stopping.signal, ref: false };
-    delay(attachGraceMs, undefined, grace).then(lost, () => {});
+    delay(graceMs, undefined, grace).then(lost, () => {});
   }
 
-  /** Its root ended with its daemon. @returns that root */
+  /** Its root ended with its daemon; what it has changed stays, if it was to stay. @returns that root */
   async clean(record: ContainerRecord): Promise<string[]> {
     await deleteContainer(this.#key(record)).catch(() => {});
-    await this.#removeFolder(record.id);
+    const container: Container = { record, commands: 0, root: undefined };
+    this.#containers.set(record.id, container);
+    await this.#finish(container, unknownExitCode).catch((error: unknown) => {
+      // On a full disk, say: the next start finds it as we did.
+      this.#log.warn({ id: record.id, reason: describeError(error) }, 'an end is not written down');
+      container.record = { ...record, exitCode: unknownExitCode };
+    });
+    await detachPath(record.root.target);
     return [record.root.target];
   }
 
   list(): MountSummary[] {
-    return [...this.#containers.values()].map(({ record }) => ({
-      id: record.id,
-      kind: 'container' as const,
-      target: record.root.target,
-      reference: record.reference,
-      manifest: record.manifest,
-      readOnly: record.readOnly,
-      form: record.root.form,
-      server: record.root.server,
-      since: record.since,
-      ...(record.exitCode !== undefined && { exitCode: record.exitCode }),
-    }));
+    return [...this.#containers.values()].map(({ record }) => containerSummary(record));
   }
 
   /**
@@ -140,6 +167,10 @@ export class Containers {
     if (this.#containers.has(id) || this.#coming.has(id)) {
       throw new ThinError('busy', `Cannot name a container ${id}: there is one (thin rm ${id})`);
     }
+    if (this.#unreadable.has(id)) {
+      const what = `${join(this.#folder, id)} has one that cannot be read (wanted another name)`;
+      throw new ThinError('busy', `Cannot name a container ${id}: ${what}`);
+    }
   }
 
   async #make(
@@ -165,39 +196,10 @@ export class Containers {
     };
     this.#containers.set(id, { record, commands: 0, root });
     const [bundle] = await Promise.all([
-      this.#writeBundle(image, directory, request, signal),
+      writeContainerBundle({ image, directory, node: this.#node, request, signal }),
       writeContainer(directory, record),
     ]);
     return bundle;
-  }
-
-  async #writeBundle(
-    image: LiveImage,
-    directory: string,
-    request: ContainerRequest & { readonly id: string },
-    signal: AbortSignal,
-  ): Promise<{ bundle: string; stopSignal: string }> {
-    const { directory: bundle, stopSignal } = await writeBundle({
-      directory,
-      id: request.id,
-      // Nodes of one machine may use the same names.
-      cgroup: `thinfs-${this.#node}-${request.id}`,
-      rootfs: join(directory, 'merged'),
-      config: image.config,
-      readImageFile: (path, bytesMax) => image.readSmallFile(path, bytesMax, signal),
-      command: request.command,
-      entrypoint: request.entrypoint,
-      env: request.env,
-      user: request.user,
-      workdir: request.workdir,
-      hostname: request.hostname,
-      volumes: request.volumes,
-      network: request.network,
-      readOnly: request.readOnly,
-      memory: request.memory,
-      terminal: request.terminal,
-    });
-    return { bundle, stopSignal };
   }
 
   /** It has written the line by which it is known to have started. */
@@ -206,18 +208,29 @@ export class Containers {
     return null;
   }
 
-  /** Its command has ended: unmounts it, and forgets it if it was run with `--rm`. */
+  /**
+   * Its command has ended: unmounts it, and forgets it if it was run with `--rm`.
+   * @throws ThinError `no-space` if that cannot be written down: then it is tried again
+   */
   async end(id: string, exitCode: number): Promise<void> {
     const container = this.#find(id);
     if (!container.root) return;
+    container.exitCode ??= exitCode;
     await deleteContainer(this.#key(container.record));
-    if (container.record.remove) {
+    await this.#finish(container, container.exitCode);
+  }
+
+  /** Written down first: a container without root whose record says that it runs looks like a lost one. */
+  async #finish(container: Container, exitCode: number): Promise<void> {
+    const { id, remove } = container.record;
+    if (remove) {
       await this.#forget(id);
       return;
     }
+    const record = { ...container.record, exitCode };
+    await writeContainer(join(this.#folder, id), record);
+    container.record = record;
     await this.#unmount(container);
-    container.record = { ...container.record, exitCode };
-    await writeContainer(join(this.#folder, id), container.record);
   }
 
   /**
@@ -225,25 +238,47 @@ export class Containers {
    * @returns to be called when that is gone: whoever is still in the container is left to finish
    * @throws ThinError `not-found` if it does not run
    */
-  attach(id: string): () => Promise<void> {
+  attach(id: string): () => void {
     const container = this.#find(id);
     if (!container.root) throw new ThinError('not-found', `Cannot attach to ${id}: it has ended`);
     container.commands++;
-    return () => this.#lost(container);
+    return () => {
+      container.commands--;
+      void this.#watch(container);
+    };
   }
 
-  async #lost(container: Container): Promise<void> {
-    container.commands--;
-    if (!container.root) return;
-    const key = this.#key(container.record);
-    while ((await containerState(key).catch(() => undefined))?.status === 'running') {
-      const stopped = { signal: this.#stopping.signal, ref: false };
-      await delay(orphanPollMs, undefined, stopped).catch(() => {});
-      if (this.#stopping.signal.aborted || container.commands > 0) return;
+  /** Ends it when nobody is in it any more, unless a command finds it again. Never fails. */
+  async #watch(container: Container): Promise<void> {
+    const { signal } = this.#stopping;
+    let failures = 0;
+    while (this.#isOrphan(container)) {
+      await this.#endIfOver(container).catch((error: unknown) => {
+        if (failures++ > 0) return;
+        const { id } = container.record;
+        this.#log.warn({ id, reason: describeError(error) }, 'a container cannot be ended yet');
+      });
+      if (this.#isOrphan(container)) {
+        await delay(orphanPollMs, undefined, { signal, ref: false }).catch(() => {});
+      }
     }
-    // Its exit code went to the command that is gone.
-    if (container.commands > 0 || !container.root) return;
-    await this.end(container.record.id, unknownExitCode);
+  }
+
+  /** One that is stopped for the moment, or of which nothing can be told now, has not ended. */
+  async #endIfOver(container: Container): Promise<void> {
+    const state = await containerState(this.#key(container.record));
+    if (state !== undefined && state.status !== 'stopped') return;
+    // The exit code went to the command that is gone.
+    if (this.#isOrphan(container)) await this.end(container.record.id, unknownExitCode);
+  }
+
+  #isOrphan({ commands, root }: Container): boolean {
+    return commands === 0 && root !== undefined && !this.#stopping.signal.aborted;
+  }
+
+  /** Connections are about to be closed: what is in containers goes on. */
+  stopWatching(): void {
+    this.#stopping.abort();
   }
 
   /** @throws ThinError `not-found`; `busy` if it runs */
@@ -269,11 +304,13 @@ export class Containers {
 
   /** Ends those that could not go on without this process, or all. */
   async close({ all }: { readonly all: boolean }): Promise<void> {
-    this.#stopping.abort();
-    for (const [id, { record, root }] of this.#containers) {
+    this.stopWatching();
+    for (const container of this.#containers.values()) {
+      const { record, root } = container;
       if (!root || (!all && record.root.form === 'composed')) continue;
       await deleteContainer(this.#key(record)).catch(() => {});
-      await this.#forget(id);
+      // What is not written down is by the next daemon.
+      await this.#finish(container, unknownExitCode).catch(() => this.#unmount(container));
     }
   }
 

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Logger } from 'pino';
 import { z } from 'zod';
-import { fromSystemError, ThinError } from '../errors.js';
+import { describeError, fromSystemError, ThinError } from '../errors.js';
 import { detachPath, mountSource, resolveMountPoint } from '../fuse/kernel-mount.js';
 import { findMount } from '../fuse/mount-table.js';
 import { makeFolder } from '../make-folder.js';
 import type { MountSummary } from './control-api.js';
 import type { LiveImage } from './live-image.js';
+import { readRecordFile, writeRecordFile } from './record-file.js';
 import { type MountChoice, type Root, rootRecord } from './root.js';
 import type { Roots } from './roots.js';
 
@@ -43,12 +45,14 @@ export interface MountRequest {
 export class Mounts {
   readonly #folder: string;
   readonly #roots: Roots;
+  readonly #log: Logger;
   readonly #active = new Map<string, ActiveMount>();
 
   /** @param root of the node's state: changes made in writable mounts lie below it */
-  constructor(root: string, roots: Roots) {
+  constructor(root: string, roots: Roots, log: Logger) {
     this.#folder = join(root, 'mounts');
     this.#roots = roots;
+    this.#log = log;
   }
 
   /** What an earlier daemon has mounted. */
@@ -56,11 +60,22 @@ export class Mounts {
     await makeFolder(this.#folder, 0o700);
     const records: MountRecord[] = [];
     for (const id of await readdir(this.#folder)) {
-      const record = await readRecord(join(this.#folder, id, recordName));
+      const record = await this.#read(id);
       if (record) records.push(record);
-      else await this.#remove(id);
     }
     return records;
+  }
+
+  /** Removes what was being made. What cannot be read is left: it may be in use, and have changes. */
+  async #read(id: string): Promise<MountRecord | undefined> {
+    try {
+      const record = await readRecordFile(join(this.#folder, id, recordName), mountRecord);
+      if (!record) await this.#remove(id);
+      return record;
+    } catch (error) {
+      this.#log.error({ id, reason: describeError(error) }, 'a mount is left as it is');
+      return undefined;
+    }
   }
 
   /** It goes on. */
@@ -125,11 +140,11 @@ export class Mounts {
     try {
       await makeFolder(directory, 0o700);
       // If we are killed meanwhile, this says where something may be mounted.
-      await writeRecord(path, { ...base, root: { target, form: 'portable', server: '' } });
+      await writeRecordFile(path, { ...base, root: { target, form: 'portable', server: '' } });
       const root = await this.#roots.mount(image, { target, changes }, request.form);
       const record = { ...base, root: root.record };
       this.#add({ record, root });
-      await writeRecord(path, record);
+      await writeRecordFile(path, record);
     } catch (error) {
       await this.#active.get(target)?.root.detach();
       await this.#remove(id);
@@ -183,19 +198,6 @@ export class Mounts {
 }
 
 const recordName = 'mount.json';
-
-async function readRecord(path: string): Promise<MountRecord | undefined> {
-  try {
-    return mountRecord.safeParse(JSON.parse(await readFile(path, 'utf8'))).data;
-  } catch {
-    return undefined; // a mount that was being made
-  }
-}
-
-async function writeRecord(path: string, record: MountRecord): Promise<void> {
-  await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-  await rename(`${path}.new`, path);
-}
 
 /** True for a mount of ours: something else may have come to the same place since. */
 async function isMounted(target: string): Promise<boolean> {

@@ -47,10 +47,10 @@ export class NodeMounts implements AsyncDisposable {
     this.composer = new Composer(options, options.partialEnds);
     hot.tellStarting((isStarting) => this.composer.starting(isStarting));
     const portable = new PortableRoots(this.#trees);
-    const lists = new FileLists(images, live, log);
+    const lists = new FileLists({ images, live, log });
     this.roots = new Roots({ composer: this.composer, portable, lists, cache, log });
-    this.mounts = new Mounts(root, this.roots);
-    this.containers = new Containers(root, runFolder, this.roots, hot);
+    this.mounts = new Mounts(root, this.roots, log);
+    this.containers = new Containers(root, runFolder, this.roots, hot, log);
   }
 
   list(): MountSummary[] {

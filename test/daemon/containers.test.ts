@@ -1,0 +1,143 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import t, { type Test } from 'tap';
+import type { ContainerRecord } from '../../src/daemon/container-record.js';
+import { Containers } from '../../src/daemon/containers.js';
+import { FileLists } from '../../src/daemon/file-lists.js';
+import { HotStarts } from '../../src/daemon/hot-starts.js';
+import { digestOf } from '../../src/digest.js';
+import { scratchDirectory } from '../cache/cache-rig.js';
+import { until } from '../cli/test-node.js';
+
+const log = pino({ level: 'silent' });
+
+/** Knows containers by the files `state` in its folder, says what it is asked, and may be `stuck`. */
+const runtimeScript = `#!/bin/sh
+echo "$3" >> "$0.calls"
+case "$3" in
+  state) cat "$2/$4/state" ;;
+  delete) if [ -e "$0.stuck" ]; then exit 1; fi; rm -r "$2/$5" ;;
+esac
+`;
+
+function rig(t: Test) {
+  const root = scratchDirectory(t);
+  const runFolder = join(root, 'run');
+  const runtime = join(root, 'runtime');
+  writeFileSync(runtime, runtimeScript, { mode: 0o755 });
+  const folder = (id: string) => join(root, 'containers', id);
+  const hot = new HotStarts(root, 'none', log, { shared: undefined, onReady: () => {} });
+  const roots = { mount: () => Promise.reject(new Error('nothing is mounted')) };
+  const open = () => new Containers(root, runFolder, roots, hot, log);
+  const containers = open();
+  t.teardown(() => containers.stopWatching());
+
+  /** One that an earlier daemon has made. */
+  const make = (id: string, remove: boolean): ContainerRecord => {
+    const target = join(folder(id), 'merged');
+    const record: ContainerRecord = {
+      ...{ version: 1, id, reference: 'image:1', manifest: 'none', readOnly: false, remove },
+      ...{ runtime, since: 1, root: { target, form: 'composed', server: 'erofs' } },
+    };
+    mkdirSync(join(folder(id), 'upper'), { recursive: true });
+    writeFileSync(join(folder(id), 'container.json'), JSON.stringify(record));
+    return record;
+  };
+  const written = (id: string) => readFileSync(join(folder(id), 'container.json'), 'utf8');
+  const detached: string[] = [];
+  const rootOf = (record: ContainerRecord) => {
+    const detach = async () => {
+      detached.push(written(record.id));
+    };
+    return { record: record.root, ended: new Promise<void>(() => {}), unmount: detach, detach };
+  };
+  const say = (id: string, status: string) => {
+    mkdirSync(join(runFolder, 'runtime', id), { recursive: true });
+    writeFileSync(join(runFolder, 'runtime', id, 'state'), JSON.stringify({ status, pid: 1 }));
+  };
+  const calls = (name: string) => {
+    const all = existsSync(`${runtime}.calls`) ? readFileSync(`${runtime}.calls`, 'utf8') : '';
+    return all.split('\n').filter((call) => call === name).length;
+  };
+  return { containers, open, make, rootOf, say, calls, folder, runtime, detached };
+}
+
+t.test(
+  'one whose command is gone ends when nobody is in it, whatever fails meanwhile',
+  async (t) => {
+    const { containers, make, rootOf, say, calls, runtime } = rig(t);
+    const record = make('a', false);
+    say('a', 'paused');
+    containers.adopt(record, rootOf(record), 0);
+    await until('it was looked at twice', () => calls('state') >= 2);
+    say('a', 'nothing that we know');
+    const seen = calls('state');
+    await until('and again', () => calls('state') > seen);
+    t.equal(calls('delete'), 0, 'it has not ended');
+    writeFileSync(`${runtime}.stuck`, '');
+    say('a', 'stopped');
+    await until('it cannot be deleted', () => calls('delete') >= 1);
+    t.equal(containers.running, 1);
+    rmSync(`${runtime}.stuck`);
+    await until('it has ended', () => containers.running === 0);
+    t.match(containers.list(), [{ id: 'a', exitCode: 255 }]);
+  },
+);
+
+t.test('an end is written down before the root goes', async (t) => {
+  const { containers, open, make, rootOf, folder, detached } = rig(t);
+  const record = make('a', false);
+  containers.adopt(record, rootOf(record));
+  const full = join(folder('a'), 'container.json.new');
+  mkdirSync(full); // nothing can be written there
+  await t.rejects(containers.end('a', 7), { name: 'ThinError' });
+  t.strictSame(detached, []);
+  t.equal(containers.running, 1);
+  rmSync(full, { recursive: true });
+  await containers.end('a', 255);
+  t.match(
+    detached.map((text) => JSON.parse(text)),
+    [{ exitCode: 7 }],
+  );
+  t.match(containers.list(), [{ id: 'a', exitCode: 7 }], 'as it was told first');
+  t.strictSame(await open().kept(), [], 'it has ended for the next daemon, too');
+});
+
+t.test('what the next daemon finds: changes stay where they were to stay', async (t) => {
+  const { open, make, folder } = rig(t);
+  for (const id of ['kept', 'removed']) make(id, id === 'removed');
+  mkdirSync(join(folder('unmade'), 'upper'), { recursive: true });
+  make('newer', true);
+  writeFileSync(join(folder('newer'), 'container.json'), '{"version":2}');
+  make('torn', true);
+  writeFileSync(join(folder('torn'), 'container.json'), '');
+  make('unreadable', true);
+  rmSync(join(folder('unreadable'), 'container.json'));
+  mkdirSync(join(folder('unreadable'), 'container.json'));
+
+  const containers = open();
+  const kept = await containers.kept();
+  t.strictSame(new Set(kept.map(({ id }) => id)), new Set(['kept', 'removed']));
+  for (const record of kept) t.strictSame(await containers.clean(record), [record.root.target]);
+  t.match(containers.list(), [{ id: 'kept', exitCode: 255 }]);
+  const ids = ['kept', 'removed', 'unmade', 'newer', 'torn', 'unreadable'];
+  t.strictSame(
+    ids.filter((id) => existsSync(join(folder(id), 'upper'))),
+    ['kept', 'newer', 'torn', 'unreadable'],
+  );
+});
+
+t.test('a file list that cannot be read is made anew', async (t) => {
+  const folder = scratchDirectory(t);
+  const image = digestOf(Buffer.from('image'));
+  const path = join(folder, 'file-list');
+  mkdirSync(path); // EISDIR
+  const files = [{ content: digestOf(Buffer.from('file')), size: 4 }];
+  const lists = new FileLists({
+    images: { fileListPath: () => path },
+    live: { get: async () => ({ files: () => files.values() as Generator<never> }) },
+    log,
+  });
+  t.equal((await lists.get(image)).entries.byteLength, 40);
+});
