@@ -186,14 +186,24 @@ export class IndexFeed {
   }
 
   #take(): IndexChanges {
+    const placed = takeFrom(this.#placed, batchMax);
     const changes = {
-      placed: takeFrom(this.#placed, batchMax),
-      removed: takeFrom(this.#removed, batchMax),
+      placed,
+      removed: [...this.#takeRemovalsOf(placed), ...takeFrom(this.#removed, batchMax)],
       touched: [...this.#touched].slice(0, batchMax),
       chunks: this.#takeChunks(),
     };
     for (const content of changes.touched) this.#touched.delete(content);
     return changes;
+  }
+
+  /** What was removed before it was placed is recorded before: later it would take the new one with it. */
+  #takeRemovalsOf(placed: readonly IndexedFile[]): Pick<IndexedFile, 'kind' | 'name'>[] {
+    const removals: Pick<IndexedFile, 'kind' | 'name'>[] = [];
+    for (const { kind, name } of placed) {
+      if (this.#removed.delete(nameOf(kind, name))) removals.push({ kind, name });
+    }
+    return removals;
   }
 
   #takeChunks(): ChunkPlaces[] {

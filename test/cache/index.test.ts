@@ -247,4 +247,12 @@ t.test('what is placed and removed is recorded in the order in which it happened
   await feed.flush();
   t.match(await index.call('totals'), { completeFiles: 1, tiers: { fast: 4096 } });
   t.ok(feed.lossless);
+
+  const many = Array.from({ length: 1000 }, (_, at) => indexed(numbered(10 + at)));
+  for (const file of many) feed.placed(file);
+  await feed.flush();
+  for (const { kind, name } of many) feed.removed(kind, name);
+  for (const file of many.slice(-1)) feed.placed(file);
+  await feed.flush();
+  t.match(await index.call('totals'), { completeFiles: 2 }, 'more than is recorded at once');
 });
