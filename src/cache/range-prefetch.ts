@@ -16,8 +16,12 @@ const plannedMax = 256;
 const landingBytesMax = 24 * 1024 * 1024;
 /** Chunks that are copied at a time; their bytes are in memory. */
 const copiedChunks = 64;
-/** Ranges that are looked for ahead of their turn, where each may be a round trip, and bytes of one. */
-const looksAheadMax = 16;
+/**
+ * Ranges that are looked for ahead of their turn, where each may be a round trip, and bytes of them
+ * all. What nodes share has 16 threads, and is left alone when it is late: on a slow way to it many at
+ * once would all be, and reads that somebody waits for have to find a thread.
+ */
+const looksAheadMax = 12;
 const lookAheadBytesMax = 1024 * 1024;
 /** Ranges that wait: a program that opens more files than that is helped no more. */
 const rangesMax = 65_536;
@@ -63,8 +67,9 @@ export class RangePrefetch {
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
   /** What nodes share is far from the program that asks for it: several ranges come at a time. */
-  readonly #looks = new WorkAhead<PrefetchRange, Look | undefined>(looksAheadMax, (range) =>
-    this.#lookFor(range),
+  readonly #looks = new WorkAhead<PrefetchRange, Look | undefined>(
+    { countMax: looksAheadMax, weightMax: lookAheadBytesMax, weightOf: ({ length }) => length },
+    (range) => this.#lookFor(range),
   );
   /** Frames that were asked for, or will be, by name; when they were found missing. */
   readonly #asked = new Map<string, number>();
@@ -109,6 +114,7 @@ export class RangePrefetch {
       await tail;
       await Promise.all(this.#flying);
     } while (tail !== this.#tail || this.#flying.size > 0);
+    await this.#looks.settled(); // of ranges that had no turn any more
     return { ...this.#totals };
   }
 

@@ -1,13 +1,21 @@
+/** Of work that is done at a time: how many pieces, and what they weigh; one alone may weigh more. */
+export interface WorkBounds<K> {
+  readonly countMax: number;
+  readonly weightMax: number;
+  readonly weightOf: (key: K) => number;
+}
+
 /** Work that is begun ahead of its turn, in the order in which it was added, so much of it at a time. */
 export class WorkAhead<K, V> {
-  readonly #inFlightMax: number;
+  readonly #bounds: WorkBounds<K>;
   readonly #work: (key: K) => Promise<V>;
   readonly #waiting = new Set<K>();
   readonly #begun = new Map<K, Promise<V | undefined>>();
-  #inFlight = 0;
+  readonly #inFlight = new Set<Promise<unknown>>();
+  #weight = 0;
 
-  constructor(inFlightMax: number, work: (key: K) => Promise<V>) {
-    this.#inFlightMax = inFlightMax;
+  constructor(bounds: WorkBounds<K>, work: (key: K) => Promise<V>) {
+    this.#bounds = bounds;
     this.#work = work;
   }
 
@@ -24,17 +32,27 @@ export class WorkAhead<K, V> {
     return await begun;
   }
 
+  /** Ends when nothing is being done, and nothing waits. Never fails. */
+  async settled(): Promise<void> {
+    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
+  }
+
   #begin(): void {
+    const { countMax, weightMax, weightOf } = this.#bounds;
     for (const key of this.#waiting) {
-      if (this.#inFlight >= this.#inFlightMax) return;
+      const weight = weightOf(key);
+      const fits = this.#weight + weight <= weightMax || this.#inFlight.size === 0;
+      if (!fits || this.#inFlight.size >= countMax) return;
       this.#waiting.delete(key);
-      this.#inFlight += 1;
       const work = this.#work(key).catch(() => undefined);
       this.#begun.set(key, work);
-      void work.finally(() => {
-        this.#inFlight -= 1;
+      const flight = work.then(() => {
+        this.#inFlight.delete(flight);
+        this.#weight -= weight;
         this.#begin();
       });
+      this.#inFlight.add(flight);
+      this.#weight += weight;
     }
   }
 }

@@ -4,6 +4,7 @@ import t from 'tap';
 import type { FileOrigin } from '../../src/cache/file-origin.js';
 import { FrameFlights } from '../../src/cache/frame-flights.js';
 import type { SharedFiles } from '../../src/cache/shared-files.js';
+import { WorkAhead } from '../../src/cache/work-ahead.js';
 import type { Frame } from '../../src/chunk/frame.js';
 import { ThinError } from '../../src/errors.js';
 import { openCache, scratchDirectory, signal, until } from './cache-rig.js';
@@ -213,3 +214,36 @@ t.test('what nodes share is looked for several files at a time', async (t) => {
   t.equal(tierFiles(root).length, 31);
   t.same(wrongTierFiles(root), []);
 });
+
+t.test(
+  'work ahead of its turn: so much of it at a time, and all of it is waited for',
+  async (t) => {
+    const ends = new Map<number, () => void>();
+    const ahead = new WorkAhead<number, number>(
+      { countMax: 3, weightMax: 10, weightOf: (weight) => weight },
+      (weight) =>
+        new Promise((resolve) => {
+          ends.set(weight, () => resolve(weight));
+        }),
+    );
+    const end = async (weight: number) => {
+      ends.get(weight)?.();
+      return await ahead.take(weight);
+    };
+    for (const weight of [11, 4, 5, 1, 0, 9]) ahead.add(weight);
+    t.same([...ends.keys()], [11], 'one alone may weigh more');
+    t.equal(await end(11), 11);
+    await until(() => ends.size > 1);
+    t.same([...ends.keys()], [11, 4, 5, 1], 'three at a time');
+    t.equal(await ahead.take(9), undefined, 'what was not begun is for who takes it');
+    let settled = false;
+    const settling = ahead.settled().then(() => {
+      settled = true;
+    });
+    for (const weight of [4, 5, 1]) await end(weight);
+    await until(() => ends.has(0));
+    t.notOk(settled);
+    await Promise.all([end(0), settling]);
+    t.same([...ends.keys()], [11, 4, 5, 1, 0]);
+  },
+);
