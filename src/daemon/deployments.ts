@@ -106,6 +106,7 @@ export class Deployments implements AsyncDisposable {
     deployment: Deployment,
     bytesBefore: number | undefined,
   ): void {
+    this.#forget(id); // another one had the name
     const timer = setTimeout(() => this.#quiet(starting, id), startMs).unref();
     const change = this.#log.add(deployment);
     const starting: Starting = { phase: 'new', bytesBefore, manifest, timer, change, deployment };

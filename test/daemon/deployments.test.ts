@@ -71,6 +71,19 @@ t.test('a container that takes long is timed to its sign, and to nothing else', 
   await deployments[Symbol.asyncDispose]();
 });
 
+t.test('a name that is used again is the later one’s', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const { deployments, start } = node();
+  await start('thin', 'a', 100);
+  mock.timers.tick(15_000);
+  await start('thin', 'a', 0);
+  mock.timers.tick(290_000);
+  deployments.ready('a');
+  t.match(deployments.list(), [{ end: 'made' }, { end: 'ready' }]);
+  await deployments[Symbol.asyncDispose]();
+});
+
 t.test('an image that is pulled in full is no hit at first', async (t) => {
   const { deployments, start } = node();
   await start('pulled', 'a', 0);
