@@ -1,6 +1,6 @@
 import type { FileCache } from '../cache/file-cache.js';
 import { parseDigest } from '../digest.js';
-import { describeError } from '../errors.js';
+import { describeError, fromSystemError } from '../errors.js';
 import type { ImageLayer } from '../image/image-config.js';
 import type { PointOfPresence } from '../pop/point-of-presence.js';
 import type { ImagePuller, PulledImage } from '../pull/image-puller.js';
@@ -52,18 +52,15 @@ export class FullPulls implements AsyncDisposable {
    * pull has begun. Never fails.
    */
   prepare(): AsyncDisposable {
-    this.#puller ??= this.#openPuller();
-    const prepared = this.#puller.then(
-      (puller) => puller.prepare(),
-      () => undefined, // the pull fails of it, and says so
-    );
+    const prepared = this.#readyPuller()
+      .then((puller) => puller.prepare())
+      .catch(() => undefined); // the pull fails of it, and says so
     return { [Symbol.asyncDispose]: async () => (await prepared)?.[Symbol.asyncDispose]() };
   }
 
   /** @throws ThinError as ImagePuller.pull does */
   async pull({ client, image, config, layers, prepared, ...options }: FullPull): Promise<void> {
-    this.#puller ??= this.#openPuller();
-    const puller = await this.#puller;
+    const puller = await this.#readyPuller();
     const pulling = puller.pull({
       ...options,
       image: image.manifest,
@@ -103,7 +100,15 @@ export class FullPulls implements AsyncDisposable {
     this.#pinning.add(pinning);
   }
 
-  /** Loaded when it is wanted: most daemons pull nothing. */
+  /** Loaded when it is wanted: most daemons pull nothing. What fails, on a full disk say, is tried again. */
+  #readyPuller(): Promise<ImagePuller> {
+    this.#puller ??= this.#openPuller().catch((error: unknown) => {
+      this.#puller = undefined;
+      throw fromSystemError('Cannot prepare a pull', error);
+    });
+    return this.#puller;
+  }
+
   async #openPuller(): Promise<ImagePuller> {
     const { ImagePuller } = await import('../pull/image-puller.js');
     return ImagePuller.open(this.#parts.cache, this.#parts.root);

@@ -190,8 +190,8 @@ export class HotTier implements AsyncDisposable {
     if (fast !== undefined) {
       let moved: number | undefined; // not known where it fails
       try {
-        moved = await this.#empty(plans, pinned, signal);
-        moved += await cache.hotFiles.move(pinned, fast, signal);
+        const emptied = await this.#empty(plans, pinned, signal);
+        moved = emptied + (await cache.hotFiles.move(pinned, fast, signal));
       } finally {
         if (moved !== 0 && !signal.aborted) await onMoved();
       }
