@@ -80,7 +80,7 @@ export class ControlClient {
       tries += 1;
       diedAt = performance.now();
       await options.reconnect();
-      options.onEvent?.({ event: 'note', message: 'the daemon died: asking the next one' });
+      options.onEvent?.({ event: 'note', message: 'the daemon is gone: asking the next one' });
     }
   }
 

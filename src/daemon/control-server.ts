@@ -27,7 +27,7 @@ export interface CallContext {
    * Keeps the connection open after the result; `onLost` runs once when it closes, which is when the
    * client called `close()`, ended or was killed.
    */
-  hold(onLost: () => unknown): void;
+  hold(onLost: () => void): void;
 }
 
 export type ControlHandlers = {
@@ -49,6 +49,12 @@ export interface ControlPages extends WebPages {
   readonly readFile: FileReader;
 }
 
+/** What is known of the next server, when this one ends. */
+export interface Succession {
+  /** One is started at once: who has no answer asks that one. */
+  readonly isFollowed: boolean;
+}
+
 /** Milliseconds for clients to take the answer of a daemon that ends. */
 const farewellMs = 1000;
 /** Bytes of one request: the longest have command lines and environments in them. */
@@ -60,13 +66,20 @@ export class ControlServer {
   readonly #handlers: ControlHandlers;
   readonly #pages: ControlPages;
   readonly #log: Logger;
+  readonly #succession: Succession;
   /** That have no answer yet. */
   readonly #open = new Set<ServerResponse>();
 
-  private constructor(handlers: ControlHandlers, pages: ControlPages, log: Logger) {
+  private constructor(
+    handlers: ControlHandlers,
+    pages: ControlPages,
+    log: Logger,
+    succession: Succession,
+  ) {
     this.#handlers = handlers;
     this.#pages = pages;
     this.#log = log;
+    this.#succession = succession;
     this.#server = createServer({ keepAlive: false }, (request, response) => {
       void this.#answer(request, response);
     });
@@ -79,8 +92,9 @@ export class ControlServer {
     handlers: ControlHandlers,
     pages: ControlPages,
     log: Logger,
+    succession: Succession,
   ): Promise<ControlServer> {
-    const control = new ControlServer(handlers, pages, log);
+    const control = new ControlServer(handlers, pages, log, succession);
     try {
       mkdirSync(dirname(socket), { recursive: true, mode: 0o700 });
       chmodSync(dirname(socket), 0o700);
@@ -95,11 +109,17 @@ export class ControlServer {
     return control;
   }
 
-  /** Who has no answer is told: a connection that just ends means that we have died. */
+  /** Who has no answer is told: a connection that just ends means that the next server is to be asked. */
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
+    if (!this.#succession.isFollowed) await this.#sayFarewell();
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #sayFarewell(): Promise<void> {
     const waiting = [...this.#open].filter((response) => !response.closed);
     const told = waiting.map((response) => {
       const ended = once(response, 'close');
@@ -108,8 +128,6 @@ export class ControlServer {
       return ended;
     });
     await Promise.race([Promise.all(told), delay(farewellMs, undefined, { ref: false })]);
-    this.#server.closeAllConnections();
-    await closed;
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -154,13 +172,13 @@ export class ControlServer {
       throw new ThinError('not-found', `Cannot answer ${request.method} ${path}: no such method`);
     }
     const body = await readJson(request);
+    // Who has no more than that when we die knows that it was taken.
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders();
     const send = (event: ControlEvent): void => {
       if (response.writableEnded) return; // it was told that we end
-      if (!response.headersSent)
-        response.writeHead(200, { 'content-type': 'application/x-ndjson' });
       response.write(`${JSON.stringify(event)}\n`);
     };
-    let onLost: (() => unknown) | undefined;
+    let onLost: (() => void) | undefined;
     const context: CallContext = {
       signal,
       note: (message) => send({ event: 'note', message }),

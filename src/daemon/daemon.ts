@@ -13,7 +13,7 @@ import type { CheckedRequest, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import { Deployments } from './deployments.js';
 import { dropUnpinned, FullPulls } from './full-pulls.js';
-import type { StopOrder } from './holder-protocol.js';
+import type { ServerStop } from './holder-protocol.js';
 import { HotStarts } from './hot-starts.js';
 import { HotTier, tierHandlers } from './hot-tier.js';
 import { IdleMemory } from './idle-memory.js';
@@ -184,10 +184,15 @@ export class Daemon implements AsyncDisposable {
         ...observability.pages,
       };
       const handlers = loggedHandlers(daemon.#handlers(), log);
-      owned.use(await ControlServer.open(config.socket, handlers, pages, log));
+      owned.use(await ControlServer.open(config.socket, handlers, pages, log, stop));
       log.info({ root, pid: process.pid, version }, 'ready');
       stores.prepare();
-      owned.use({ [Symbol.asyncDispose]: async () => log.info('stopping') });
+      owned.use({
+        [Symbol.asyncDispose]: async () => {
+          log.info('stopping');
+          mounted.containers.stopWatching();
+        },
+      });
       return daemon;
     } catch (error) {
       await owned[Symbol.asyncDispose]();
@@ -196,7 +201,7 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** @throws ThinError `busy` if mounts would end that cannot go on without us, unless `force` */
-  requestStop({ force, unmount }: StopOrder): void {
+  requestStop({ force, unmount, again }: ServerStop): void {
     const { mounts, containers, bound } = this.#mounted;
     const ending = unmount ? mounts.list().length + containers.running : bound;
     if (ending > 0 && !force) {
@@ -206,7 +211,7 @@ export class Daemon implements AsyncDisposable {
       );
     }
     if (unmount) this.#mounted.endAll();
-    this.#stop.stop();
+    this.#stop.stop(again);
   }
 
   /**

@@ -9,7 +9,7 @@ import {
   linkVariable,
   type ServerNews,
   type ServerSettings,
-  type StopOrder,
+  type ServerStop,
   settingsOf,
 } from './holder-protocol.js';
 import { onJsonLine } from './json-lines.js';
@@ -34,8 +34,8 @@ export class HolderLink {
   #needsDevice = false;
   #successors = 0;
   #lastDeath = 0;
-  #order: StopOrder | undefined;
-  #onStop: ((order: StopOrder) => Promise<void>) | undefined;
+  #order: ServerStop | undefined;
+  #onStop: ((order: ServerStop) => Promise<void>) | undefined;
 
   /** @param words flags that this server was given */
   static open(words: readonly string[]): HolderLink {
@@ -95,7 +95,7 @@ export class HolderLink {
   }
 
   /** @param accept begins to end the server; throws ThinError `busy` if it will not */
-  onStop(accept: (order: StopOrder) => Promise<void>): void {
+  onStop(accept: (order: ServerStop) => Promise<void>): void {
     this.#onStop = accept;
     if (this.#order) void this.#stop(this.#order);
   }
@@ -104,14 +104,14 @@ export class HolderLink {
     const socket = this.#socket;
     socket.on('error', () => {}); // a close follows
     socket.once('close', () => void this.#lost());
-    onJsonLine(socket, ({ order, force, unmount }) => {
+    onJsonLine(socket, ({ order, force, unmount, again }) => {
       if (order !== 'stop') return;
-      this.#order = { force: force === true, unmount: unmount === true };
+      this.#order = { force: force === true, unmount: unmount === true, again: again === true };
       void this.#stop(this.#order);
     });
   }
 
-  async #stop(order: StopOrder): Promise<void> {
+  async #stop(order: ServerStop): Promise<void> {
     try {
       await this.#onStop?.(order);
     } catch (error) {

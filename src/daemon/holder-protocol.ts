@@ -101,7 +101,13 @@ export type ServerNews =
   /** It ends in order; `renew`: because its connection is dead, it wants another /dev/fuse. */
   | { readonly news: 'ending'; readonly renew: boolean };
 
-export type HolderOrder = { readonly order: 'stop' } & StopOrder;
+/** A stop, as its server is told of it. */
+export interface ServerStop extends StopOrder {
+  /** Another server is started at once: who waits for an answer is to ask that one. */
+  readonly again: boolean;
+}
+
+export type HolderOrder = { readonly order: 'stop' } & ServerStop;
 
 /** `--name value`, `--name=value` and `--name` by name; `--no-name` counts as `name`. */
 export function readFlags(words: readonly string[]): Record<string, string[]> {

@@ -7,6 +7,7 @@ import {
   mergeSettings,
   type ServerPhase,
   type ServerSettings,
+  type ServerStop,
   type StartReport,
   type StopOrder,
 } from './holder-protocol.js';
@@ -101,7 +102,7 @@ export class Holder {
    */
   restart(settings: ServerSettings, force: boolean): Promise<StartReport> {
     return this.#inTurn(async () => {
-      const refusal = await this.#end({ force, unmount: false });
+      const refusal = await this.#end({ force, unmount: false, again: true });
       if (refusal) return { ready: false, ...refusal };
       const before = this.#settings;
       this.#settings = mergeSettings(before, settings);
@@ -118,7 +119,7 @@ export class Holder {
   /** Ends the server; then the holder has {@link finished}, unless mounts need the device. */
   stop(order: StopOrder): Promise<Refusal | undefined> {
     return this.#inTurn(async () => {
-      const refusal = await this.#end(order);
+      const refusal = await this.#end({ ...order, again: false });
       if (order.unmount) this.#needed = false;
       if (!refusal && !this.#needed) this.#finish();
       return refusal;
@@ -144,7 +145,7 @@ export class Holder {
     return phase === 'waiting' && this.#crashes.degraded ? 'degraded' : phase;
   }
 
-  async #end(order: StopOrder): Promise<Refusal | undefined> {
+  async #end(order: ServerStop): Promise<Refusal | undefined> {
     if (this.#state.phase === 'waiting') clearTimeout(this.#state.timer);
     if ('server' in this.#state) {
       const refusal = await this.#state.server.stop(order);

@@ -7,8 +7,8 @@ import {
   linkDescriptor,
   linkVariable,
   type ServerSettings,
+  type ServerStop,
   type StartReport,
-  type StopOrder,
 } from './holder-protocol.js';
 import { onJsonLine } from './json-lines.js';
 
@@ -120,7 +120,7 @@ export class ServerProcess {
   }
 
   /** Resolves when it has ended, or with why it will not. It is killed if it takes too long. */
-  async stop(order: StopOrder): Promise<Refusal | undefined> {
+  async stop(order: ServerStop): Promise<Refusal | undefined> {
     const refused = new Promise<Refusal>((resolve) => {
       this.#refuse = resolve;
     });

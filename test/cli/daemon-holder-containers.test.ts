@@ -134,11 +134,18 @@ t.test('the server is killed while it answers: the next one does', async (t) => 
     store.release();
     process.kill(pid, 'SIGKILL');
     t.same(await command.ended, { code: 0, signal: null }, command.errors());
-    t.match(command.errors(), /the daemon died: asking the next one/);
+    t.match(command.errors(), /the daemon is gone: asking the next one/);
     if (words[0] === 'run') t.equal(command.output(), 'there\n');
   }
   t.match((await node.status()).mounts, [{ target }]);
   t.equal((await node.thin(['unmount', target])).code, 0);
+
+  store.hold();
+  const moved = await held('run', '--rm', '--pull', 'always', behind, 'echo', 'moved');
+  t.equal((await node.thin(['daemon', 'restart'])).code, 0);
+  store.release();
+  t.same(await moved.ended, { code: 0, signal: null }, moved.errors());
+  t.equal(moved.output(), 'moved\n', 'so does one that takes over in order');
 
   store.hold();
   const stopped = await held('run', '--rm', '--pull', 'always', behind, 'true');

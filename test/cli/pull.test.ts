@@ -112,7 +112,7 @@ t.test(
       process.kill(pid, 'SIGKILL');
     }
     t.same(await pull.ended, { code: 5, signal: null });
-    t.equal(pull.errors().match(/the daemon died: asking the next one/g)?.length, 2);
+    t.equal(pull.errors().match(/the daemon is gone: asking the next one/g)?.length, 2);
     proxy.stopAt = Number.POSITIVE_INFINITY;
     t.match(await node.thin(['pull', '-q', image]), { code: 0, stderr: '' });
     t.ok(proxy.bytesDown() < 1.6 * size, `${proxy.bytesDown() / size} times its size came`);

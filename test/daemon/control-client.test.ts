@@ -1,9 +1,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request as httpRequest, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { ControlClient, type ProgressEvent } from '../../src/daemon/control-client.js';
+import { type ControlHandlers, ControlServer } from '../../src/daemon/control-server.js';
 
 const signal = new AbortController().signal;
 
@@ -71,4 +73,27 @@ t.test('one that was killed and seems to listen has died once', async (t) => {
   };
   t.equal(await client.call('pause', { paused: true }, options), null);
   t.same(notes, ['note', 'note']);
+});
+
+t.test('a daemon says that it has taken a request before it knows what to say', async (t) => {
+  const socketPath = join(t.testdir(), 'control.sock');
+  let go = () => {};
+  const pause = () =>
+    new Promise<null>((resolve) => {
+      go = () => resolve(null);
+    });
+  const handlers = { pause } as unknown as ControlHandlers;
+  const pages = {
+    readFile: () => Promise.reject(new Error('no files')),
+    metrics: async () => '',
+  } as never;
+  const log = pino({ level: 'silent' });
+  const followed = { isFollowed: true };
+  await using _ = await ControlServer.open(socketPath, handlers, pages, log, followed);
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const request = httpRequest({ socketPath, path: '/v1/pause', method: 'POST' }, resolve);
+    request.once('error', reject).end('{"paused":true}');
+  });
+  go();
+  t.equal((await response.toArray()).join(''), '{"event":"result","result":null}\n');
 });
