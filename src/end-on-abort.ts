@@ -20,7 +20,9 @@ export function endOnAbort(
   { graceMs, kill = () => void child.kill('SIGKILL') }: EndingOptions,
 ): Ending {
   let killing: NodeJS.Timeout | undefined;
+  let disposed = false;
   const end = (): void => {
+    if (disposed) return;
     child.kill('SIGTERM');
     killing ??= setTimeout(kill, graceMs);
   };
@@ -29,6 +31,7 @@ export function endOnAbort(
   return {
     end,
     [Symbol.dispose]: () => {
+      disposed = true;
       signal.removeEventListener('abort', end);
       clearTimeout(killing);
     },

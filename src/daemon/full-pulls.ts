@@ -49,13 +49,14 @@ export class FullPulls implements AsyncDisposable {
 
   /**
    * Loads and starts what a pull needs, while its manifest is asked for; it ends when it is disposed, if no
-   * pull has begun. Never fails.
+   * pull has begun. Never fails, nor does its end.
    */
   prepare(): AsyncDisposable {
     const prepared = this.#readyPuller()
       .then((puller) => puller.prepare())
       .catch(() => undefined); // the pull fails of it, and says so
-    return { [Symbol.asyncDispose]: async () => (await prepared)?.[Symbol.asyncDispose]() };
+    const end = async () => (await prepared)?.[Symbol.asyncDispose]();
+    return { [Symbol.asyncDispose]: () => end().catch(() => undefined) };
   }
 
   /** @throws ThinError as ImagePuller.pull does */
@@ -91,11 +92,11 @@ export class FullPulls implements AsyncDisposable {
   #pinLater(pulled: PulledImage, image: string): void {
     const pinning = pulled
       .pin()
+      .finally(() => pulled[Symbol.asyncDispose]())
       .catch((error: unknown) => {
         const reason = describeError(error);
         this.#parts.log.warn({ image, reason }, 'a pulled image cannot be made durable');
       })
-      .then(() => pulled[Symbol.asyncDispose]())
       .finally(() => this.#pinning.delete(pinning));
     this.#pinning.add(pinning);
   }

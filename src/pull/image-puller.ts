@@ -90,9 +90,8 @@ export class ImagePuller {
    * disposed when the pull has begun, or will not.
    */
   prepare(): AsyncDisposable {
-    const threads = this.#parts.threads.use();
-    this.#parts.threads.pick();
-    return threads;
+    this.#parts.threads.pick(); // which fails where there is no thread to be had
+    return this.#parts.threads.use();
   }
 
   /**
@@ -131,8 +130,9 @@ export class ImagePuller {
     });
     const { brought, ended } = await this.#bring(run);
     const release = async () => {
-      for (const layer of brought) await layer[Symbol.asyncDispose]();
+      const layers = await Promise.allSettled(brought.map((layer) => layer[Symbol.asyncDispose]()));
       await rm(path, { force: true });
+      for (const layer of layers) if (layer.status === 'rejected') throw layer.reason;
     };
     try {
       const merging = merge.finish(signal);

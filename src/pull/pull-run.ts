@@ -1,4 +1,6 @@
 import { availableParallelism } from 'node:os';
+import { debuglog } from 'node:util';
+import { describeError } from '../errors.js';
 import { type BroughtLayer, bringLayer, type LayerWay, type PullParts } from './bring-layer.js';
 import { canceled } from './canceled.js';
 import { Gate } from './gate.js';
@@ -8,6 +10,8 @@ import { LinkPolicy } from './link-policy.js';
 import { LayerMeter, type LayerState, PullMeter, type PullSample } from './pull-meter.js';
 import { type PullMode, type PullPlan, planOf } from './pull-mode.js';
 import { TierChoice } from './tier-choice.js';
+
+const debug = debuglog('thinfs:pull');
 
 /** Milliseconds between two looks at how a pull goes. */
 const lookMs = 50;
@@ -105,7 +109,16 @@ export class PullRun {
     this.#downloads.turn();
     this.#options.onProgress({ layers: this.#meters.map(({ state }) => state), sample });
     const left = this.#meters.reduce((sum, meter) => sum + leftOf(meter), 0);
-    if (left <= nearEndBytes) this.#options.onNearEnd();
+    if (left <= nearEndBytes && !this.#stop.signal.aborted) this.#tellNearEnd();
+  }
+
+  /** What cannot be prepared, for want of a thread say, is done when it is needed, or fails there. */
+  #tellNearEnd(): void {
+    try {
+      this.#options.onNearEnd();
+    } catch (error) {
+      debug('%s', describeError(error));
+    }
   }
 
   /** Takes a place in the flight of every layer, in the order in which they are to come. */

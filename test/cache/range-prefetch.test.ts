@@ -201,7 +201,7 @@ t.test('what nodes share is looked for several files at a time', async (t) => {
     ...{ wrong: () => {}, mounted: () => {}, offer: () => {} },
     read: async (file, offset, length) => {
       asking += 1;
-      await until(() => asking >= 16); // one after the other, they would wait for good
+      await until(() => asking >= 12); // one after the other, they would wait for good
       return origin.bytesOf(file).subarray(offset, offset + length);
     },
   };

@@ -76,7 +76,9 @@ t.test('one that was killed and seems to listen has died once', async (t) => {
 });
 
 t.test('a daemon says that it has taken a request before it knows what to say', async (t) => {
-  const socketPath = join(t.testdir(), 'control.sock');
+  const folder = mkdtempSync(join(tmpdir(), 'thinfs-control-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const socketPath = join(folder, 'control.sock');
   let go = () => {};
   const pause = () =>
     new Promise<null>((resolve) => {

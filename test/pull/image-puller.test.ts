@@ -486,3 +486,24 @@ function collectAsTheServerDoes(t: Test): void {
   });
   globalThis.gc?.();
 }
+
+t.test(
+  'a merge that cannot be prepared fails nothing yet; of what fails none is begun',
+  async (t) => {
+    const { root, cache } = await openNode(t);
+    let begun = 0;
+    const startMerge: typeof inlineWorkers.startMerge = (request) => {
+      begun += 1;
+      if (begun === 1) throw new Error('there is no thread');
+      return inlineWorkers.startMerge(request);
+    };
+    const puller = await ImagePuller.open(cache, root, { ...inlineWorkers, startMerge });
+    const tar = archive(file('a', 'bytes'));
+    const pulled = await puller.pull({ image: 'i', layers: [layerOf(tar)], signal });
+    await pulled[Symbol.asyncDispose]();
+    t.equal(begun, 2);
+    const wrong = layerOf(archive(file('b', 'bytes')), { diffId: digestOf(Buffer.from('x')) });
+    await t.rejects(puller.pull({ image: 'j', layers: [wrong], signal }), { code: 'corrupt' });
+    t.equal(begun, 2);
+  },
+);
