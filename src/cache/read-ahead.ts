@@ -24,7 +24,7 @@ const runBytesMax = 512 * 1024;
 const waitingMax = 64;
 /**
  * Compressed bytes of a start that nobody has read of yet: at first, and for each byte that was read of.
- * What a start fetches stays below 1.5 times what it touches while it is a small one.
+ * What a start fetches stays below 1.5 times what it touches from 550 KiB on, while it is a small one.
  */
 const unreadBytesMin = 192 * 1024;
 const unreadShare = 0.15;

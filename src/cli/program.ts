@@ -24,9 +24,14 @@ export function rootCommand(name: string, description: string): Command {
     .version(packageVersion())
     .exitOverride()
     .showSuggestionAfterError()
-    .showHelpAfterError(`(see ${name} --help)`)
     .enablePositionalOptions()
     .addHelpText('after', `\n${exitCodeHelp}`);
+}
+
+/** Who uses a command wrongly is told where its own help is. */
+function pointToHelp(command: Command, name: string): void {
+  command.showHelpAfterError(`(see ${name} --help)`);
+  for (const child of command.commands) pointToHelp(child, `${name} ${child.name()}`);
 }
 
 /** What SIGINT, SIGTERM and SIGHUP do to a command. */
@@ -82,6 +87,7 @@ export async function runProgram(
       exitCode = code;
     };
     const command = await build({ interrupts, signal: interrupts.signal, setExitCode });
+    pointToHelp(command, command.name());
     await command.parseAsync([...argv]);
   } catch (error) {
     exitCode = reportFailure(error, interrupts.signal);

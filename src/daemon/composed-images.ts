@@ -14,7 +14,7 @@ const idleMs = 5 * 60_000;
 /** What makes an image ready for composed mounts. */
 export interface ComposedImage {
   readonly manifest: Digest;
-  /** Path of `metadata.erofs`, whose bytes were verified. */
+  /** Path of `metadata.erofs`, verified when its file list was made: a list that was kept stands for that. */
   readonly metadata: string;
   files(): Promise<SharedFileList>;
 }

@@ -144,7 +144,10 @@ export class Composer implements AsyncDisposable {
     return { manifest, metadata: this.#options.images.path(manifest, 'metadata'), files };
   }
 
-  /** Whether programs are starting: what the kernel reads beside what they touch is little then. */
+  /**
+   * Whether programs are starting: what the kernel reads beside what they touch is little then, in files
+   * that are opened from now on (read-ahead.ts).
+   */
   starting(isStarting: boolean): void {
     this.#starting = isStarting;
     this.#objects?.readAhead(isStarting ? readAheadOfStarts : readAheadMax);
@@ -161,6 +164,8 @@ export class Composer implements AsyncDisposable {
     const opened = await this.#opening?.catch(() => undefined);
     if (!opened) return;
     this.#closing.abort();
+    // Starts end after this: another mount may have F's number then.
+    this.#objects = undefined;
     await opened.images[Symbol.asyncDispose]();
     if (this.#takingOver || opened.images.used.length > 0) {
       await opened.objects.close();

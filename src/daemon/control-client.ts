@@ -19,7 +19,7 @@ export interface CallOptions {
   readonly onEvent?: (event: ProgressEvent) => void;
   /**
    * Makes sure that a daemon runs. For a request that may be made again when the daemon dies over it:
-   * one that changes nothing, or that has a `requestId`.
+   * one that changes nothing, that has a `requestId`, or that finds done what was done of it, as a pull.
    */
   readonly reconnect?: () => Promise<unknown>;
 }

@@ -46,6 +46,8 @@ export class HotStart {
   readonly #options: HotStartOptions;
   readonly #recording = new HotRecording();
   readonly #ended = new AbortController();
+  /** What the site knows of it is being kept. */
+  #importing: Promise<void> = Promise.resolve();
   /** Aborted when the program has started, or ended. */
   readonly #started = new AbortController();
 
@@ -96,6 +98,7 @@ export class HotStart {
       return false;
     } finally {
       await learned();
+      await this.#importing;
     }
   }
 
@@ -112,7 +115,7 @@ export class HotStart {
     const { id, folder, shared, log } = this.#options;
     const list = await shared?.find(this.#key, this.#ended.signal);
     if (!list) return undefined;
-    void folder.import([list]).catch((error: unknown) => {
+    this.#importing = folder.import([list]).catch((error: unknown) => {
       log.debug({ id, reason: describeError(error) }, 'what the site knows of a start is not kept');
     });
     return hotRanges(list);

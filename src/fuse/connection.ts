@@ -2,8 +2,12 @@ import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { mkdtemp, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { debuglog } from 'node:util';
 import { mount, unmount, unmountFlags } from '../../native-bindings/mount-calls.js';
+import { describeError, fromSystemError } from '../errors.js';
 import { mayMount } from './kernel-mount.js';
+
+const debug = debuglog('thinfs:fuse');
 
 /** Where systemd mounts the control file system of FUSE; its files belong to who mounted. */
 const controlDirectory = '/sys/fs/fuse/connections';
@@ -49,7 +53,13 @@ async function openOwn(device: string): Promise<number | undefined> {
   try {
     await mount({ source: 'fusectl', target: directory, type: 'fusectl' });
     const file = openAbort(directory, device);
-    await unmount(directory, unmountFlags.detach).catch(() => undefined); // the file keeps it busy
+    // The file keeps it busy.
+    await unmount(directory, unmountFlags.detach).catch((error: unknown) => {
+      debug(
+        '%s',
+        describeError(fromSystemError(`Cannot unmount ${directory}, which stays`, error)),
+      );
+    });
     return file;
   } finally {
     await rmdir(directory).catch(() => undefined);

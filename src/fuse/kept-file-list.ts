@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Digest } from '../digest.js';
 import { fromSystemError, isThinError } from '../errors.js';
@@ -16,7 +15,7 @@ const entryBytes = entryWords * Uint32Array.BYTES_PER_ELEMENT;
 
 /** Writes it whole or not at all; a power cut may still take it. @throws ThinError `no-space`, … */
 export async function keepFileList(path: string, { name, entries }: SharedFileList): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
+  const temporary = `${path}.new`; // what a killed process left there is written over
   const bytes = Buffer.concat([Buffer.from(name, 'hex'), Buffer.from(entries)]);
   try {
     await writeFile(temporary, bytes, { mode: 0o600 });

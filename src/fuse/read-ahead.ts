@@ -19,7 +19,8 @@ export const readAheadOfStarts = 32 * 1024;
 
 /**
  * Has the kernel read so many bytes ahead in files that are opened from now on, which it allows only
- * after INIT and to root.
+ * after INIT and to root. A file keeps what it was opened with until it is closed: one that a start
+ * opened and a program reads in order for hours is read by {@link readAheadOfStarts}.
  * @param device `major:minor` of the mount
  */
 export function setReadAhead(device: string, bytes: number): void {

@@ -33,17 +33,25 @@ const samplesMax = 2000;
 export class PullReport {
   #samples: PullSample[] = [];
   /** Milliseconds that were waited. */
-  readonly #waited: Record<Bottleneck, number> = { network: 0, cpu: 0, disk: 0 };
+  #waited: Record<Bottleneck, number> = { network: 0, cpu: 0, disk: 0 };
   #lastByteAt = 0;
   #last: PullProgress | undefined;
 
   add(progress: PullProgress): void {
     const { sample } = progress;
+    // The daemon died over it, and the next one began anew.
+    if (sample.at < (this.#last?.sample.at ?? 0)) this.#forget();
     this.#waited[sample.bottleneck] += sample.ms;
     if (sample.bytes > 0) this.#lastByteAt = sample.at;
     this.#last = progress;
     this.#samples.push(sample);
     if (this.#samples.length >= samplesMax) this.#samples = joinedSamples(this.#samples, 2);
+  }
+
+  #forget(): void {
+    this.#samples = [];
+    this.#waited = { network: 0, cpu: 0, disk: 0 };
+    this.#lastByteAt = 0;
   }
 
   /** What happened, in steps: the longer a pull takes, the longer are they. */

@@ -70,6 +70,9 @@ t.test('what a pull was, as a whole', async (t) => {
     downloadRate: 10_000_000,
     bottleneckShare: 0.5,
   });
+  report.add({ layers, sample: sample(50, { ms: 50, bytes: 0, bottleneck: 'cpu' }) });
+  t.match(report.summary(), { ms: 50, msAfterLastByte: 50, bottleneck: 'cpu', bottleneckShare: 1 });
+  t.equal(report.samples.length, 1, 'of the next daemon, where one died over it');
   t.equal(new PullReport().summary().ms, 0, 'of a pull that did nothing');
 });
 
