@@ -1,12 +1,13 @@
 import type { CacheParts } from './cache-parts.js';
 import type { FileRef } from './file-origin.js';
 
-/** For the other nodes, where none of our tiers is the one that they have in common. */
+/** For the other nodes, where none of our tiers is the one that they have in common. Never fails. */
 export async function offerFile(
   { files, shared }: Pick<CacheParts, 'files' | 'shared'>,
   file: FileRef,
 ): Promise<void> {
-  const tier = shared && (await files.find(file.content));
+  // What a failing disk keeps from them they fetch.
+  const tier = shared && (await files.find(file.content).catch(() => undefined));
   if (tier) shared.offer(file, tier.path(file.content));
 }
 
