@@ -1,8 +1,7 @@
-import { mkdirSync } from 'node:fs';
 import { FileCache } from '../cache/file-cache.js';
 import type { NodeConfig } from '../config.js';
 import { parseDigest } from '../digest.js';
-import { describeError, fromSystemError, isThinError, ThinError } from '../errors.js';
+import { describeError, isThinError, ThinError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
 import { PacksAhead } from '../store/packs-ahead.js';
@@ -28,6 +27,7 @@ import { NodeMounts } from './node-mounts.js';
 import { Observability } from './observability.js';
 import { Ownership } from './ownership.js';
 import { RefreshOnWrong } from './refresh-on-wrong.js';
+import { makeRunFolder } from './run-folder.js';
 import { SharedStarts } from './shared-starts.js';
 import { openShared, openSite } from './site.js';
 import { StopSwitch } from './stop-switch.js';
@@ -342,13 +342,5 @@ export class Daemon implements AsyncDisposable {
       mounts: this.#mounted.list(),
       waiting: await this.#observability.view.waiting(),
     };
-  }
-}
-
-function makeRunFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw fromSystemError(`Cannot use ${folder} for sockets and mounts`, error);
   }
 }

@@ -7,6 +7,7 @@ import { Containers } from '../../src/daemon/containers.js';
 import { FileLists } from '../../src/daemon/file-lists.js';
 import { HotStarts } from '../../src/daemon/hot-starts.js';
 import { digestOf } from '../../src/digest.js';
+import { PacksAhead } from '../../src/store/packs-ahead.js';
 import { scratchDirectory } from '../cache/cache-rig.js';
 import { until } from '../cli/test-node.js';
 
@@ -27,7 +28,8 @@ function rig(t: Test) {
   const runtime = join(root, 'runtime');
   writeFileSync(runtime, runtimeScript, { mode: 0o755 });
   const folder = (id: string) => join(root, 'containers', id);
-  const hot = new HotStarts(root, 'none', log, { shared: undefined, onReady: () => {} });
+  const events = { shared: undefined, onReady: () => {}, ahead: new PacksAhead(undefined) };
+  const hot = new HotStarts(root, 'none', log, events);
   const roots = { mount: () => Promise.reject(new Error('nothing is mounted')) };
   const open = () => new Containers(root, runFolder, roots, hot, log);
   const containers = open();
