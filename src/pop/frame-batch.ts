@@ -61,7 +61,7 @@ export function packBatch(entries: readonly BatchEntry[]): Buffer {
 export function parseBatch(bytes: Buffer, count: number): BatchEntry[] | undefined {
   const entries: BatchEntry[] = [];
   let at = 0;
-  for (; entries.length < count && at < bytes.length; ) {
+  while (entries.length < count && at < bytes.length) {
     const state = states[bytes.readUInt8(at)];
     if (state === undefined) return undefined;
     if (state !== 'here') {

@@ -119,7 +119,15 @@ export class FrameShelf {
   }
 
   has(name: FetchName): boolean {
-    return this.#recent.has(name) || this.#kept.sizeOf(name) !== undefined;
+    return this.sizeOf(name) !== undefined;
+  }
+
+  /** Bytes of the frame, as far as it is known to be here. */
+  sizeOf(name: FetchName): number | undefined {
+    const recent = this.#recent.peek(name);
+    if (recent) return recent.bytes.length;
+    const size = this.#kept.sizeOf(name);
+    return size === undefined ? undefined : Math.max(size - trailerBytes, 0);
   }
 
   /** Keeps it in memory for a while. @param voucher of who gave it, where it was not verified here */

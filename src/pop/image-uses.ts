@@ -111,6 +111,11 @@ export class ImageUses implements AsyncDisposable {
     return (await answer.catch(() => 0)) === 1;
   }
 
+  /** It is done: another may do it. Never fails. */
+  async hasTidied(): Promise<void> {
+    await this.#link.call('turn', [imageKeys[4]], [this.#node, 1]).catch(() => 0);
+  }
+
   /** Tells all nodes, this one too. Never fails. */
   async announce(message: string): Promise<void> {
     await this.#link.call('announce', [imageKeys[4]], [siteChannel, message]).catch(() => 0);

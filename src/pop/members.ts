@@ -83,7 +83,7 @@ export class Members implements AsyncDisposable {
   readonly #heard = new Map<string, Heard>();
   readonly #dead = new Set<string>();
   /** Silent, and being asked. */
-  readonly #suspects = new Set<string>();
+  readonly #suspects = new Map<string, Promise<void>>();
   /** What this node says of itself: it takes a look at all that is under way. */
   #own: { readonly info: MemberInfo; readonly at: number } | undefined;
   #beatAt = Number.NEGATIVE_INFINITY;
@@ -170,20 +170,23 @@ export class Members implements AsyncDisposable {
     }
     if (now - this.#steadySince < deadAfterMs) return;
     for (const [node, { lastAt }] of this.#heard) {
-      if (!this.#dead.has(node) && now - lastAt > deadAfterMs) void this.#suspect(node);
+      if (!this.#dead.has(node) && now - lastAt > deadAfterMs) this.#suspect(node);
       if (ages.has(node) || now - lastAt < forgottenAfterMs) continue;
       this.#heard.delete(node);
       this.#dead.delete(node);
     }
   }
 
-  /** Its heartbeats may be late where machines are full: it is asked before others do its work again. */
-  async #suspect(node: string): Promise<void> {
+  #suspect(node: string): void {
     if (this.#suspects.has(node)) return;
-    this.#suspects.add(node);
+    const asking = this.#askSilent(node).finally(() => this.#suspects.delete(node));
+    this.#suspects.set(node, asking);
+  }
+
+  /** Its heartbeats may be late where machines are full: it is asked before others do its work again. */
+  async #askSilent(node: string): Promise<void> {
     const member = this.list().find((each) => each.node === node);
     const isThere = member !== undefined && (await this.#events.isThere(member));
-    this.#suspects.delete(node);
     const { lastAt } = this.#heard.get(node) ?? { lastAt: Number.POSITIVE_INFINITY };
     if (isThere || this.#closed || performance.now() - lastAt <= deadAfterMs) return;
     this.#dead.add(node);
@@ -214,6 +217,7 @@ export class Members implements AsyncDisposable {
     this.#closed = true;
     clearInterval(this.#timer);
     await this.#beating;
+    await Promise.all(this.#suspects.values());
     await this.#link.call('leave', memberKeys, [this.#node]).catch((error: ThinError) => error);
   }
 }

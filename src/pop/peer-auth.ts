@@ -1,4 +1,5 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { siteVersion } from './pop-keys.js';
 
 /**
  * Both sides show that they know the site's secret, for each request anew: the asker signs what it
@@ -11,7 +12,7 @@ export class SiteSecret {
 
   /** @param secret of any length; only a key derived from it is used */
   constructor(secret: Buffer) {
-    this.#key = createHmac('sha256', secret).update('thinfs peers 3').digest();
+    this.#key = createHmac('sha256', secret).update(`thinfs peers ${siteVersion}`).digest();
   }
 
   newNonce(): string {

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { finished } from 'node:stream';
 import { mapBounded } from '../cache/bounded.js';
 import { fromSystemError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
@@ -30,6 +31,8 @@ const frameBytesMax = 1024 * 1024;
 /** Requests answered at the same time, and milliseconds that one may wait for its share of the rate. */
 const answersMax = 256;
 const shareWaitMaxMs = 200;
+/** Bytes of all answers that are being read and sent: twice that in memory, as each is put together. */
+const givingBytesMax = 64 * 1024 * 1024;
 /** Frames that are read for one request at a time. */
 const looksInFlight = 8;
 /** Frames that are being taken in: of 1 MiB at most each. */
@@ -58,7 +61,7 @@ export interface PeerServerOptions {
 }
 
 interface Answer {
-  readonly status: 200 | 204 | 403 | 404 | 503;
+  readonly status: 200 | 204 | 403 | 503;
   readonly body?: Buffer;
 }
 
@@ -92,6 +95,8 @@ export class PeerServer implements AsyncDisposable {
   readonly #upload: Bandwidth;
   readonly #closing = new AbortController();
   #answering = 0;
+  /** Of the answers that are being read and sent. */
+  #givingBytes = 0;
   #taking = 0;
 
   private constructor(options: PeerServerOptions) {
@@ -134,7 +139,7 @@ export class PeerServer implements AsyncDisposable {
     response.on('error', () => undefined); // the peer has gone
     try {
       const asked = this.#read(request);
-      if (asked) return this.#send(asked, await this.#do(asked, request), response);
+      if (asked) return this.#send(asked, await this.#do(asked, request, response), response);
       this.served.refused += 1;
       // Nothing that a stranger sends is taken in: what it goes on to send is cut off.
       response.writeHead(403, { connection: 'close' }).end();
@@ -163,7 +168,7 @@ export class PeerServer implements AsyncDisposable {
     response.end(body);
   }
 
-  async #do(asked: Asked, request: IncomingMessage): Promise<Answer> {
+  async #do(asked: Asked, request: IncomingMessage, response: ServerResponse): Promise<Answer> {
     const { method, name } = asked;
     if (method === 'PUT' && name) return await this.#take(name, asked, request);
     if (method === 'DELETE' && name) {
@@ -174,7 +179,7 @@ export class PeerServer implements AsyncDisposable {
     if (this.#answering >= answersMax || this.#upload.delayMs > shareWaitMaxMs) return this.#busy();
     this.#answering += 1;
     try {
-      return await this.#give(asked, request);
+      return await this.#give(asked, request, response);
     } finally {
       this.#answering -= 1;
     }
@@ -200,27 +205,49 @@ export class PeerServer implements AsyncDisposable {
     }
   }
 
-  async #give({ bodyHash }: Asked, request: IncomingMessage): Promise<Answer> {
+  async #give(
+    { bodyHash }: Asked,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<Answer> {
     const body = await readBody(request, batchRequestBytesMax);
     const names = hashOf(body) === bodyHash ? parseNames(body) : undefined;
     if (!names) return { status: 403 };
     this.served.requests += 1;
-    let size = 0;
-    const entries = await mapBounded(names, looksInFlight, async (name): Promise<BatchEntry> => {
-      const { shelf, inHand } = this.#options;
-      if (size >= batchBytesMax && shelf.has(name)) return 'later';
-      const kept = await shelf.get(name);
-      if (!kept) return inHand.has(name) ? 'fetching' : 'absent';
-      if (size > 0 && size + kept.bytes.length > batchBytesMax) return 'later';
-      size += kept.bytes.length;
-      return kept;
-    });
+    const { given, bytes } = this.#choose(names);
     const wait = this.#upload.delayMs;
-    if (wait > shareWaitMaxMs) return this.#busy();
-    this.#upload.spend(size);
+    const isFull = this.#givingBytes > 0 && this.#givingBytes + bytes > givingBytesMax;
+    if (isFull || wait > shareWaitMaxMs) return this.#busy();
+    this.#upload.spend(bytes);
+    this.#givingBytes += bytes;
+    // Bytes that a slow peer has not taken yet are in memory still.
+    finished(response, () => {
+      this.#givingBytes -= bytes;
+    });
+    const entries = await mapBounded(names, looksInFlight, (name) => this.#entry(name, given));
     if (wait > 0) await systemClock.sleep(wait, this.#closing.signal);
-    this.served.bytes += size;
+    this.served.bytes += bytes;
     return { status: 200, body: packBatch(entries) };
+  }
+
+  /** What goes into one answer, before anything is read. */
+  #choose(names: readonly FetchName[]): { given: ReadonlySet<FetchName>; bytes: number } {
+    const given = new Set<FetchName>();
+    let bytes = 0;
+    for (const name of names) {
+      const size = this.#options.shelf.sizeOf(name);
+      if (size === undefined) continue;
+      if (given.size > 0 && bytes + size > batchBytesMax) break;
+      given.add(name);
+      bytes += size;
+    }
+    return { given, bytes };
+  }
+
+  async #entry(name: FetchName, given: ReadonlySet<FetchName>): Promise<BatchEntry> {
+    const { shelf, inHand } = this.#options;
+    if (!given.has(name) && shelf.has(name)) return 'later';
+    return (await shelf.get(name)) ?? (inHand.has(name) ? 'fetching' : 'absent');
   }
 
   #busy(): Answer {

@@ -2,8 +2,11 @@ import { createHash } from 'node:crypto';
 import type { Frame } from '../chunk/frame.js';
 import { frameKey } from '../store/frame-source.js';
 
-/** Of everything that we have in Redis; KEYS.md lists it. A change of meaning is a new number. */
-const prefix = 'thinfs:1';
+/** Of what nodes have in Redis and say to each other. A change of meaning is a new number, and another site. */
+export const siteVersion = 3;
+
+/** Of everything that we have in Redis; KEYS.md lists it. */
+const prefix = `thinfs:${siteVersion}`;
 
 /**
  * Name of what is fetched once for the site: 32 hex digits. A hash, as nothing that an image says

@@ -63,8 +63,10 @@ export class SharedTierLink implements Disposable {
   }
 
   #send(): void {
-    const requests = this.#outbox;
+    // What has been settled as its process ended is of no use to the next one.
+    const requests = this.#outbox.filter(({ id }) => this.#pending.has(id));
     this.#outbox = [];
+    if (requests.length === 0) return;
     const fail = (why: string) => {
       for (const { id } of requests) this.#settle({ id, is: 'failed', why, ours: false });
     };

@@ -34,11 +34,19 @@ export class TierListing {
     this.#listed.clear();
   }
 
-  /** Writes what waits, until one cannot be written: to be called again then. Never fails. */
+  /**
+   * Writes what waits, until one cannot be written, which is the last then: to be called again. Never
+   * fails.
+   */
   async list(): Promise<void> {
     if (this.#listing) return;
     this.#listing = true;
-    for (const [image, list] of this.#unlisted) if (!(await this.#list(image, list))) break;
+    for (const [image, list] of this.#unlisted) {
+      if (await this.#list(image, list)) continue;
+      this.#unlisted.delete(image);
+      this.#unlisted.set(image, list);
+      break;
+    }
     this.#listing = false;
   }
 

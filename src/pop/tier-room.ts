@@ -4,15 +4,20 @@ import type { ImageUse } from './image-uses.js';
 import type { SharedTierLink, TierQuestion } from './shared-tier-link.js';
 import type { KnownUse } from './tier-lists.js';
 
-/** Milliseconds for room to be made, and between two looks at how much is there. */
-const tidyTimeoutMs = 60_000;
+/** Milliseconds for room to be made: where many files leave a slow file system it takes long. */
+const tidyTimeoutMs = 3_600_000;
+/** Milliseconds between two looks at how much is there. */
 const tidyMs = 30_000;
+/** Milliseconds for which no other node makes room: who takes longer goes on beside the next. */
+const turnMs = 120_000;
 
 /** What the site agrees upon, as far as it matters here: ImageUses (image-uses.ts). */
 export interface SiteUses {
   mounted(image: string): void;
   list(): Promise<readonly ImageUse[] | undefined>;
   mayTidy(milliseconds: number): Promise<boolean>;
+  /** It is done. */
+  hasTidied(): Promise<void>;
   announce(message: string): Promise<void>;
 }
 
@@ -34,8 +39,8 @@ export class TierRoom {
   #putBytes = 0;
   /** Files were put there that the site was not told of. */
   #hasNews: boolean;
-  /** When it was begun last, and whether it came to an end. */
-  #tried: { readonly at: number; failed: boolean } = {
+  /** When the last try ended, and whether it made room. */
+  #tried: { readonly at: number; readonly failed: boolean } = {
     at: Number.NEGATIVE_INFINITY,
     failed: false,
   };
@@ -58,30 +63,34 @@ export class TierRoom {
     this.#hasNews = true;
   }
 
-  /** One at a time; never fails. */
+  /** Room is made once at a time; never fails. */
   async make(uses: SiteUses, tier: string): Promise<void> {
-    if (this.#tidying) return;
+    await this.#tell(uses, tier);
+    if (this.#tidying || !this.#isTime) return;
     this.#tidying = true;
     try {
-      if (this.#hasNews) await uses.announce(`came ${tier}`);
-      this.#hasNews = false;
-      // Who has the turn may be late, and goes on.
-      if (!this.#isTime || !(await uses.mayTidy(2 * tidyTimeoutMs))) return;
+      if (!(await uses.mayTidy(turnMs))) return;
       const known = await uses.list();
       if (known) await this.#make(known, uses, tier); // else what is in use is not known
+      await uses.hasTidied();
     } finally {
       this.#tidying = false;
     }
   }
 
+  async #tell(uses: SiteUses, tier: string): Promise<void> {
+    if (!this.#hasNews) return;
+    this.#hasNews = false; // what comes while this is told is told next time
+    await uses.announce(`came ${tier}`);
+  }
+
   async #make(known: readonly ImageUse[], uses: SiteUses, tier: string): Promise<void> {
     const { quotaBytes, policy = 'lru', onLeft } = this.#options;
     const putBytes = this.#putBytes;
-    this.#tried = { at: this.#options.clock.now(), failed: true };
     const request: TierQuestion = { ask: 'tidy', quotaBytes, policy, uses: known.map(asKnown) };
     const answer = await this.#link.ask(request, tidyTimeoutMs);
+    this.#tried = { at: this.#options.clock.now(), failed: answer?.is !== 'tidy' };
     if (answer?.is === 'tidy') {
-      this.#tried.failed = false;
       this.#putBytes -= putBytes;
       this.#foundBytes = answer.bytes;
       if (answer.left.bytes === 0) return;

@@ -2,7 +2,8 @@
 const unsaidMs = 5 * 60_000;
 /** Milliseconds by which clocks may differ, and a request may be on its way. */
 const marginMs = 15_000;
-const most = 24 * 60 * 60_000;
+/** Milliseconds for which any is believed at most. */
+const lifeMaxMs = 24 * 60 * 60_000;
 /** When a URL was signed and for how many seconds: S3 and Google's storage. */
 const signatures = [
   ['X-Amz-Date', 'X-Amz-Expires'],
@@ -18,7 +19,7 @@ const signatures = [
 export function locationLifeMs(url: URL, now: number): number {
   const ends = expiry(url.searchParams);
   if (ends === undefined || Number.isNaN(ends)) return unsaidMs;
-  return Math.max(1, Math.min(ends - now - marginMs, most));
+  return Math.max(1, Math.min(ends - now - marginMs, lifeMaxMs));
 }
 
 function expiry(query: URLSearchParams): number | undefined {

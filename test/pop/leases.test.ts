@@ -44,7 +44,7 @@ async function tokenOf(frame: string): Promise<bigint> {
 /** Resolves when `node` waits for somebody. */
 function waits(node: Agreement): Promise<void> {
   return until(async () => {
-    const listed = await redis.ask((client) => client.keys('thinfs:1:{*}:wait:*'));
+    const listed = await redis.ask((client) => client.keys('thinfs:3:{*}:wait:*'));
     const sets = await redis.ask((client) =>
       Promise.all(listed.map((key) => client.smembers(key))),
     );
