@@ -1,6 +1,12 @@
 import type { Digest } from '../digest.js';
 import type { FileRef } from './file-origin.js';
 
+/** A complete file of this node, and where it is now. */
+export interface SharedOffer {
+  readonly file: FileRef;
+  readonly path: string;
+}
+
 /**
  * Complete files that the nodes of a site have in common, where they may be missing, wrong, late or
  * out of reach at any time: nothing is believed before it was verified. Nothing here fails.
@@ -21,6 +27,8 @@ export interface SharedFiles {
   mounted(image: string, files: readonly FileRef[]): void;
   /** A file that is complete on this node, for the others. @param path where it is now */
   offer(file: FileRef, path: string): void;
+  /** So many that they are not kept in memory: they are drawn when each is to be put. */
+  offerAll(offers: AsyncIterable<SharedOffer>): void;
 }
 
 /** Where mounts read them by themselves; none where they do not, or nothing is there. */

@@ -1,5 +1,7 @@
 import type { CacheParts } from './cache-parts.js';
 import type { FileRef } from './file-origin.js';
+import { packFiles, unpackFiles } from './packed-files.js';
+import type { SharedOffer } from './shared-files.js';
 
 /** For the other nodes, where none of our tiers is the one that they have in common. Never fails. */
 export async function offerFile(
@@ -20,5 +22,17 @@ export async function pinImage(
   if (!parts.shared) return await parts.images.pin(image, files);
   const listed = [...files];
   await parts.images.pin(image, listed);
-  for (const file of listed) if (file.size > 0) await offerFile(parts, file);
+  parts.shared.offerAll(offersOf(parts, packFiles(listed, listed.length)));
+}
+
+/** As each is drawn: a file that has left meanwhile, or cannot be looked for, is passed over. */
+async function* offersOf(
+  { files }: Pick<CacheParts, 'files'>,
+  packed: Buffer,
+): AsyncGenerator<SharedOffer> {
+  for (const file of unpackFiles(packed)) {
+    if (file.size === 0) continue;
+    const tier = await files.find(file.content).catch(() => undefined);
+    if (tier) yield { file, path: tier.path(file.content) };
+  }
 }

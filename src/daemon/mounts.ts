@@ -44,12 +44,12 @@ export interface MountRequest {
 /** What `thin mount` mounted, by mount point; `mounts/<id>/` says of each how to find it again. */
 export class Mounts {
   readonly #folder: string;
-  readonly #roots: Roots;
+  readonly #roots: Pick<Roots, 'mount'>;
   readonly #log: Logger;
   readonly #active = new Map<string, ActiveMount>();
 
   /** @param root of the node's state: changes made in writable mounts lie below it */
-  constructor(root: string, roots: Roots, log: Logger) {
+  constructor(root: string, roots: Pick<Roots, 'mount'>, log: Logger) {
     this.#folder = join(root, 'mounts');
     this.#roots = roots;
     this.#log = log;
@@ -156,9 +156,13 @@ export class Mounts {
   #add(active: ActiveMount): void {
     const { target } = active.root.record;
     this.#active.set(target, active);
-    void active.root.ended.then(() => {
+    const { id } = active.record;
+    const forget = async () => {
       if (this.#active.get(target) === active) this.#active.delete(target);
-      return this.#remove(active.record.id);
+      await this.#remove(id);
+    };
+    active.root.ended.then(forget).catch((error: unknown) => {
+      this.#log.warn({ id, reason: describeError(error) }, 'what a mount has left stays');
     });
   }
 

@@ -46,7 +46,9 @@ export async function untilReady(
   } else if (sign?.kind === 'tcp') {
     await poll(() => answers(sign.port), portPollMs, signal);
   } else if ((sign === undefined || sign.kind === 'health') && check) {
-    await poll(() => runInContainer(key, check, { signal, timeoutMs }), healthPollMs, signal);
+    // Where no process can be had now, it is asked again.
+    const look = () => runInContainer(key, check, { signal, timeoutMs }).catch(() => false);
+    await poll(look, healthPollMs, signal);
   } else {
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();

@@ -25,7 +25,7 @@ export const metadataType = 'erofs';
  *   EROFS, or does not take the image
  */
 export async function mountMetadata(options: {
-  /** `metadata.erofs`, whose bytes were verified. */
+  /** `metadata.erofs`, whose bytes were verified once; what a disk makes of them later the kernel meets. */
   readonly image: string;
   readonly mountPoint: string;
 }): Promise<MetadataMount> {

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { FileRef } from '../cache/file-origin.js';
-import type { SharedFiles } from '../cache/shared-files.js';
+import type { SharedFiles, SharedOffer } from '../cache/shared-files.js';
 import type { Digest } from '../digest.js';
 import type { ReplacementPolicy } from '../pop-option.js';
 import { systemClock } from '../store/clock.js';
@@ -12,6 +12,7 @@ import { SharedTierLink, type TierQuestion } from './shared-tier-link.js';
 import type { SharedTierAnswer } from './shared-tier-messages.js';
 import type { SharedTierCounts, SharedTierReport } from './shared-tier-report.js';
 import { TierListing } from './tier-listing.js';
+import { TierOffers } from './tier-offers.js';
 import { type SiteUses, TierRoom } from './tier-room.js';
 
 /** Milliseconds for a read: so many times its usual late answer, between two bounds. */
@@ -21,8 +22,7 @@ const defaultDeadline = { leastMs: 100, mostMs: 500 };
 const lookMs = 2000;
 const lookTimeoutMs = 1000;
 const putTimeoutMs = 60_000;
-/** Files that wait to be put, those that are put at a time, and milliseconds of rest when that fails. */
-const offersMax = 16_384;
+/** Files that are put at a time, and milliseconds of rest when that fails. */
 const puttingMax = 3;
 const restMs = 15_000;
 /** Files that are known to be there, or not; the latter for so many milliseconds. */
@@ -52,7 +52,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   readonly #options: SharedTierOptions;
   readonly #health = new PeerHealth(systemClock);
   readonly #link: SharedTierLink;
-  readonly #offers = new Map<Digest, { readonly file: FileRef; readonly path: string }>();
+  readonly #offers = new TierOffers();
   readonly #known = new LRUCache<Digest, boolean>({ max: knownMax });
   readonly #absent = new LRUCache<Digest, boolean>({ max: knownMax, ttl: absentMs });
   readonly #listing: TierListing;
@@ -154,8 +154,13 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   }
 
   offer(file: FileRef, path: string): void {
-    if (this.#known.has(file.content) || this.#offers.size >= offersMax) return;
-    this.#offers.set(file.content, { file, path });
+    if (this.#known.has(file.content)) return;
+    this.#offers.add({ file, path });
+    void this.#putSome();
+  }
+
+  offerAll(offers: AsyncIterable<SharedOffer>): void {
+    this.#offers.addList(offers);
     void this.#putSome();
   }
 
@@ -189,11 +194,11 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
 
   /** @returns false if there is none, or the others have to wait */
   async #putOne(): Promise<boolean> {
-    const [next] = this.#offers.values();
+    const next = this.#closed ? undefined : await this.#offers.next();
     if (!next || this.#closed) return false;
     const { file, path } = next;
     const { content, size } = file;
-    this.#offers.delete(content);
+    if (this.#known.has(content)) return true;
     const answer = await this.#ask({ ask: 'put', content, size, from: path }, putTimeoutMs);
     if (answer?.is === 'stored' || answer?.is === 'there') {
       this.#known.set(content, true);
@@ -205,7 +210,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     }
     this.counts.failures += 1;
     if (answer?.is === 'failed' && answer.ours) return true;
-    this.#offers.set(content, next);
+    this.#offers.putBack(next);
     this.#restsUntil = performance.now() + restMs;
     return false;
   }

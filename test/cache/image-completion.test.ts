@@ -27,6 +27,7 @@ class SharedFolder implements SharedFiles {
   has = async () => false;
   wrong = () => undefined;
   mounted = () => undefined;
+  offerAll = () => undefined;
 
   offer({ content }: FileRef, path: string): void {
     this.offered.set(content, path);

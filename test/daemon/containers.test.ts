@@ -6,6 +6,7 @@ import type { ContainerRecord } from '../../src/daemon/container-record.js';
 import { Containers } from '../../src/daemon/containers.js';
 import { FileLists } from '../../src/daemon/file-lists.js';
 import { HotStarts } from '../../src/daemon/hot-starts.js';
+import { Mounts } from '../../src/daemon/mounts.js';
 import { digestOf } from '../../src/digest.js';
 import { PacksAhead } from '../../src/store/packs-ahead.js';
 import { scratchDirectory } from '../cache/cache-rig.js';
@@ -128,6 +129,17 @@ t.test('what the next daemon finds: changes stay where they were to stay', async
     ids.filter((id) => existsSync(join(folder(id), 'upper'))),
     ['kept', 'newer', 'torn', 'unreadable'],
   );
+});
+
+t.test('a mount whose record cannot be read is left, too', async (t) => {
+  const root = scratchDirectory(t);
+  const upper = (id: string) => join(root, 'mounts', id, 'upper');
+  for (const id of ['unmade', 'newer']) mkdirSync(upper(id), { recursive: true });
+  writeFileSync(join(root, 'mounts/newer/mount.json'), '{"version":2}');
+  const roots = { mount: () => Promise.reject(new Error('nothing is mounted')) };
+  t.strictSame(await new Mounts(root, roots, log).kept(), []);
+  t.notOk(existsSync(upper('unmade')));
+  t.ok(existsSync(upper('newer')));
 });
 
 t.test('a file list that cannot be read is made anew', async (t) => {

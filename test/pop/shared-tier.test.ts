@@ -17,6 +17,7 @@ import { type Digest, digestHex } from '../../src/digest.js';
 import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js';
 import type { SharedTierAnswer } from '../../src/pop/shared-tier-messages.js';
 import { TierListing } from '../../src/pop/tier-listing.js';
+import { TierOffers } from '../../src/pop/tier-offers.js';
 import { TierRoom } from '../../src/pop/tier-room.js';
 import { openCache, scratchDirectory, signal } from '../cache/cache-rig.js';
 import { MemoryOrigin } from '../cache/memory-origin.js';
@@ -156,6 +157,19 @@ t.test('what is pulled in full is put there as well', async (t) => {
   t.same(filesIn(directory), []);
   await cache.pinImage('image', [file, { ...file, size: 0 }]);
   await until(() => filesIn(directory).length === 1);
+
+  const offers = new TierOffers();
+  const many = async function* () {
+    for (let at = 0; at < 20_000; at++) yield { file: { ...file, size: at }, path: 'path' };
+  };
+  offers.addList(many());
+  offers.add({ file, path: 'first' });
+  t.match(await offers.next(), { path: 'first' });
+  for (let at = 0; at < 20_000; at++) {
+    const next = await offers.next();
+    if (next?.file.size !== at) t.equal(next?.file.size, at);
+  }
+  t.equal(await offers.next(), undefined, 'none is forgotten, however many there are');
 });
 
 t.test('read-only, full, unmounted: reads go on, and it is joined again', async (t) => {
