@@ -55,6 +55,8 @@ export interface FileOrigin {
    * where nothing is to be read ahead.
    */
   framesAround?(frame: Frame, before: number, behind: number): readonly Frame[];
+  /** True where no program waits for what is read. */
+  readonly background?: boolean;
   /** How the source of the frames answers, as far as it was measured. */
   link?(): MeasuredLink;
   /** The same chunk in a frame that is to be fetched rather than its own; undefined if there is none. */

@@ -167,7 +167,7 @@ export class FrameFlights {
 
   #frame(origin: FileOrigin, placement: Placement, signal: AbortSignal): Promise<VerifiedFrame> {
     const { content, offsetInFile, chunk } = placement;
-    const flight = this.#flight(origin, chunk.frame, false);
+    const flight = this.#flight(origin, chunk.frame, origin.background === true);
     flight.wanted.set(`${content} ${offsetInFile}`, placement);
     return join(flight, signal);
   }
@@ -273,7 +273,7 @@ export class FrameFlights {
   /** Nobody learns from this origin any more: what came beside what was read goes to the disk. */
   async keepLearned(origin: FileOrigin): Promise<void> {
     for (const [key, learned] of [...this.#learned.entries()]) {
-      if (learned.origin !== origin) continue;
+      if (learned.origin.id !== origin.id) continue;
       this.#learned.delete(key);
       await this.#store(origin, learned.frame, []);
     }

@@ -171,7 +171,7 @@ export class HotStart {
     const files = new ImageFiles(image.tree, ({ content, size }, offset, length) => {
       // Nobody sees it being read after that.
       this.#recording.brought({ content, size }, offset, length);
-      return image.readFile(content, size, offset, length, this.#ended.signal);
+      return image.readAhead({ content, size }, offset, length, this.#ended.signal);
     });
     await guessHotRanges(files, start, add);
   }

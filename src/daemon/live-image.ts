@@ -44,6 +44,8 @@ export class LiveImage {
   readonly tree: ErofsImage;
   readonly #cache: FileCache;
   readonly #origin: FileOrigin;
+  /** The same, of which nothing is urgent. */
+  readonly #quietOrigin: FileOrigin;
   readonly #hot: HotPlaces | undefined;
   readonly #learners: Set<object>;
   /** The same that the tree has, where something else tells it faster. */
@@ -66,6 +68,8 @@ export class LiveImage {
     this.tree = ErofsImage.parse(this.metadata);
     this.#cache = cache;
     this.#origin = origin;
+    const { framesAround: _, ...quiet } = origin;
+    this.#quietOrigin = { ...quiet, background: true };
     this.#hot = hot;
     this.#learners = learners;
     this.#listed = listed;
@@ -105,6 +109,11 @@ export class LiveImage {
     length: number,
     signal: AbortSignal,
   ): Promise<Buffer> => this.#cache.read({ content, size }, offset, length, this.#origin, signal);
+
+  /** The same for somebody who does not keep a program waiting. */
+  readAhead(file: FileRef, offset: number, length: number, signal: AbortSignal): Promise<Buffer> {
+    return this.#cache.read(file, offset, length, this.#quietOrigin, signal);
+  }
 
   /** What other threads may read of a file that is being filled, if it is. */
   partialView(file: FileRef): PartialView | undefined {

@@ -10,6 +10,8 @@ export interface ImageFile {
   /** Bytes. */
   readonly size: number;
   readonly executable: boolean;
+  /** When it was changed last: seconds since 1970. */
+  readonly seconds: number;
 }
 
 /** Reads bytes of an image's file, fetching what is not here. */
@@ -20,7 +22,7 @@ export class ImageFiles {
   readonly #tree: ErofsImage;
   readonly #read: ReadContent;
   /** Folders that were listed: modules are looked for in the same ones. */
-  readonly #names = new Map<string, readonly ByteString[]>();
+  readonly #names = new Map<string, ReadonlySet<ByteString>>();
 
   constructor(tree: ErofsImage, read: ReadContent) {
     this.#tree = tree;
@@ -31,24 +33,33 @@ export class ImageFiles {
   file(path: string): ImageFile | undefined {
     const nid = this.#find(path);
     if (nid === undefined) return undefined;
-    const { type, content, size, mode } = this.#tree.inode(nid);
+    const { type, content, size, mode, mtime } = this.#tree.inode(nid);
     if (type !== 'file' || content === undefined || size === 0) return undefined;
-    return { content, size, executable: (mode & 0o111) !== 0 };
+    return { content, size, executable: (mode & 0o111) !== 0, seconds: Number(mtime.seconds) };
   }
 
   /** Names in a directory; none if there is no such directory. */
   names(path: string): readonly ByteString[] {
-    const known = this.#names.get(path);
-    if (known) return known;
-    const names = this.#list(path);
-    this.#names.set(path, names);
-    return names;
+    return [...this.#namesIn(path)];
+  }
+
+  /** Whether a directory has an entry of this name; false if there is no such directory. */
+  has(path: string, name: string): boolean {
+    return this.#namesIn(path).has(byteStringFromText(name));
   }
 
   read(file: ImageFile, offset: number, length: number): Promise<Buffer> {
     const end = Math.min(file.size, offset + length);
     if (offset >= end) return Promise.resolve(Buffer.alloc(0));
     return this.#read(file, offset, end - offset);
+  }
+
+  #namesIn(path: string): ReadonlySet<ByteString> {
+    const known = this.#names.get(path);
+    if (known) return known;
+    const names = new Set(this.#list(path));
+    this.#names.set(path, names);
+    return names;
   }
 
   #list(path: string): ByteString[] {

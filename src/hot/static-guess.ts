@@ -4,11 +4,12 @@
  * until a run was recorded.
  */
 import type { Digest } from '../digest.js';
-import { type CommandStart, type Program, resolveCommand, variable } from './command-files.js';
+import { type CommandStart, type Program, variable } from './command-files.js';
 import type { ByteRange } from './elf.js';
 import type { ImageFile, ImageFiles } from './image-files.js';
 import { interpreterFiles } from './interpreter-files.js';
 import { LibrarySearch, type LoadedObject } from './needed-libraries.js';
+import { startedPrograms } from './started-programs.js';
 
 /** Ranges of a file that are expected to be read early. */
 export interface HotRange extends ByteRange {
@@ -19,8 +20,13 @@ export interface HotRange extends ByteRange {
 
 /** Up to here a file is expected to be read whole: nearly all libraries of this size were, larger ones not. */
 const wholeBytesMax = 8 * 1024 * 1024;
+/** Of larger libraries half is read: what is not needed to load them comes behind all else. Bytes. */
+const atOnceBytesMax = 2 * 1024 * 1024;
 /** Bytes at the start of any large file: headers, and what the kernel reads with them. */
 const headBytes = 65_536;
+
+/** Programs that are looked into at a time: the first are the likeliest. */
+const programsAtATime = 4;
 
 /** What the C library reads for almost every program. */
 const systemFiles = [
@@ -45,35 +51,41 @@ export async function guessHotRanges(
   const ranges = new RangeList(onRange);
   const libraryPath = variable(start.env, 'LD_LIBRARY_PATH') ?? '';
   const search = new LibrarySearch(files, libraryPath, (file) => ranges.addHead(file));
-  for (const command of commandLines(start)) {
-    const { scripts, program } = await resolveCommand(files, { ...start, args: command });
-    for (const script of scripts) await addProgram(files, search, script, ranges);
-    if (!program) continue;
-    await addProgram(files, search, program, ranges);
-    for (const path of await interpreterFiles(files, program, start)) {
-      await addPath(files, search, path, ranges);
-    }
+  const known = new Set<string>();
+  const all = new WorkList();
+  const turns: Promise<void>[] = [];
+  for await (const { scripts, program } of startedPrograms(files, start)) {
+    const found = program ? [...scripts, program] : scripts;
+    const fresh = found.filter(({ path }) => !known.has(path));
+    for (const { path } of fresh) known.add(path);
+    const work = new WorkList();
+    for (const one of fresh) work.add(addProgram(files, search, one, ranges));
+    const onPath = (path: string) => work.add(addPath(files, search, path, ranges));
+    for (const one of found) work.add(interpreterFiles(files, one, start, onPath));
+    turns.push(all.add(work.done()));
+    await turns[turns.length - programsAtATime];
   }
+  await all.done();
+  ranges.addLater();
 }
 
-/** The command, and those that it is likely to start: `entrypoint.sh program …`, `sh -c program`. */
-function commandLines({ args }: CommandStart): string[][] {
-  const lines = [[...args]];
-  const shell = args.indexOf('-c');
-  const text = shell > 0 ? args[shell + 1] : undefined;
-  if (text !== undefined) lines.push(firstCommand(text));
-  for (let at = 1; at < args.length && at <= nestedMax; at++) {
-    if (!args[at]?.startsWith('-')) lines.push(args.slice(at));
+/** Work that may fail before anybody waits for it. */
+class WorkList {
+  readonly #works: Promise<void>[] = [];
+  readonly #failures: unknown[] = [];
+
+  /** @returns when it has ended, however it did */
+  add(work: Promise<void>): Promise<void> {
+    const ended = work.catch((error: unknown) => void this.#failures.push(error));
+    this.#works.push(ended);
+    return ended;
   }
-  return lines;
-}
 
-/** Arguments that are tried as a command of their own. */
-const nestedMax = 4;
-
-function firstCommand(text: string): string[] {
-  const words = (text.split(/[;&|\n]/, 1)[0] ?? '').trim().split(/\s+/);
-  return words[0] === 'exec' ? words.slice(1) : words;
+  /** Waits for all, those too that are added meanwhile. @throws the first failure */
+  async done(): Promise<void> {
+    for (let at = 0; at < this.#works.length; at++) await this.#works[at];
+    if (this.#failures.length > 0) throw this.#failures[0];
+  }
 }
 
 async function addProgram(
@@ -82,6 +94,7 @@ async function addProgram(
   { path, file }: Program,
   ranges: RangeList,
 ): Promise<void> {
+  if (file.size <= wholeBytesMax) ranges.addFile(file);
   const loaded = await search.load(path);
   if (!loaded) {
     ranges.addFile(file);
@@ -103,7 +116,8 @@ async function addPath(
 ): Promise<void> {
   const file = files.file(path);
   if (!file) return;
-  const loaded = /\.so(\.|$)/.test(path) ? await search.load(path) : undefined;
+  const isObject = file.executable || /\.so(\.|$)/.test(path);
+  const loaded = isObject ? await search.load(path) : undefined;
   if (!loaded) {
     ranges.addFile(file);
     return;
@@ -115,17 +129,18 @@ async function addPath(
 /** Hands on each range once. */
 class RangeList {
   readonly #onRange: (range: HotRange) => void;
-  /** Files of which the head, or all, was told; and objects that were told. */
-  readonly #heads = new Set<Digest>();
+  /** Bytes at the start of files that were told; and objects that were told. */
+  readonly #told = new Map<Digest, number>();
   readonly #objects = new Set<Digest>();
+  readonly #later: HotRange[] = [];
 
   constructor(onRange: (range: HotRange) => void) {
     this.#onRange = onRange;
   }
 
-  /** All of a small file; of a large one, as much as is read of any. */
+  /** All of a small file; of a larger one, as much as is read of any. */
   addHead(file: ImageFile): void {
-    this.#add(file, file.size <= wholeBytesMax ? file.size : headBytes);
+    this.#add(file, file.size <= atOnceBytesMax ? file.size : headBytes);
   }
 
   addFile(file: ImageFile | undefined): void {
@@ -135,17 +150,23 @@ class RangeList {
   addObject({ file, object }: LoadedObject): void {
     this.addHead(file);
     const { content, size } = file;
-    if (size <= wholeBytesMax || this.#objects.has(content)) return;
+    if ((this.#told.get(content) ?? 0) >= size || this.#objects.has(content)) return;
     this.#objects.add(content);
     for (const { offset, length } of object.start) {
       if (offset >= size) continue;
       this.#onRange({ content, size, offset, length: Math.min(length, size - offset) });
     }
+    if (size <= wholeBytesMax) this.#later.push({ content, size, offset: 0, length: size });
+  }
+
+  /** What may wait until all else was told. */
+  addLater(): void {
+    for (const range of this.#later.splice(0)) this.#onRange(range);
   }
 
   #add({ content, size }: ImageFile, length: number): void {
-    if (this.#heads.has(content)) return;
-    this.#heads.add(content);
+    if ((this.#told.get(content) ?? 0) >= length) return;
+    this.#told.set(content, length);
     this.#onRange({ content, size, offset: 0, length });
   }
 }
