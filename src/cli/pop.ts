@@ -74,7 +74,7 @@ function popText(report: PopReport | null): string {
 }
 
 /** Where frames came from, with the share that each source has. */
-function sourcesText({ counts }: PopReport): string[] {
+function sourcesText({ counts, aloneFor }: PopReport): string[] {
   const all = Object.values(counts);
   const frames = all.reduce((sum, of) => sum + of.frames, 0);
   const bytes = all.reduce((sum, of) => sum + of.bytes, 0);
@@ -88,6 +88,8 @@ function sourcesText({ counts }: PopReport): string[] {
     line('from other nodes', counts.peers),
     line('from the origin, for the site', counts.origin),
     line('from the origin, without agreement', counts.alone),
+    `    ${aloneFor.unready} times as Redis was away, ${aloneFor.unanswered} as it left a claim unanswered,`,
+    `    ${aloneFor.fetching} as who fetched it took too long, ${aloneFor.notGiven} as who had it did not give it`,
   ];
 }
 

@@ -28,6 +28,10 @@ export function addSite(add: AddMetric, view: Pick<NodeView, 'site'>): void {
   add('counter', 'thinfs_site_frames_total', 'Frames by where they came from', frames);
   const bytes = bySource((of) => of.bytes);
   add('counter', 'thinfs_site_bytes_total', 'Their bytes as sent', bytes);
+  const alone = each(({ aloneFor }) =>
+    Object.entries(aloneFor).map(([why, pieces]): Sample => [{ why }, pieces]),
+  );
+  add('counter', 'thinfs_site_alone_total', 'Pieces fetched without an agreement', alone);
   const agreed = one((of) => (of.agreed ? 1 : 0));
   add('gauge', 'thinfs_site_agreed', '0 while Redis does not answer', agreed);
   const members = each((of) => [

@@ -15,7 +15,7 @@ import {
 import { type FetchName, stableNameOf } from './pop-keys.js';
 import { type NodeKey, type Voucher, whoVouches } from './voucher.js';
 
-/** Milliseconds for it to answer anything. */
+/** Milliseconds for one that is silent to answer anything. */
 const presenceMs = 300;
 /** Frames being given to their homes at a time; more are left out. */
 const givingMax = 16;

@@ -11,7 +11,7 @@ export interface Piece<T> {
   readonly name: FetchName;
   /** What it is kept and sent as: of `frameBytesMax` bytes each at most. */
   readonly parts: readonly FetchName[];
-  /** It is larger than a frame, and waited for as long as it comes. */
+  /** It may be larger than a frame, as all but frames: another node's fetch of it is waited for longer. */
   readonly whole: boolean;
   /** What decides on its home, instead of its own name: what is wanted together has one home. */
   readonly region?: FetchName | undefined;

@@ -6,7 +6,7 @@ const none = { frames: 0, bytes: 0 };
 const report: PopReport = {
   ...{ node: 'a', agreed: true, members: [], leases: { held: 4, waiting: 2, waits: [] } },
   shared: { frames: 3, bytes: 30 },
-  aloneFor: { unready: 0, unanswered: 0, fetching: 0, notGiven: 0 },
+  aloneFor: { unready: 0, unanswered: 5, fetching: 0, notGiven: 0 },
   counts: { shelf: none, peers: { frames: 3, bytes: 300 }, origin: none, alone: none },
   peers: { requests: 0, asked: 0, hedged: 0, found: 0, bytes: 0, failures: 0, wrong: 1, given: 0 },
   served: { requests: 0, bytes: 0, busy: 0, refused: 0 },
@@ -27,6 +27,7 @@ t.test('one report serves all metrics of a page, and each page has its own', asy
   const first = new Map(page());
   t.equal(reports, 1);
   t.same(first.get('thinfs_site_waiting'), [[{}, 2]]);
+  t.match(first.get('thinfs_site_alone_total'), [[], [{ why: 'unanswered' }, 5]]);
   t.same(first.get('thinfs_site_kept_bytes'), [[{}, 7]]);
   t.same(first.get('thinfs_site_shared_bytes'), [[{}, 30]]);
   t.same(first.get('thinfs_site_leases'), [[{}, 4]]);
