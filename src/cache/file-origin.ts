@@ -68,6 +68,11 @@ export interface FileOrigin {
    * read is seen too.
    */
   isLearning?(): boolean;
+  /**
+   * Waits for a file of an image that comes whole, and is not all here yet.
+   * @returns false where nothing is on its way. @throws why it will not come
+   */
+  arrives?(file: FileRef, signal: AbortSignal): Promise<boolean>;
   /** Why fetches wait now; undefined if none does. */
   trouble?(): Error | undefined;
 }

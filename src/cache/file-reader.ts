@@ -69,10 +69,24 @@ export class FileReader {
       if (complete !== undefined) return complete;
     }
     const chunked = this.#partials.describe(file, origin);
-    if (chunked === undefined) throw notHere(file);
+    if (chunked === undefined) return this.#readArriving(file, offset, end, origin, signal);
     partial ??= await this.#findPartial(chunked);
     const bytes = await partial?.read(offset, end).catch((error: unknown) => this.#miss(error));
     return bytes ?? this.#readMissing(chunked, partial, offset, end, origin, signal);
+  }
+
+  /** What only comes as a whole. */
+  async #readArriving(
+    file: FileRef,
+    offset: number,
+    end: number,
+    origin: FileOrigin,
+    signal: AbortSignal,
+  ): Promise<Buffer> {
+    const arrived = await origin.arrives?.(file, signal);
+    const bytes = arrived ? await this.#readComplete(file, offset, end, origin) : undefined;
+    if (bytes === undefined) throw notHere(file);
+    return bytes;
   }
 
   /** From the tier; undefined if the file is not there, is wrong, or the disk fails. */

@@ -16,6 +16,7 @@ import type { ImageRequest, PullEvent } from '../daemon/control-api.js';
 import { ControlClient, type ProgressEvent } from '../daemon/control-client.js';
 import { type ServerSettings, settingsOf } from '../daemon/holder-protocol.js';
 import { ensureDaemon } from '../daemon/start-daemon.js';
+import { type StartMode, startModes } from '../daemon/start-mode.js';
 import { ThinError } from '../errors.js';
 import { defaultPopSize, defaultPopUpload, replacementPolicies } from '../pop-option.js';
 import { sharedSyntax, tierSyntax } from '../tier-option.js';
@@ -133,6 +134,16 @@ export function mountOption(): Option {
     .env('THINFS_MOUNT');
 }
 
+/** Whether a command waits for all of an image that has no thin form. */
+export function startOption(): Option {
+  return new Option(
+    '--start <when>',
+    'of an image that is pulled in full: early, when its layers are known here from before and only files have to come again, or complete',
+  )
+    .choices([...startModes])
+    .default('early');
+}
+
 /** Options of every command that names an image. */
 export interface ImageFlags extends NodeFlags {
   platform?: string;
@@ -144,6 +155,7 @@ export interface ImageFlags extends NodeFlags {
   s3Region?: string;
   username?: string;
   passwordStdin?: boolean;
+  start?: StartMode;
 }
 
 export function addImageFlags(command: Command): Command {
@@ -187,6 +199,7 @@ export async function imageRequest(reference: string, flags: ImageFlags): Promis
   return {
     reference,
     pull,
+    start: flags.start ?? 'early',
     ...(flags.platform !== undefined && { platform: flags.platform }),
     ...(flags.store !== undefined && { store: absoluteStore(flags.store) }),
     ...(flags.plainHttp !== undefined && { plainHttp: flags.plainHttp }),

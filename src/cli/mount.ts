@@ -13,6 +13,7 @@ import {
   mountOption,
   type NodeFlags,
   showEvents,
+  startOption,
 } from './connection.js';
 import type { Run } from './program.js';
 import { openProgress, progressStyle } from './progress.js';
@@ -33,6 +34,7 @@ export function addMountCommands(program: Command, run: Run): void {
     .option('--read-only', 'without a writable layer (always so for users other than root)', false)
     .option('--json', 'events as JSON lines')
     .addOption(mountOption())
+    .addOption(startOption())
     .option('-q, --quiet', 'no progress')
     .addHelpText('after', mountExamples)
     .action(async (image: string, folder: string, flags: MountFlags) => {

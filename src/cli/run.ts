@@ -14,6 +14,7 @@ import {
   imageRequest,
   mountOption,
   showEvents,
+  startOption,
 } from './connection.js';
 import { ContainerTie } from './container-tie.js';
 import { exitCodeOfSignal } from './exit-code.js';
@@ -46,6 +47,7 @@ const examples = `
 Examples:
   thin run localhost:5000/python:1 python3 -c 'print(1)'
   thin run --rm -it debian:12 bash
+  thin run --start complete localhost:5000/plain:1    # not before all of it is here
   thin run --store dir:/srv/images -v "$PWD:/work" -w /work node:20 node build.js
 
 The exit code is the command's own. Failures of thin before it starts use the codes that
@@ -88,6 +90,7 @@ export function addRunCommand(program: Command, run: Run): void {
     )
     .option('--runtime <program>', 'OCI runtime, by name or path (default: runc, else crun)')
     .addOption(mountOption())
+    .addOption(startOption())
     .option('-q, --quiet', 'no progress')
     .addHelpText('after', examples)
     .action(async (image: string, words: string[], flags: RunFlags) => {

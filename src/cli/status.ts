@@ -80,7 +80,7 @@ function describeImage(image: NodeStatus['images'][number]): string {
 }
 
 function describeOrigin(image: ImageSummary & NodeStatus['images'][number]): string {
-  if (image.kind === 'pulled') return 'pulled in full';
+  if (image.kind === 'pulled') return `pulled in full${describeCompletion(image.completion)}`;
   const { requests, bytes, failures } = image.fetched;
   const failed = failures > 0 ? `, ${failures} failed` : '';
   const saved = image.firstStart ? describeFirstStart(image.firstStart) : '';

@@ -58,6 +58,7 @@ function describeCompletion(completion: CompletionStatus): string {
 }
 
 function describeFiles({ kind, state, local }: WhyReport): string {
+  if (kind === 'pulled' && state === 'lazy') return 'on its way: what is read is waited for';
   if (kind === 'pulled') return `complete: pulled in full${local ? `, ${share(local)}` : ''}`;
   if (!local) return 'lazy: it was not mounted since the cache was made';
   if (state === 'complete') return `complete: ${share(local)}; no store is needed`;

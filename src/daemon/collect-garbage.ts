@@ -24,6 +24,7 @@ export async function collectGarbage(
   const removed = images.list().filter(({ manifest }) => all && !inUse.has(manifest));
   for (const record of removed) {
     const manifest = parseDigest(record.manifest);
+    await live.arrivals.forget(manifest);
     await cache.unpinImage(manifest);
     live.forget(manifest);
     await images.remove(manifest);

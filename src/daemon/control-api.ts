@@ -6,6 +6,7 @@ import type { PullProgress } from '../pull/pull-run.js';
 import type { TierReport } from './hot-tier.js';
 import type { Activity, WaitingRead, WhyReport } from './observation.js';
 import { type MountForm, mountForms } from './root.js';
+import { startModes } from './start-mode.js';
 import { tierChoices } from './tier-choices.js';
 
 /**
@@ -21,6 +22,8 @@ const imageRequest = z.object({
   store: z.string().optional(),
   /** Whether to ask the store although the reference is known here, as `docker run --pull`. */
   pull: z.enum(['missing', 'always', 'never']).default('missing'),
+  /** Whether an image that is pulled in full may be used before all of it is here. */
+  start: z.enum(startModes).default('early'),
   plainHttp: z.boolean().optional(),
   caFile: z.string().optional(),
   /** Of another S3 service than AWS's. */

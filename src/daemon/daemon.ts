@@ -11,11 +11,12 @@ import { type HeldDevice, PartialFileEnds } from './composer.js';
 import type { CheckedRequest, NodeStatus } from './control-api.js';
 import { type CallContext, type ControlHandlers, ControlServer } from './control-server.js';
 import { Deployments } from './deployments.js';
-import { dropUnpinned, FullPulls } from './full-pulls.js';
+import { FullPulls } from './full-pulls.js';
 import type { ServerStop } from './holder-protocol.js';
 import { HotStarts } from './hot-starts.js';
 import { HotTier, tierHandlers } from './hot-tier.js';
 import { IdleMemory } from './idle-memory.js';
+import { ImageArrivals } from './image-arrivals.js';
 import { ImageFolder } from './image-folder.js';
 import { ImageOpener, type OpenContext } from './image-opener.js';
 import { imageSummary } from './image-summary.js';
@@ -32,6 +33,7 @@ import { SharedStarts } from './shared-starts.js';
 import { openShared, openSite } from './site.js';
 import { StopSwitch } from './stop-switch.js';
 import { Stores } from './stores.js';
+import { WholeImages } from './whole-images.js';
 
 /** Owns everything of one node; opens it in order, closes it in reverse. */
 export class Daemon implements AsyncDisposable {
@@ -115,7 +117,7 @@ export class Daemon implements AsyncDisposable {
       const images = await ImageFolder.open(root, (error) => {
         log.warn({ reason: describeError(error) }, 'an image folder is left out');
       });
-      await dropUnpinned({ cache, images });
+      const arrivals = owned.use(await ImageArrivals.open({ cache, images, log }));
       const stores = owned.use(new Stores(outageLog(log)));
       const { released: onRelease } = owned.use(new IdleMemory());
       const bandwidth =
@@ -123,7 +125,7 @@ export class Daemon implements AsyncDisposable {
       const site = await openSite(config, owned, log, shared);
       const ahead = owned.use(new PacksAhead(bandwidth));
       const live = new LiveImages({
-        ...{ images, cache, stores, bandwidth, onRelease, site, ahead },
+        ...{ images, cache, stores, bandwidth, onRelease, site, ahead, arrivals },
         readsAhead: config.prefetch !== 'none',
       });
       const deployments = owned.use(new Deployments({ images, live }));
@@ -149,6 +151,7 @@ export class Daemon implements AsyncDisposable {
       const completions = owned.use(
         new Completions({
           ...{ images, live, log, mode: config.complete, roots: mounted.roots, mounted: inUse },
+          arrivals,
         }),
       );
       const tier = owned.use(
@@ -159,8 +162,12 @@ export class Daemon implements AsyncDisposable {
           onMoved: () => mounted.roots.refreshAll(),
         }),
       );
-      const pulls = owned.use(new FullPulls({ root, cache, images, site, log }));
-      const opener = new ImageOpener({ images, stores, pulls, hot: hot.folder, site });
+      const pulls = owned.use(
+        new FullPulls({ root, cache, images, site, arrivals, roots: mounted.roots, log }),
+      );
+      const whole = new WholeImages({ images, stores, pulls, arrivals });
+      await whole.resume(inUse());
+      const opener = new ImageOpener({ images, stores, whole, hot: hot.folder, site });
       const observability = owned.use(
         await Observability.open(
           {
@@ -179,10 +186,7 @@ export class Daemon implements AsyncDisposable {
         hot,
       };
       const daemon = new Daemon(config, version, owned, stop, parts);
-      const pages = {
-        readFile: daemon.#readFile.bind(daemon),
-        ...observability.pages,
-      };
+      const pages = { readFile: daemon.#readFile.bind(daemon), ...observability.pages };
       const handlers = loggedHandlers(daemon.#handlers(), log);
       owned.use(await ControlServer.open(config.socket, handlers, pages, log, stop));
       log.info({ root, pid: process.pid, version }, 'ready');

@@ -1,14 +1,16 @@
 import type { FileCache } from '../cache/file-cache.js';
-import { parseDigest } from '../digest.js';
+import { type Digest, parseDigest } from '../digest.js';
 import { describeError, fromSystemError } from '../errors.js';
 import type { ImageLayer } from '../image/image-config.js';
 import type { PointOfPresence } from '../pop/point-of-presence.js';
-import type { ImagePuller, PulledImage } from '../pull/image-puller.js';
+import type { ImagePuller, KnownImage, PulledImage } from '../pull/image-puller.js';
 import type { PullLayer } from '../pull/layer-source.js';
 import type { PullMode } from '../pull/pull-mode.js';
 import type { PullProgress } from '../pull/pull-run.js';
 import type { RegistryClient } from '../registry/registry-client.js';
+import type { ImageArrivals } from './image-arrivals.js';
 import type { ImageFolder, NewImage } from './image-folder.js';
+import type { Roots } from './roots.js';
 
 export interface FullPullParts {
   readonly root: string;
@@ -16,17 +18,24 @@ export interface FullPullParts {
   readonly images: ImageFolder;
   /** The nodes that share what they fetch, if there are any. */
   readonly site: PointOfPresence | undefined;
+  /** Those that are used before they are here. */
+  readonly arrivals: ImageArrivals;
+  readonly roots: Pick<Roots, 'refresh'>;
   readonly log: { warn(details: object, message: string): void };
 }
 
-/** An image that is to come whole, and how. */
-export interface FullPull {
+/** An image that is to come whole. */
+export interface WholeImage {
   readonly client: RegistryClient;
   /** All that is known of it before its layers are here. */
-  readonly image: Omit<NewImage, 'kind' | 'files' | 'fileBytes'>;
+  readonly record: Omit<NewImage, 'kind' | 'files' | 'fileBytes'>;
   readonly config: Buffer;
   /** Lowest first. */
   readonly layers: readonly ImageLayer[];
+}
+
+/** How it comes. */
+export interface FullPull {
   readonly mode: PullMode;
   /** @see FullPulls.prepare */
   readonly prepared: AsyncDisposable | undefined;
@@ -36,7 +45,7 @@ export interface FullPull {
 
 /**
  * Images that come whole. An image can be used as soon as its last byte is stored; making it durable
- * goes on behind that, and until it is done a crash costs another pull: see `dropUnpinned`.
+ * goes on behind that, and until it is done a crash costs another pull: see `WholeImages.resume`.
  */
 export class FullPulls implements AsyncDisposable {
   readonly #parts: FullPullParts;
@@ -60,23 +69,65 @@ export class FullPulls implements AsyncDisposable {
   }
 
   /** @throws ThinError as ImagePuller.pull does */
-  async pull({ client, image, config, layers, prepared, ...options }: FullPull): Promise<void> {
-    const puller = await this.#readyPuller();
-    const pulling = puller.pull({
-      ...options,
-      image: image.manifest,
-      layers: layers.map((layer) => this.#throughSite(client, layer)),
-    });
+  async pull(image: WholeImage, { prepared, ...options }: FullPull): Promise<void> {
+    const pulling = this.#bring(image, options);
     const [pulled] = await Promise.all([pulling, prepared?.[Symbol.asyncDispose]()]);
     try {
-      const { files, plainBytes, metadata } = pulled;
-      const record = { ...image, kind: 'pulled', files, fileBytes: plainBytes } as const;
-      await this.#parts.images.add(record, { config, metadata }, { synced: false });
+      await this.#keep(image, pulled);
     } catch (error) {
       await pulled[Symbol.asyncDispose]();
       throw error;
     }
-    this.#pinLater(pulled, image.manifest);
+    this.#pinLater(pulled, image.record.manifest);
+  }
+
+  /**
+   * Lets an image be used at once whose layers are all known here from before; those of its files that
+   * are gone come behind that.
+   * @returns undefined if a layer is not known: only its last byte tells what is in the image then
+   */
+  async begin(
+    image: WholeImage,
+    signal: AbortSignal,
+  ): Promise<{ files: number; missing: number } | undefined> {
+    const puller = await this.#readyPuller();
+    const known = await puller.known(image.layers, signal);
+    if (!known) return undefined;
+    await using tree = known;
+    const manifest = parseDigest(image.record.manifest);
+    await this.#keep(image, tree);
+    this.resume(manifest, async () => image);
+    return { files: tree.files, missing: tree.missing };
+  }
+
+  /** Brings the files of an image that is in use. @param read what its registry has of it */
+  resume(manifest: Digest, read: (signal: AbortSignal) => Promise<WholeImage>): void {
+    const { images, arrivals, roots } = this.#parts;
+    arrivals.begin(manifest, async (signal, onProgress) => {
+      const image = await read(signal);
+      await using pulled = await this.#bring(image, { mode: 'auto', signal, onProgress });
+      if (!images.get(manifest)) return; // it was removed meanwhile
+      await pulled.pin();
+      await roots.refresh(manifest);
+    });
+  }
+
+  async #bring(
+    { client, record, layers }: WholeImage,
+    options: Omit<FullPull, 'prepared'>,
+  ): Promise<PulledImage> {
+    const puller = await this.#readyPuller();
+    return puller.pull({
+      ...options,
+      image: record.manifest,
+      layers: layers.map((layer) => this.#throughSite(client, layer)),
+    });
+  }
+
+  async #keep(image: WholeImage, { files, plainBytes, metadata }: KnownImage): Promise<void> {
+    const record = { ...image.record, kind: 'pulled', files, fileBytes: plainBytes } as const;
+    const { config } = image;
+    await this.#parts.images.add(record, { config, metadata }, { synced: false });
   }
 
   #throughSite(client: RegistryClient, { descriptor, diffId }: ImageLayer): PullLayer {
@@ -111,22 +162,12 @@ export class FullPulls implements AsyncDisposable {
   }
 
   async #openPuller(): Promise<ImagePuller> {
+    const { cache, root, arrivals } = this.#parts;
     const { ImagePuller } = await import('../pull/image-puller.js');
-    return ImagePuller.open(this.#parts.cache, this.#parts.root);
+    return ImagePuller.open(cache, root, { arrivals: arrivals.files });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#pinning);
-  }
-}
-
-/** Removes the pulled images that were not durable yet when the daemon or the machine stopped. */
-export async function dropUnpinned({
-  cache,
-  images,
-}: Pick<FullPullParts, 'cache' | 'images'>): Promise<void> {
-  const pinned = new Set<string>(await cache.pinnedImages());
-  for (const { kind, manifest } of images.list()) {
-    if (kind === 'pulled' && !pinned.has(manifest)) await images.remove(parseDigest(manifest));
   }
 }

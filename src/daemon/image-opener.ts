@@ -1,14 +1,10 @@
 import { type Digest, isDigest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { HotFolder } from '../hot/hot-folder.js';
-import type { Platform } from '../image/descriptor.js';
-import { imageLayers, parseImageConfig } from '../image/image-config.js';
-import { formatPlatform, hostPlatform, parsePlatform } from '../image/platform.js';
-import { formatReference, type ImageReference, parseReference } from '../image/reference.js';
-import { onceMore } from '../once-more.js';
+import { formatPlatform, parsePlatform } from '../image/platform.js';
+import { parseReference } from '../image/reference.js';
 import type { PointOfPresence } from '../pop/point-of-presence.js';
 import type { PullMode } from '../pull/pull-mode.js';
-import type { RegistryClient } from '../registry/registry-client.js';
 import type { ListedManifest, Store } from '../store/store.js';
 import { findHotIndex } from '../thin/find-hot-index.js';
 import { type FoundThinImage, findThinImage } from '../thin/find-thin-image.js';
@@ -20,18 +16,11 @@ import type { OriginalImage } from '../thin/original-image.js';
 import { formatSize } from '../units.js';
 import type { ImageRequest } from './control-api.js';
 import type { CallContext } from './control-server.js';
-import type { FullPulls } from './full-pulls.js';
-import type { ImageFolder, ImageRecord, ImageSource } from './image-folder.js';
-import { checkPlatform, type Original, readBlob, readOriginal } from './original-image.js';
+import type { ImageFolder, ImageRecord } from './image-folder.js';
+import { checkPlatform, type Original, readOriginal } from './original-image.js';
 import type { Stores } from './stores.js';
-
-/** What a request means, worked out once. */
-interface Wanted {
-  readonly reference: ImageReference;
-  readonly name: string;
-  readonly platform: Platform;
-  readonly source: ImageSource;
-}
+import { repositoryOf, type WantedImage, wantedImage } from './wanted-image.js';
+import type { OriginalForm, Way, WholeImages } from './whole-images.js';
 
 /** Who asks for an image. */
 export interface OpenContext extends CallContext {
@@ -45,7 +34,7 @@ export interface OpenContext extends CallContext {
 export interface ImageOpenerParts {
   readonly images: ImageFolder;
   readonly stores: Stores;
-  readonly pulls: FullPulls;
+  readonly whole: WholeImages;
   readonly hot: HotFolder;
   /** The nodes near this one, which may have an image's metadata. */
   readonly site: PointOfPresence | undefined;
@@ -55,49 +44,55 @@ export interface ImageOpenerParts {
 export class ImageOpener {
   readonly #images: ImageFolder;
   readonly #stores: Stores;
-  readonly #pulls: FullPulls;
+  readonly #whole: WholeImages;
   readonly #hot: HotFolder;
   readonly #site: PointOfPresence | undefined;
   /** By manifest digest and place: two commands for one new image make it once. */
   readonly #coming = new Map<string, Promise<ImageRecord>>();
 
-  constructor({ images, stores, pulls, hot, site }: ImageOpenerParts) {
+  constructor({ images, stores, whole, hot, site }: ImageOpenerParts) {
     this.#images = images;
     this.#stores = stores;
-    this.#pulls = pulls;
+    this.#whole = whole;
     this.#hot = hot;
     this.#site = site;
   }
 
   /**
-   * @param whole all layers are wanted, in this way, although the image may have a thin form
+   * @param whole all layers are wanted, in this way, although the image may have a thin form. Without it,
+   *   and unless the request says otherwise, an image may be used while its layers are on their way.
    * @throws ThinError `not-found`, `denied`, `unavailable`, `corrupt`, `invalid`
    */
   async open(request: ImageRequest, context: OpenContext, whole?: PullMode): Promise<ImageRecord> {
-    const wanted = readRequest(request);
+    const wanted = wantedImage(request);
     if (request.username !== undefined && request.password !== undefined) {
       const { username, password } = request;
       this.#stores.logIn(wanted.source, { username, password });
     }
     const here = this.#images.find(wanted.name, formatPlatform(wanted.platform));
-    if (here && request.pull !== 'always') return this.#used(here, wanted);
+    const way = { mode: whole, early: whole === undefined && request.start === 'early' };
+    if (here && request.pull !== 'always') {
+      await this.#whole.usable(here, way, context);
+      return this.#used(here, wanted);
+    }
     if (request.pull === 'never') {
       throw new ThinError('not-found', `Cannot use ${wanted.name}: it is not on this node`);
     }
     const record =
       request.store === undefined
-        ? await this.#fromRegistry(wanted, context, whole)
+        ? await this.#fromRegistry(wanted, context, way)
         : await this.#fromStore(wanted, context);
+    await this.#whole.usable(record, way, context);
     return this.#used(record, wanted);
   }
 
-  async #used(record: ImageRecord, wanted: Wanted): Promise<ImageRecord> {
+  async #used(record: ImageRecord, wanted: WantedImage): Promise<ImageRecord> {
     const manifest = parseDigest(record.manifest);
     await this.#images.name(wanted.name, manifest);
     return this.#images.get(manifest) ?? record;
   }
 
-  async #fromStore(wanted: Wanted, context: OpenContext): Promise<ImageRecord> {
+  async #fromStore(wanted: WantedImage, context: OpenContext): Promise<ImageRecord> {
     const { reference, platform, source } = wanted;
     const store = this.#stores.open(source);
     const repository = repositoryOf(wanted);
@@ -118,14 +113,11 @@ export class ImageOpener {
     );
   }
 
-  async #fromRegistry(
-    wanted: Wanted,
-    context: OpenContext,
-    whole: PullMode | undefined,
-  ): Promise<ImageRecord> {
+  async #fromRegistry(wanted: WantedImage, context: OpenContext, way: Way): Promise<ImageRecord> {
     const { reference, source } = wanted;
+    const { mode: whole } = way;
     const isNew = this.#images.find(wanted.name, formatPlatform(wanted.platform)) === undefined;
-    await using prepared = whole && isNew ? this.#pulls.prepare() : undefined;
+    await using prepared = whole && isNew ? this.#whole.prepare() : undefined;
     const client = await this.#stores.repository(source, reference);
     // Asked for at once: who published for the tag spares the questions that come after the manifest.
     const tagged = whole ? undefined : this.#tagged(wanted, context);
@@ -136,20 +128,21 @@ export class ImageOpener {
       return here;
     }
     return await this.#once(original.digest, wanted, context, async () => {
-      if (whole) return this.#pull(client, original, wanted, context, whole, prepared);
+      if (whole)
+        return this.#bringWhole({ client, original, wanted }, context, { ...way, prepared });
       const thin = await this.#openThin({ ...original, tagged: await tagged }, wanted, context);
       if (thin !== 'none' && thin !== 'broken') return thin;
       const { layers } = original.manifest;
       const size = formatSize(layers.reduce((sum, layer) => sum + layer.size, 0));
       const why = thin === 'none' ? ' has no thin form' : '';
       context.note(`${wanted.name}${why}: pulling ${layers.length} layers, ${size}, in full`);
-      return this.#pull(client, original, wanted, context, 'auto');
+      return this.#bringWhole({ client, original, wanted }, context, way);
     });
   }
 
   /** Undefined where it cannot be had: what depends on it asks again, and is told why. Never fails. */
   async #tagged(
-    wanted: Wanted,
+    wanted: WantedImage,
     { signal }: CallContext,
   ): Promise<readonly ListedManifest[] | undefined> {
     const { tag } = wanted.reference;
@@ -161,7 +154,7 @@ export class ImageOpener {
   /** A thin form that is broken, or cannot be had, is told and passed over: there is the original. */
   async #openThin(
     original: Original & { readonly tagged: readonly ListedManifest[] | undefined },
-    wanted: Wanted,
+    wanted: WantedImage,
     context: OpenContext,
   ): Promise<ImageRecord | 'none' | 'broken'> {
     const { reference, platform, source } = wanted;
@@ -182,7 +175,7 @@ export class ImageOpener {
   /** Another's outage is ours too, where it asks the same place; that it was canceled is not. */
   async #once(
     manifest: Digest,
-    { source }: Wanted,
+    { source }: WantedImage,
     { signal }: CallContext,
     bring: () => Promise<ImageRecord>,
   ): Promise<ImageRecord> {
@@ -201,7 +194,7 @@ export class ImageOpener {
 
   async #keepThin(
     found: FoundThinImage,
-    wanted: Wanted,
+    wanted: WantedImage,
     context: OpenContext,
   ): Promise<ImageRecord> {
     const { descriptor, descriptorBytes } = found;
@@ -248,7 +241,7 @@ export class ImageOpener {
   async #keepHotIndex(
     store: Store,
     { hot, descriptor }: FoundThinImage,
-    wanted: Wanted,
+    wanted: WantedImage,
     { signal, note, onHotPacks }: OpenContext,
   ): Promise<void> {
     const { digest } = descriptor.image.manifest;
@@ -269,44 +262,16 @@ export class ImageOpener {
     }
   }
 
-  #hasVersionOf(wanted: Wanted): boolean {
+  #hasVersionOf(wanted: WantedImage): boolean {
     const names = this.#images.list().flatMap(({ references }) => references);
     return names.some(
       (name) => repositoryOf({ reference: parseReference(name) }) === repositoryOf(wanted),
     );
   }
 
-  async #pull(
-    client: RegistryClient,
-    original: Original,
-    wanted: Wanted,
-    context: OpenContext,
-    mode: PullMode,
-    prepared?: AsyncDisposable,
-  ): Promise<ImageRecord> {
-    const { signal } = context;
-    const configBytes = await onceMore(() => readBlob(client, original.manifest.config, signal));
-    const config = parseImageConfig(configBytes);
-    checkPlatform(original, config, wanted);
-    const layers = imageLayers(original.manifest, config);
-    const digests = layers.map(({ descriptor }) => descriptor.digest);
-    await this.#pulls.pull({
-      client,
-      image: {
-        manifest: original.digest,
-        platform: formatPlatform(wanted.platform),
-        references: [wanted.name],
-        sources: [wanted.source],
-        lastUsed: Date.now(),
-      },
-      config: configBytes,
-      layers,
-      mode,
-      prepared,
-      signal,
-      onProgress: (progress) => context.pull(digests, progress),
-    });
-    return this.#kept(original.digest);
+  async #bringWhole(image: OriginalForm, context: CallContext, way: Way): Promise<ImageRecord> {
+    await this.#whole.bring(image, context, way);
+    return this.#kept(image.original.digest);
   }
 
   /** What others of the site may have is asked of them first. */
@@ -319,26 +284,4 @@ export class ImageOpener {
     if (record) return record;
     throw new ThinError('unavailable', `Cannot use image ${manifest}: it was removed again`);
   }
-}
-
-function readRequest(request: ImageRequest): Wanted {
-  const reference = parseReference(request.reference);
-  const { store, plainHttp, caFile, s3Endpoint, s3Region } = request;
-  return {
-    reference,
-    name: formatReference(reference),
-    platform: request.platform === undefined ? hostPlatform() : parsePlatform(request.platform),
-    source: {
-      location: store ?? `${reference.registry}/${reference.repository}`,
-      ...(plainHttp !== undefined && { plainHttp }),
-      ...(caFile !== undefined && { caFile }),
-      ...(s3Endpoint !== undefined && { s3Endpoint }),
-      ...(s3Region !== undefined && { s3Region }),
-    },
-  };
-}
-
-/** Registry host and repository. */
-function repositoryOf({ reference: { registry, repository } }: Pick<Wanted, 'reference'>): string {
-  return `${registry}/${repository}`;
 }

@@ -15,6 +15,7 @@ import type { CountedFrameSource } from '../store/frame-source.js';
 import { ChunkMap } from '../thin/chunk-map.js';
 import type { HotCommand } from '../thin/hot-index.js';
 import { HotOverlay } from '../thin/hot-overlay.js';
+import type { ImageArrivals } from './image-arrivals.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 
 /** Bytes of one read of a file for ourselves. */
@@ -29,7 +30,11 @@ export interface LiveImageSettings {
   readonly furtherPacks: FurtherPacks;
   /** Whether more is fetched than is asked for. */
   readonly readsAhead: boolean;
+  /** Pulled images that are used while they come. */
+  readonly arrivals: Arrivals;
 }
+
+type Arrivals = Pick<ImageArrivals, 'arrives' | 'trouble'>;
 
 /** Where frames come from. @param packSize bytes of a pack; undefined for one that is not known */
 export type OpenFrames = (packSize: (pack: Digest) => number | undefined) => CountedFrameSource;
@@ -80,7 +85,7 @@ export class LiveImage {
     manifest: Digest,
     cache: FileCache,
     openFrames: OpenFrames,
-    { furtherPacks, readsAhead }: LiveImageSettings,
+    { furtherPacks, readsAhead, arrivals }: LiveImageSettings,
   ): Promise<LiveImage> {
     const record = images.get(manifest);
     if (!record) throw new ThinError('not-found', `Cannot open image ${manifest}: it is not here`);
@@ -89,7 +94,7 @@ export class LiveImage {
     const files = { config, metadata };
     const learners = new Set<object>();
     if (record.kind !== 'thin') {
-      const origin = pulledOrigin(record);
+      const origin = pulledOrigin(manifest, arrivals);
       return new LiveImage(record, files, cache, origin, undefined, learners, undefined);
     }
     const map = ChunkMap.parse(await images.read(manifest, 'chunkMap'));
@@ -294,10 +299,12 @@ function packSizes({ packs }: ChunkMap): (pack: Digest) => number | undefined {
   return (pack) => sizes.get(pack);
 }
 
-/** Everything is in the cache, pinned; what is gone nevertheless needs another pull. */
-function pulledOrigin(record: ImageRecord): FileOrigin {
+/** Everything is in the cache, pinned, or on its way; what is gone nevertheless needs another pull. */
+function pulledOrigin(manifest: Digest, arrivals: Arrivals): FileOrigin {
   return {
-    id: record.manifest,
+    id: manifest,
+    arrives: (file, signal) => arrivals.arrives(manifest, file, signal),
+    trouble: () => arrivals.trouble(manifest),
     chunksOf: () => undefined,
     placementsIn: () => [],
     fetchFrame: () => {

@@ -7,6 +7,7 @@ import { type CountedFrameSource, frameSource } from '../store/frame-source.js';
 import type { Bandwidth } from '../store/paced-frames.js';
 import type { PacksAhead } from '../store/packs-ahead.js';
 import type { FetchCounters } from './control-api.js';
+import type { ImageArrivals } from './image-arrivals.js';
 import type { ImageFolder } from './image-folder.js';
 import { LiveImage } from './live-image.js';
 import type { Stores } from './stores.js';
@@ -34,6 +35,8 @@ export interface LiveImagesOptions {
   readonly ahead: PacksAhead;
   /** Whether more is fetched than is asked for. */
   readonly readsAhead: boolean;
+  /** Pulled images that are used while they come. */
+  readonly arrivals: ImageArrivals;
   /** An image has left memory. */
   readonly onRelease: () => void;
   /** The nodes near this one, which are asked before an image's origin. */
@@ -51,6 +54,10 @@ export class LiveImages {
   readonly #hotPacks = new LRUCache<Digest, number>({ max: hotPacksMax });
   /** Where an image's frames come from stays: it counts, and costs little. */
   readonly #frames = new Map<Digest, CountedFrameSource>();
+
+  get arrivals(): ImageArrivals {
+    return this.#options.arrivals;
+  }
 
   constructor(options: LiveImagesOptions) {
     this.#options = options;
@@ -87,9 +94,9 @@ export class LiveImages {
   }
 
   #open(manifest: Digest): Opening {
-    const { images, cache, readsAhead } = this.#options;
+    const { images, cache, readsAhead, arrivals } = this.#options;
     const openFrames = (packSize: PackSize) => this.#openFrames(manifest, packSize);
-    const settings = { furtherPacks: this.#hotPacks, readsAhead };
+    const settings = { furtherPacks: this.#hotPacks, readsAhead, arrivals };
     const image = LiveImage.open(images, manifest, cache, openFrames, settings);
     const opening: Opening = { image, opened: undefined, idle: undefined };
     this.#live.set(manifest, opening);

@@ -101,7 +101,8 @@ export class NodeView {
     const { tiers } = await this.usage();
     const reason = mount?.form === 'portable' ? this.#parts.portableReason() : undefined;
     const completion = this.#parts.completion(manifest);
-    const complete = record.kind === 'pulled' || (local && local.localFiles >= local.files);
+    const pulled = record.kind === 'pulled' && !completion;
+    const complete = pulled || (local && local.localFiles >= local.files);
     return {
       ...(mount && { mount }),
       ...(reason !== undefined && { portableReason: reason }),

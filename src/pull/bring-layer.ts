@@ -4,6 +4,7 @@ import { checkRecord, type LayerRecords } from '../cache/layer-records.js';
 import { localTier } from '../cache/layout.js';
 import { isThinError } from '../errors.js';
 import type { LayerSummary } from '../layer/read-layer.js';
+import type { FileArrivals } from './file-arrivals.js';
 import type { Gate } from './gate.js';
 import { downloadWhole, layerBytes, type PullLayer, type SourceOptions } from './layer-source.js';
 import type { LayerEvents } from './layer-thread.js';
@@ -19,6 +20,7 @@ export interface PullParts {
   readonly partialFolder: string;
   readonly threads: LayerThreads;
   readonly promises: TierPromises;
+  readonly arrivals: FileArrivals;
 }
 
 /** How one layer is to come, as its pull's mode has it. */
@@ -39,8 +41,9 @@ export interface LayerWay {
 /** A layer that is here, with its files held until it is disposed. */
 export interface BroughtLayer extends Disposable {
   readonly summary: LayerSummary;
-  /** Path of its record. */
+  /** Path of its record, and whose it is. */
   readonly record: string;
+  readonly diffId: string;
 }
 
 interface Task {
@@ -66,8 +69,9 @@ export async function bringLayer(task: Task): Promise<BroughtLayer> {
     const here = await findHere(task);
     const { summary, hold } = here ?? (await fetchLayer(task));
     meter.phase = here === undefined ? 'done' : 'here';
-    const record = parts.records.path(layer.diffId);
-    return { summary, record, [Symbol.dispose]: () => hold[Symbol.dispose]() };
+    const { diffId } = layer;
+    const record = parts.records.path(diffId);
+    return { summary, record, diffId, [Symbol.dispose]: () => hold[Symbol.dispose]() };
   } finally {
     meter.waits.enter(undefined);
   }
@@ -81,7 +85,7 @@ interface Held {
 
 /** Undefined if there is no record, or not all is here that it names. */
 async function findHere(task: Task): Promise<Held | undefined> {
-  const { layer, meter, parts, way, signal } = task;
+  const { layer, parts, way, signal } = task;
   const { cache, records, threads } = parts;
   if (!(await records.has(layer.diffId))) return undefined;
   using _place = await way.checks.enter(signal);
@@ -89,7 +93,7 @@ async function findHere(task: Task): Promise<Held | undefined> {
   try {
     using writer = cache.bulkWriter(hold);
     const record = records.path(layer.diffId);
-    const summary = await threads.pick().find(record, writer, eventsOf(meter));
+    const summary = await threads.pick().find(record, writer, eventsOf(task));
     checkRecord(summary, layer.diffId);
     return { summary, hold };
   } catch (error) {
@@ -180,7 +184,7 @@ async function store(task: Task, bytes: AsyncIterable<Buffer>): Promise<Held> {
     record: records.path(layer.diffId),
   };
   try {
-    const summary = await threads.pick().store(bytes, job, writer, eventsOf(meter));
+    const summary = await threads.pick().store(bytes, job, writer, eventsOf(task));
     return { summary, hold };
   } catch (error) {
     hold[Symbol.dispose]();
@@ -189,7 +193,7 @@ async function store(task: Task, bytes: AsyncIterable<Buffer>): Promise<Held> {
   }
 }
 
-function eventsOf(meter: LayerMeter): LayerEvents {
+function eventsOf({ meter, parts: { arrivals } }: Task): LayerEvents {
   return {
     waits: meter.waits,
     taken: (compressedBytes, plainBytes) => {
@@ -199,5 +203,6 @@ function eventsOf(meter: LayerMeter): LayerEvents {
     written: (bytes) => {
       meter.writtenBytes += bytes;
     },
+    stored: (files) => arrivals.stored(files),
   };
 }

@@ -10,12 +10,13 @@ import { trimMemory } from '../../native-bindings/trim-memory.js';
 import type { FileCache } from '../cache/file-cache.js';
 import { LayerRecords, layerRecordsFolder } from '../cache/layer-records.js';
 import type { Digest } from '../digest.js';
-import { ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import type { BroughtLayer, PullParts } from './bring-layer.js';
+import { FileArrivals } from './file-arrivals.js';
 import { type Brought, LayerFlights } from './layer-flights.js';
 import type { PullLayer } from './layer-source.js';
 import { LayerThreads } from './layer-threads.js';
-import { RecordsMerge } from './merge-records.js';
+import { type MergedImage, RecordsMerge } from './merge-records.js';
 import { preparePartialBlobs } from './partial-blob.js';
 import type { LayerMeter } from './pull-meter.js';
 import type { PullMode } from './pull-mode.js';
@@ -38,23 +39,33 @@ export interface PullOptions {
   readonly onProgress?: (progress: PullProgress) => void;
 }
 
-/** An image that is here, its files held until it is disposed. */
-export interface PulledImage extends AsyncDisposable {
+/** An image whose layers were stored here once, whatever has become of their files. */
+export interface KnownImage extends AsyncDisposable {
   /**
    * A file with the merged tree as EROFS, not synced, which goes when the image is disposed unless it was
-   * renamed; the content of its files is in the cache.
+   * renamed.
    */
   readonly metadata: { readonly path: string; readonly digest: Digest };
   /** Of all layers, those that were here included. */
-  readonly compressedBytes: number;
   readonly plainBytes: number;
-  /** Distinct contents of the tree. */
+  /** Distinct contents of the tree, and those of them that were in no tier when it was made. */
   readonly files: number;
+  readonly missing: number;
+}
+
+/** An image that is here, its files held until it is disposed. */
+export interface PulledImage extends KnownImage {
+  readonly compressedBytes: number;
   /**
    * Makes the files durable and keeps them for good, also over a power cut after that. It takes as long
    * as the disk takes to write them, while the image can be used already.
    */
   pin(): Promise<void>;
+}
+
+export interface PullerOptions {
+  readonly workers?: PullWorkers;
+  readonly arrivals?: FileArrivals;
 }
 
 /** Pulls images into one cache. What several of them have in common comes once. */
@@ -70,19 +81,19 @@ export class ImagePuller {
 
   /**
    * @param root of the node: `layers/` and `partial-layers/` below it are the puller's own.
-   * @param workers threads of their own if not given
+   * @param options `workers`: threads of their own if not given. `arrivals`: told of every file
    */
   static async open(
     cache: FileCache,
     root: string,
-    workers: PullWorkers = pullThreads,
+    { workers = pullThreads, arrivals = new FileArrivals() }: PullerOptions = {},
   ): Promise<ImagePuller> {
     const partialFolder = join(root, 'partial-layers');
     await preparePartialBlobs(partialFolder, Date.now());
     const records = await LayerRecords.open(layerRecordsFolder(root));
     const promises = new TierPromises();
     const threads = new LayerThreads(() => workers.startLayers(), availableParallelism());
-    return new ImagePuller({ cache, records, partialFolder, threads, promises }, workers);
+    return new ImagePuller({ cache, records, partialFolder, threads, promises, arrivals }, workers);
   }
 
   /**
@@ -92,6 +103,40 @@ export class ImagePuller {
   prepare(): AsyncDisposable {
     this.#parts.threads.pick(); // which fails where there is no thread to be had
     return this.#parts.threads.use();
+  }
+
+  /**
+   * The tree of an image whose layers all have their records here: each was written when the bytes of its
+   * layer had turned out to be those that the image promises. The files may be gone since; each is in
+   * the cache, under its digest, or is not.
+   * @returns undefined if a layer is not known, or its record is damaged
+   * @throws ThinError `canceled`; `no-space`
+   */
+  async known(
+    layers: readonly Pick<PullLayer, 'diffId'>[],
+    signal: AbortSignal,
+  ): Promise<KnownImage | undefined> {
+    const { records } = this.#parts;
+    for (const { diffId } of layers) if (!(await records.has(diffId))) return undefined;
+    const path = records.draftPath();
+    const release = () => rm(path, { force: true });
+    try {
+      await using merge = this.#merge(layers.length, path);
+      for (const [index, { diffId }] of layers.entries()) {
+        merge.brought(index, { record: records.path(diffId), diffId });
+      }
+      return { ...imageOf(path, await merge.finish(signal)), [Symbol.asyncDispose]: release };
+    } catch (error) {
+      await release();
+      // The pull finds out, and fetches such a layer again.
+      if (isThinError(error, 'corrupt', 'not-found')) return undefined;
+      throw error;
+    }
+  }
+
+  #merge(layers: number, metadata: string): RecordsMerge {
+    const place = this.#parts.cache.bulkPlace();
+    return new RecordsMerge({ layers, place, metadata }, this.#workers);
   }
 
   /**
@@ -113,15 +158,13 @@ export class ImagePuller {
   async #pullOnce(options: PullOptions, start: number): Promise<PulledImage | undefined> {
     const { layers, mode = 'auto', signal, onProgress = () => undefined } = options;
     const path = this.#parts.records.draftPath();
-    const place = this.#parts.cache.bulkPlace();
-    const request = { layers: layers.length, place, metadata: path };
-    await using merge = new RecordsMerge(request, this.#workers);
+    await using merge = this.#merge(layers.length, path);
     const run = new PullRun(this.#parts, this.#flights, {
       layers,
       mode,
       signal,
       onProgress,
-      onLayer: (index, { record }) => merge.brought(index, record),
+      onLayer: (index, { record, diffId }) => merge.brought(index, { record, diffId }),
       onNearEnd: () => {
         if (!merge.begun && performance.now() - start > garbageMs) giveBackMemory();
         merge.begin();
@@ -138,15 +181,14 @@ export class ImagePuller {
       const merging = merge.finish(signal);
       giveBackMemory(); // while it goes on
       const [merged] = await Promise.all([merging, ended]);
-      if (merged === undefined) {
+      if (merged.missing > 0) {
         await release();
         return undefined;
       }
       run.look();
-      const { digest, fileCount: files } = merged;
-      const metadata = { path, digest };
       const pin = () => this.#parts.cache.pinImage(options.image, merged.files());
-      return { metadata, files, pin, ...bytesOf(brought), [Symbol.asyncDispose]: release };
+      const compressedBytes = compressedBytesOf(brought);
+      return { ...imageOf(path, merged), compressedBytes, pin, [Symbol.asyncDispose]: release };
     } catch (error) {
       await merge[Symbol.asyncDispose](); // before what it writes is removed
       await Promise.allSettled([ended, release()]);
@@ -176,11 +218,10 @@ function giveBackMemory(): void {
   trimMemory();
 }
 
-function bytesOf(brought: readonly Brought<BroughtLayer>[]) {
-  const sum = (of: (layer: BroughtLayer) => number) =>
-    brought.reduce((total, { value }) => total + of(value), 0);
-  return {
-    compressedBytes: sum(({ summary }) => summary.compressedBytes),
-    plainBytes: sum(({ summary }) => summary.plainBytes),
-  };
+function imageOf(path: string, { digest, fileCount: files, missing, plainBytes }: MergedImage) {
+  return { metadata: { path, digest }, files, missing, plainBytes };
+}
+
+function compressedBytesOf(brought: readonly Brought<BroughtLayer>[]): number {
+  return brought.reduce((total, { value }) => total + value.summary.compressedBytes, 0);
 }

@@ -13,6 +13,8 @@ export interface LayerEvents {
   taken(compressedBytes: number, plainBytes: number): void;
   /** Bytes of new files on the disk. */
   written(bytes: number): void;
+  /** Files that are in a tier now, as packed-files.ts has them. */
+  stored(files: Buffer): void;
   /** Told what the layer waits for: its source, or its worker. */
   readonly waits: WaitClock;
 }
@@ -155,7 +157,7 @@ class RunningLayer {
         void this.#grant(message.bytes, message.exact);
         break;
       case 'stored':
-        this.#events.written(this.#writer.stored(Buffer.from(message.files.buffer)));
+        this.#stored(Buffer.from(message.files.buffer));
         break;
       case 'done':
         this.#resolve(message.summary);
@@ -163,6 +165,11 @@ class RunningLayer {
       case 'failed':
         this.fail(new ThinError(message.code, message.message));
     }
+  }
+
+  #stored(files: Buffer): void {
+    this.#events.written(this.#writer.stored(files));
+    this.#events.stored(files);
   }
 
   async #grant(bytes: number, exact: boolean): Promise<void> {

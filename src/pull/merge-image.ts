@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { FileStore } from '../../native-bindings/file-store.js';
 import { LayerRecordFile } from '../cache/layer-record.js';
+import { checkRecord } from '../cache/layer-records.js';
 import { eachOnce, packedDigests, packFiles } from '../cache/packed-files.js';
 import { type Digest, digestFromBytes } from '../digest.js';
 import { fromSystemError } from '../errors.js';
@@ -9,7 +10,7 @@ import type { DirectoryNode, FileNode } from '../image/tree.js';
 import { filePieces } from '../layer/entry-file.js';
 import { planErofs } from '../metadata/erofs-writer.js';
 import { LayerMerge } from '../metadata/merge.js';
-import type { MergeReply, MergeRequest } from './merge-records.js';
+import type { MergedLayer, MergeReply, MergeRequest } from './merge-records.js';
 
 /**
  * Makes one image's metadata of its layers' records. Blocks: the tree takes some hundred bytes and some
@@ -18,19 +19,22 @@ import type { MergeReply, MergeRequest } from './merge-records.js';
 export class ImageMerge {
   readonly #request: MergeRequest;
   #merge: LayerMerge | undefined;
+  #plainBytes = 0;
   #failure: { readonly error: unknown } | undefined;
 
   constructor(request: MergeRequest) {
     this.#request = request;
   }
 
-  /** The record of the next layer, lowest first. What is wrong with it `finish` tells. */
-  add(path: string): void {
+  /** The next layer, lowest first. What is wrong with its record `finish` tells. */
+  add({ record: path, diffId }: MergedLayer): void {
     if (this.#failure !== undefined) return;
     try {
       this.#merge ??= new LayerMerge(this.#request.layers);
       const record = LayerRecordFile.open(path);
       const { entries, paths, summary } = record;
+      checkRecord(summary, diffId);
+      this.#plainBytes += summary.plainBytes;
       this.#merge.add({ diffId: summary.diffId, entries, paths });
     } catch (error) {
       this.#failure = { error };
@@ -45,9 +49,9 @@ export class ImageMerge {
       const files = filesOf(merge.root);
       globalThis.gc?.(); // what reading the records has left
       const store = new FileStore(this.#request.place);
-      const missing = store.countMissing(packedDigests(files)); // on another thread
+      const counting = store.countMissing(packedDigests(files)); // on another thread
       const digest = writeMetadata(this.#request.metadata, merge);
-      return (await missing) > 0 ? 'files-missing' : { digest, files };
+      return { digest, files, missing: await counting, plainBytes: this.#plainBytes };
     } catch (error) {
       const { code, message } = fromSystemError('Cannot merge layers', error);
       return { code, message };

@@ -15,15 +15,28 @@ export interface MergeRequest {
   readonly metadata: string;
 }
 
+/** The next layer, lowest first. */
+export interface MergedLayer {
+  /** Path of its record. */
+  readonly record: string;
+  /** Whose record it has to be. */
+  readonly diffId: string;
+}
+
 export type ToMerge =
-  /** Path of the next layer's record, lowest first. */
-  | { readonly type: 'layer'; readonly record: string }
+  | { readonly type: 'layer'; readonly layer: MergedLayer }
   /** Those were all. */
   | { readonly type: 'finish' };
 
 export type MergeReply =
-  | 'files-missing'
-  | { readonly digest: Digest; readonly files: Uint8Array }
+  | {
+      readonly digest: Digest;
+      readonly files: Uint8Array;
+      /** Files that are in no tier. */
+      readonly missing: number;
+      /** Of all layers. */
+      readonly plainBytes: number;
+    }
   | { readonly code: ErrorCode; readonly message: string };
 
 export interface MergedImage {
@@ -31,6 +44,10 @@ export interface MergedImage {
   readonly digest: Digest;
   /** Distinct contents of the tree that have bytes. */
   readonly fileCount: number;
+  /** How many of them are in no tier. */
+  readonly missing: number;
+  /** Plain bytes of all layers. */
+  readonly plainBytes: number;
   /** May be gone through any number of times. */
   files(): Iterable<FileRef>;
 }
@@ -39,7 +56,7 @@ export interface MergedImage {
 export class RecordsMerge implements AsyncDisposable {
   readonly #request: MergeRequest;
   readonly #workers: PullWorkers;
-  readonly #records: (string | undefined)[] = [];
+  readonly #layers: (MergedLayer | undefined)[] = [];
   #added = 0;
   #worker: MergeWorker | undefined;
 
@@ -48,9 +65,9 @@ export class RecordsMerge implements AsyncDisposable {
     this.#workers = workers;
   }
 
-  /** A layer is here. @param index from the lowest; they come in any order @param record its path */
-  brought(index: number, record: string): void {
-    this.#records[index] = record;
+  /** A layer is here. @param index from the lowest; they come in any order */
+  brought(index: number, layer: MergedLayer): void {
+    this.#layers[index] = layer;
     if (this.#worker !== undefined) this.begin();
   }
 
@@ -61,31 +78,32 @@ export class RecordsMerge implements AsyncDisposable {
   /** Merges what can be merged. Its thread takes memory from now on. */
   begin(): void {
     this.#worker ??= this.#workers.startMerge(this.#request);
-    for (let record = this.#next(); record !== undefined; record = this.#next()) {
-      this.#worker.post({ type: 'layer', record });
+    for (let layer = this.#next(); layer !== undefined; layer = this.#next()) {
+      this.#worker.post({ type: 'layer', layer });
       this.#added += 1;
     }
   }
 
-  #next(): string | undefined {
-    return this.#records[this.#added];
+  #next(): MergedLayer | undefined {
+    return this.#layers[this.#added];
   }
 
   /**
    * To be called when all layers are here.
-   * @returns undefined if a file of the merged tree is not here
-   * @throws ThinError `corrupt` if they cannot be put together; `canceled`
+   * @throws ThinError `corrupt` if they cannot be put together, or a record is that of another layer;
+   *   `canceled`
    */
-  async finish(signal: AbortSignal): Promise<MergedImage | undefined> {
+  async finish(signal: AbortSignal): Promise<MergedImage> {
     this.begin();
     const reply = await this.#reply(signal).catch((error: unknown) => {
       throw fromSystemError('Cannot merge layers', error);
     });
-    if (reply === 'files-missing') return undefined;
     if ('code' in reply) throw new ThinError(reply.code, reply.message);
     const files = viewOf(reply.files);
     return {
       digest: reply.digest,
+      missing: reply.missing,
+      plainBytes: reply.plainBytes,
       fileCount: packedCount(files),
       files: () => unpackFiles(files),
     };

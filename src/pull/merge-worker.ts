@@ -7,11 +7,11 @@ const merge = new ImageMerge(workerData);
 
 parentPort?.on('message', async (message: ToMerge) => {
   if (message.type === 'layer') {
-    merge.add(message.record);
+    merge.add(message.layer);
     return;
   }
   const reply = await merge.finish();
-  const moved = typeof reply === 'object' && 'files' in reply ? [reply.files.buffer] : [];
+  const moved = 'files' in reply ? [reply.files.buffer] : [];
   parentPort?.postMessage(
     reply,
     moved.filter((memory) => memory instanceof ArrayBuffer),

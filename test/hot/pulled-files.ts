@@ -22,7 +22,7 @@ export interface PulledFiles extends AsyncDisposable {
 export async function pullFiles(name: ImageName, root: string): Promise<PulledFiles> {
   const image = await testImage(name);
   const cache = await FileCache.open(cacheOptions(root));
-  const puller = await ImagePuller.open(cache, root, inlineWorkers);
+  const puller = await ImagePuller.open(cache, root, { workers: inlineWorkers });
   const { metadata } = await pullAndPin(puller, {
     image: name,
     layers: image.layers.map(({ descriptor, diffId }) => ({

@@ -43,7 +43,7 @@ type CacheChanges = Parameters<typeof openCache>[2];
 async function openNode(t: Test, changes: CacheChanges = {}) {
   const root = join(scratchDirectory(t), 'root');
   const cache = await openCache(t, root, changes);
-  return { root, cache, puller: await ImagePuller.open(cache, root, inlineWorkers) };
+  return { root, cache, puller: await ImagePuller.open(cache, root, { workers: inlineWorkers }) };
 }
 
 /** A real image: its layers from the disk, and what its layers make, read without any of the above. */
@@ -133,7 +133,7 @@ t.test('what is here is not downloaded again', async (t) => {
 
   const again = await openCache(t, root);
   const seen: PullProgress[] = [];
-  const after = await ImagePuller.open(again, root, inlineWorkers);
+  const after = await ImagePuller.open(again, root, { workers: inlineWorkers });
   const onProgress = (progress: PullProgress) => seen.push(progress);
   const options = { image: 'again', layers: [shared, own], signal, onProgress };
   t.ok((await pullAndPin(after, options)).metadata.equals(metadata), 'also after a restart');
@@ -429,7 +429,7 @@ t.test('files that are here are not written again, and old images make room', as
   await cache[Symbol.asyncDispose]();
   const again = await FileCache.open(cacheOptions(root, limits));
   t.teardown(() => again[Symbol.asyncDispose]());
-  const after = await ImagePuller.open(again, root, inlineWorkers);
+  const after = await ImagePuller.open(again, root, { workers: inlineWorkers });
   await pullAndPin(after, { image: 'third', layers: [third], signal });
   t.ok((await again.usage()).bytes <= 3_000_000);
 });
@@ -497,7 +497,9 @@ t.test(
       if (begun === 1) throw new Error('there is no thread');
       return inlineWorkers.startMerge(request);
     };
-    const puller = await ImagePuller.open(cache, root, { ...inlineWorkers, startMerge });
+    const puller = await ImagePuller.open(cache, root, {
+      workers: { ...inlineWorkers, startMerge },
+    });
     const tar = archive(file('a', 'bytes'));
     const pulled = await puller.pull({ image: 'i', layers: [layerOf(tar)], signal });
     await pulled[Symbol.asyncDispose]();

@@ -77,7 +77,7 @@ export const inlineWorkers: PullWorkers = {
     let reply: (reply: MergeReply) => void = () => undefined;
     return {
       post: (message) => {
-        if (message.type === 'layer') merge.add(message.record);
+        if (message.type === 'layer') merge.add(message.layer);
         else void merge.finish().then((done) => reply(done));
       },
       reply: new Promise((resolve) => {

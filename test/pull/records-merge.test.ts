@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import t from 'tap';
-import { digestHex } from '../../src/digest.js';
+import { digestHex, digestOf } from '../../src/digest.js';
 import { ImagePuller } from '../../src/pull/image-puller.js';
 import { RecordsMerge, type ToMerge } from '../../src/pull/merge-records.js';
 import type { PullWorkers } from '../../src/pull/pull-workers.js';
@@ -27,26 +27,27 @@ function watched(): { readonly workers: PullWorkers; readonly told: ToMerge[] } 
 t.test('layers are merged lowest first, in whatever order they come', async (t) => {
   const told: ToMerge[] = [];
   const worker = { post: (message: ToMerge) => told.push(message), terminate: async () => {} };
-  const reply = Promise.resolve('files-missing' as const);
+  const digest = digestOf(Buffer.alloc(0));
+  const reply = Promise.resolve({ digest, files: new Uint8Array(), missing: 7, plainBytes: 0 });
   const workers = { ...inlineWorkers, startMerge: () => ({ ...worker, reply }) };
   const place = { directory: '', incoming: '', others: [] };
   await using merge = new RecordsMerge({ layers: 3, place, metadata: '' }, workers);
-  const named = () => told.map((message) => ('record' in message ? message.record : 'finish'));
-  merge.brought(2, 'c');
+  const named = () => told.map((message) => ('layer' in message ? message.layer.record : 'finish'));
+  merge.brought(2, { record: 'c', diffId: '' });
   merge.begin();
   t.same(named(), []);
-  merge.brought(0, 'a');
+  merge.brought(0, { record: 'a', diffId: '' });
   t.same(named(), ['a']);
-  merge.brought(1, 'b');
+  merge.brought(1, { record: 'b', diffId: '' });
   t.same(named(), ['a', 'b', 'c']);
-  t.equal(await merge.finish(signal), undefined);
+  t.equal((await merge.finish(signal)).missing, 7);
   t.same(named(), ['a', 'b', 'c', 'finish']);
 });
 
 t.test('what is here is merged while the last layer is on its way', async (t) => {
   const root = join(scratchDirectory(t), 'root');
   const { workers, told } = watched();
-  const puller = await ImagePuller.open(await openCache(t, root), root, workers);
+  const puller = await ImagePuller.open(await openCache(t, root), root, { workers });
   const lower = layerOf(archive(file('a', randomBytes(300_000)), file('b', 'lower')));
   const upper = layerOf(archive(file('b', 'upper'), file('.wh.a', '')), {
     serve: async function* (blob) {
@@ -56,7 +57,9 @@ t.test('what is here is merged while the last layer is on its way', async (t) =>
   });
   const pulled = await pullAndPin(puller, { image: 'i', layers: [lower, upper], signal });
   t.same([...treeOf(pulled).children.keys()], ['b']);
-  const records = told.map((message) => ('record' in message ? basename(message.record) : 'end'));
+  const records = told.map((message) =>
+    'layer' in message ? basename(message.layer.record) : 'end',
+  );
   t.same(records, [hexOf(lower.diffId), hexOf(upper.diffId), 'end']);
   t.same(readdirSync(join(root, 'layers')).sort(), records.slice(0, 2).sort(), 'and no draft');
 });

@@ -91,7 +91,7 @@ async function pullWithTiers(
   const [root, directory] = [join(scratchDirectory(t), 'root'), join(scratchDirectory(t), 'fast')];
   const fast = { name: 'fast', directory, quotaBytes, freeSpaceFloorBytes: 0 };
   const cache = await openCache(t, root, { tiers: [fast] });
-  const puller = await ImagePuller.open(cache, root, inlineWorkers);
+  const puller = await ImagePuller.open(cache, root, { workers: inlineWorkers });
   let last: PullProgress | undefined;
   const onProgress = (progress: PullProgress) => {
     last = progress;

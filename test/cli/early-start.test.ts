@@ -1,0 +1,115 @@
+import t, { type Test } from 'tap';
+import { digestHex, digestOf } from '../../src/digest.js';
+import { startRegistry } from '../support/docker-registry.js';
+import { pushToRegistry, testImage } from '../support/images.js';
+import { about, wrongByte } from '../support/lies.js';
+import { type Lie, startLyingProxy } from '../support/lying-proxy.js';
+import { runCommand } from '../support/run-command.js';
+import { startNode, startThin, type TestNode, until } from './test-node.js';
+
+/*
+ * `thin run` of an image that comes whole, on a node that has had it before: it knows what is in the
+ * image, and starts the container while the files come once more.
+ */
+t.setTimeout(240_000); // dozens of processes on a busy machine
+const registry = await startRegistry(t);
+const nginx = await testImage('nginx');
+await pushToRegistry(nginx, `${registry.host}/nginx:1`);
+/** The layer of the program that is read; the shell is in the one below it. */
+const [, program] = nginx.layers.map(({ descriptor }) => descriptor);
+const ofProgram = (lie: Lie) => about(({ path }) => path.endsWith(program?.digest ?? '?'), lie);
+const reads = ['sh', '-c', 'echo started; sha256sum < /usr/sbin/nginx'];
+
+/** Answers nothing until it is let go. */
+function holding() {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let asked = 0;
+  const lie: Lie = async (_, ask) => {
+    asked += 1;
+    await opened;
+    return await ask();
+  };
+  return { lie: ofProgram(lie), asked: () => asked, letGo: open };
+}
+
+/** A node that has pulled the image, and has removed it; and the sum of its program. */
+async function nodeThatKnows(t: Test) {
+  const proxy = await startLyingProxy(t, registry.host);
+  const node = startNode(t);
+  const image = `${proxy.host}/nginx:1`;
+  const ran = await node.thin(['run', '--rm', '-q', image, ...reads]);
+  t.equal(ran.code, 0, ran.stderr);
+  await forget(t, node);
+  return { proxy, node, image, right: ran.stdout };
+}
+
+async function forget(t: Test, node: TestNode): Promise<void> {
+  t.equal((await node.thin(['gc', '--all'])).code, 0);
+  const { images, cache } = await node.status();
+  t.same([images.length, cache.files], [0, 0]);
+}
+
+t.test('what is read is waited for, whatever becomes of the daemon', async (t) => {
+  const { proxy, node, image, right } = await nodeThatKnows(t);
+  const held = holding();
+  proxy.tell(held.lie);
+  const run = startThin(t, node, ['run', '--rm', image, ...reads]);
+  await run.printed('started');
+  t.match(run.errors(), /its layers are known, it starts while \d+ of \d+ files come/);
+  const first = await node.status();
+  t.match(first.images, [{ kind: 'pulled', completion: { state: 'running' } }]);
+  t.match(await node.thin(['why', image]), { stdout: /on its way: what is read is waited for/ });
+  const again = await node.thin(['run', '--rm', '-q', image, 'echo', 'a second one']);
+  t.match(again, { code: 0, stdout: 'a second one\n' });
+
+  process.kill(first.pid, 'SIGKILL');
+  await until('another serves', async () => (await node.status()).pid !== first.pid);
+  t.equal(run.output(), 'started\n');
+  held.letGo();
+  t.same(await run.ended, { code: 0, signal: null }, run.errors());
+  t.equal(run.output(), right);
+  await until('all is here', async () => !(await node.status()).images[0]?.completion);
+  t.match(await node.thin(['check']), { code: 0 });
+
+  await forget(t, node);
+  const second = holding();
+  proxy.tell(second.lie);
+  const complete = startThin(t, node, ['run', '--start', 'complete', '--rm', image, ...reads]);
+  await until('its layers come', () => second.asked() > 0);
+  t.same((await node.status()).images, [], 'it is not used before');
+  second.letGo();
+  t.equal((await complete.ended).code, 0);
+  t.equal(complete.output(), right);
+});
+
+t.test('a layer that comes wrong: no wrong byte is seen', async (t) => {
+  const { proxy, node, image, right } = await nodeThatKnows(t);
+  proxy.tell(ofProgram(wrongByte));
+  const failed = await node.thin(['run', '--rm', '-q', image, ...reads]);
+  t.match(failed, { stdout: 'started\n', stderr: /Input\/output error/ });
+  t.not(failed.code, 0);
+  t.match((await node.status()).images, [{ completion: { state: 'failed', reason: /Cannot/ } }]);
+  const refused = await node.thin(['run', '--rm', '-q', image, ...reads]);
+  t.match(refused, { code: 6, stdout: '' }, 'the next one is told');
+  proxy.tell();
+  const ran = await node.thin(['run', '--rm', '-q', image, ...reads]);
+  t.same([ran.code, ran.stdout], [0, right], ran.stderr);
+});
+
+t.test('what nobody wants any more is given up', async (t) => {
+  const { proxy, node, image, right } = await nodeThatKnows(t);
+  const held = holding();
+  proxy.tell(held.lie);
+  const ran = await node.thin(['run', '--rm', '-q', image, 'echo', 'done']);
+  t.same([ran.code, ran.stdout], [0, 'done\n'], ran.stderr);
+  await forget(t, node);
+  held.letGo();
+  proxy.tell();
+  const mounted = await node.thin(['mount', '--read-only', image, `${node.folder}/mounted`]);
+  t.equal(mounted.code, 0, mounted.stderr);
+  const { stdout } = await runCommand('sha256sum', [`${node.folder}/mounted/usr/sbin/nginx`]);
+  t.match(right, stdout.slice(0, digestHex(digestOf(Buffer.alloc(0))).length));
+});
