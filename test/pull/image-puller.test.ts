@@ -17,6 +17,7 @@ import { FileCache } from '../../src/cache/file-cache.js';
 import { layerRecordPath, layerRecordsFolder } from '../../src/cache/layer-records.js';
 import { type Digest, digestOf } from '../../src/digest.js';
 import { mergeLayers } from '../../src/metadata/merge.js';
+import { FileArrivals } from '../../src/pull/file-arrivals.js';
 import { ImagePuller } from '../../src/pull/image-puller.js';
 import type { PullLayer } from '../../src/pull/layer-source.js';
 import { pullModes } from '../../src/pull/pull-mode.js';
@@ -313,6 +314,54 @@ t.test('a beginning that cannot be removed is no failure, and keeps nothing', as
   await pulled[Symbol.asyncDispose]();
   await leavesNothing(t, cache, root);
 });
+
+t.test(
+  'an image whose layers were here is known, and its files are told as they come',
+  async (t) => {
+    const root = join(scratchDirectory(t), 'root');
+    const cache = await openCache(t, root);
+    const arrivals = new FileArrivals();
+    const puller = await ImagePuller.open(cache, root, { workers: inlineWorkers, arrivals });
+    const bytes = randomBytes(200_000);
+    const lower = layerOf(archive(file('a', bytes), file('b', 'b')));
+    const upper = layerOf(archive(file('c', randomBytes(2_000_000))));
+    const layers = [lower, upper];
+    t.equal(await puller.known(layers, signal), undefined);
+    const { metadata, files, plainBytes } = await pullAndPin(puller, {
+      image: 'i',
+      layers,
+      signal,
+    });
+    await cache.unpinImage('i');
+    await cache.gc({ keepImages: [] });
+    {
+      await using known = await puller.known(layers, signal);
+      const digest = digestOf(metadata);
+      t.match(known, { metadata: { digest }, files, missing: files, plainBytes });
+    }
+    const records = layers.map(({ diffId }) => layerRecordPath(layerRecordsFolder(root), diffId));
+    t.equal(readdirSync(join(root, 'layers')).length, records.length, 'and no draft');
+
+    const wait = (content: Digest, end: AbortSignal) =>
+      arrivals.wait(content, () => cache.has(content), end);
+    const stop = new AbortController();
+    const vain = wait(digestOf(Buffer.from('of no image')), stop.signal);
+    const came = [bytes, Buffer.from('b')].map((content) => wait(digestOf(content), signal));
+    await pullAndPin(puller, { image: 'i', layers, signal });
+    await Promise.all(came);
+    await wait(digestOf(bytes), signal);
+    stop.abort(new Error('given up'));
+    await t.rejects(vain, { message: 'given up' });
+
+    const [first = '', second = ''] = records;
+    copyFileSync(first, second);
+    t.equal(
+      await puller.known(layers, signal),
+      undefined,
+      'a record of another layer says nothing',
+    );
+  },
+);
 
 t.test('a record that is another layer’s is not believed', async (t) => {
   const { root, puller } = await openNode(t);
