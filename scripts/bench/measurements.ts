@@ -1,6 +1,7 @@
 import { composedAgainstOverlay } from './measure-composed.js';
 import { conversion, conversionOfUpdate, memoryOfConversion } from './measure-conversion.js';
 import { treeDifferences } from './measure-differences.js';
+import { startsWhileFilesCome } from './measure-early-start.js';
 import { fewFiles } from './measure-few-files.js';
 import { objectReads } from './measure-objects.js';
 import { pullAgainstClients } from './measure-pull.js';
@@ -37,6 +38,7 @@ export const measurements: readonly Measurement[] = [
   pullAgainstClients({ image: 'many-files', ratioMost: 0.35 }),
   pullAgainstClients({ image: 'large-layers', ratioMost: 0.7 }),
   pullOfUpdate(),
+  startsWhileFilesCome('python', 100),
   ...[1000, 100, 20].flatMap((link) =>
     (['python', 'many-files', 'large-layers'] as const).map((image) =>
       pullAgainstClients({ image, link }),

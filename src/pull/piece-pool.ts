@@ -8,6 +8,8 @@ const pieceBytes = 512 * 1024;
  * garbage, of which V8 lets some tens of MiB lie.
  */
 const freeMax = 16;
+/** Of this thread: a layer uses what the one before it has left, which would lie there as garbage. */
+const free: ArrayBuffer[] = [];
 
 /**
  * Memory for the plain bytes of one layer. It is used again as soon as nothing needs it: taking new
@@ -16,10 +18,10 @@ const freeMax = 16;
 export class PiecePool implements PieceMemory {
   readonly #own = new WeakSet<ArrayBufferLike>();
   readonly #uses = new Map<ArrayBufferLike, number>();
-  #free: ArrayBuffer[] = [];
 
   take(): Buffer {
-    const memory = this.#free.pop() ?? this.#make();
+    const memory = free.pop() ?? Buffer.allocUnsafeSlow(pieceBytes).buffer;
+    this.#own.add(memory);
     this.retain(memory); // until it was parsed
     return Buffer.from(memory);
   }
@@ -38,13 +40,7 @@ export class PiecePool implements PieceMemory {
     if (uses > 0) {
       this.#uses.set(memory, uses);
     } else if (this.#uses.delete(memory) && memory instanceof ArrayBuffer) {
-      if (this.#free.length < freeMax) this.#free.push(memory);
+      if (free.length < freeMax) free.push(memory);
     }
-  }
-
-  #make(): ArrayBuffer {
-    const { buffer } = Buffer.allocUnsafeSlow(pieceBytes);
-    this.#own.add(buffer);
-    return buffer;
   }
 }

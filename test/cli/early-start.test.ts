@@ -1,11 +1,11 @@
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { digestHex, digestOf } from '../../src/digest.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { about, wrongByte } from '../support/lies.js';
 import { type Lie, startLyingProxy } from '../support/lying-proxy.js';
 import { runCommand } from '../support/run-command.js';
-import { startNode, startThin, type TestNode, until } from './test-node.js';
+import { startNode, startThin, until } from './test-node.js';
 
 /*
  * `thin run` of an image that comes whole, on a node that has had it before: it knows what is in the
@@ -41,25 +41,21 @@ function holding() {
   return { lie: ofLast(lie), asked: () => asked, letGo: open };
 }
 
-/** A node that has pulled the image, and has removed it; and the sum of its program. */
-async function nodeThatKnows(t: Test) {
-  const proxy = await startLyingProxy(t, registry.host);
-  const node = startNode(t);
-  const image = `${proxy.host}/nginx:1`;
-  const ran = await node.thin(shell(image, reads, '-q'));
-  t.equal(ran.code, 0, ran.stderr);
-  await forget(t, node);
-  return { proxy, node, image, right: ran.stdout };
-}
+/** A node that knows the image, and what of it is read. */
+const proxy = await startLyingProxy(t, registry.host);
+const node = startNode(t);
+const image = `${proxy.host}/nginx:1`;
+const { stdout: right } = await node.thin(shell(image, reads, '-q'));
+await forget();
 
-async function forget(t: Test, node: TestNode): Promise<void> {
-  t.equal((await node.thin(['gc', '--all'])).code, 0);
+/** Nothing of the image is left but what is in it. */
+async function forget(): Promise<void> {
+  const { code } = await node.thin(['gc', '--all']);
   const { images, cache } = await node.status();
-  t.same([images.length, cache.files], [0, 0]);
+  if (code !== 0 || images.length + cache.files > 0) throw new Error('something is left');
 }
 
 t.test('what is read is waited for, whatever becomes of the daemon', async (t) => {
-  const { proxy, node, image, right } = await nodeThatKnows(t);
   const held = holding();
   proxy.tell(held.lie);
   const run = startThin(t, node, shell(image, reads));
@@ -80,7 +76,7 @@ t.test('what is read is waited for, whatever becomes of the daemon', async (t) =
   await until('all is here', async () => !(await node.status()).images[0]?.completion);
   t.match(await node.thin(['check']), { code: 0 });
 
-  await forget(t, node);
+  await forget();
   const second = holding();
   proxy.tell(second.lie);
   const complete = startThin(t, node, shell(image, reads, '--start', 'complete'));
@@ -89,10 +85,10 @@ t.test('what is read is waited for, whatever becomes of the daemon', async (t) =
   second.letGo();
   t.equal((await complete.ended).code, 0);
   t.equal(complete.output(), right);
+  await forget();
 });
 
 t.test('a layer that comes wrong: no wrong byte is seen', async (t) => {
-  const { proxy, node, image, right } = await nodeThatKnows(t);
   proxy.tell(ofLast(wrongByte));
   const failed = await node.thin(shell(image, reads, '-q'));
   t.match(failed, { stderr: /input\/output error/i });
@@ -104,15 +100,15 @@ t.test('a layer that comes wrong: no wrong byte is seen', async (t) => {
   proxy.tell();
   const ran = await node.thin(shell(image, reads, '-q'));
   t.same([ran.code, ran.stdout], [0, right], ran.stderr);
+  await forget();
 });
 
 t.test('what nobody wants any more is given up', async (t) => {
-  const { proxy, node, image, right } = await nodeThatKnows(t);
   const held = holding();
   proxy.tell(held.lie);
   const ran = await node.thin(shell(image, 'echo done', '-q'));
   t.same([ran.code, ran.stdout], [0, 'done\n'], ran.stderr);
-  await forget(t, node);
+  await forget();
   held.letGo();
   proxy.tell();
   const mounted = await node.thin(['mount', '--read-only', image, `${node.folder}/mounted`]);

@@ -1,0 +1,52 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { nodeConfig } from '../../src/config.js';
+import { startModes } from '../../src/daemon/start-mode.js';
+import { pushToRegistry } from '../../test/support/images.js';
+import { runCommand } from '../../test/support/run-command.js';
+import { ensureImage } from '../images/image-cache.js';
+import { readImage } from '../images/image-manifest.js';
+import { LoopbackRegistry } from './loopback-registry.js';
+import { type Measurement, timed } from './measurement.js';
+import { RateLink } from './rate-link.js';
+import { type StartName, startPrograms } from './start-programs.js';
+import { builtProgram } from './thin-node.js';
+
+/** `thin run` to its end, of an image without a thin form, where its layers are known and its files are gone. */
+export function startsWhileFilesCome(name: StartName, link: number): Measurement {
+  const { image, words } = startPrograms[name];
+  return {
+    name: `start while files come, ${link} Mbit/s (${name})`,
+    open: async (scratch, owned) => {
+      const rate = owned.use(await RateLink.open(link));
+      const registry = owned.use(await LoopbackRegistry.open(scratch, 0, '0.0.0.0'));
+      await pushToRegistry(await readImage(await ensureImage(image)), `${registry.host}/image:1`);
+      const reference = `${rate.address}:${registry.port}/image:1`;
+      const root = join(scratch, 'node');
+      const thin = (...args: string[]) => {
+        const program = [process.execPath, builtProgram('src/cli/thin.js'), ...args];
+        const [command = '', ...rest] = rate.behind(program);
+        return runCommand(command, rest, { env: { THINFS_ROOT: root, THINFS_FREE_SPACE: '0' } });
+      };
+      owned.use({
+        [Symbol.asyncDispose]: async () => {
+          await thin('daemon', 'cleanup', '--force', '--purge');
+          const { runFolder } = nodeConfig({ root }, process.env, process.getuid?.() ?? 0);
+          await rm(runFolder, { recursive: true, force: true });
+        },
+      });
+      await thin('pull', '--quiet', '--plain-http', reference);
+      const start = async (mode: string) => {
+        await thin('gc', '--all');
+        const flags = ['--rm', '-q', '--plain-http', '--start', mode];
+        return timed(() => thin('run', ...flags, reference, ...words));
+      };
+      return {
+        unit: 'ms',
+        contenders: [...startModes]
+          .reverse()
+          .map((mode) => ({ name: mode, run: () => start(mode) })),
+      };
+    },
+  };
+}
