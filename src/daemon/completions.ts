@@ -5,7 +5,6 @@ import type { CompletionMode } from '../config.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { describeError, isThinError } from '../errors.js';
 import type { CompletionStatus } from './control-api.js';
-import type { ImageArrivals } from './image-arrivals.js';
 import type { ImageFolder } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
 import type { Roots } from './roots.js';
@@ -24,8 +23,6 @@ export interface CompletionsOptions {
   readonly roots: Roots;
   /** Digests of the manifests of what is mounted. */
   readonly mounted: () => readonly string[];
-  /** Of a pulled image that is on its way. */
-  readonly arrivals: Pick<ImageArrivals, 'status'>;
   readonly log: Logger;
 }
 
@@ -56,7 +53,7 @@ export class Completions implements AsyncDisposable {
 
   /** Undefined for images that are not mounted, or that nobody completes. */
   status(manifest: Digest): CompletionStatus | undefined {
-    const arriving = this.#options.arrivals.status(manifest);
+    const arriving = this.#options.live.arrivals.status(manifest);
     if (arriving) return arriving;
     const status = this.#work.get(manifest)?.status;
     return status?.state === 'running' && this.#pause.paused

@@ -151,7 +151,6 @@ export class Daemon implements AsyncDisposable {
       const completions = owned.use(
         new Completions({
           ...{ images, live, log, mode: config.complete, roots: mounted.roots, mounted: inUse },
-          arrivals,
         }),
       );
       const tier = owned.use(

@@ -55,6 +55,7 @@ export class LiveImages {
   /** Where an image's frames come from stays: it counts, and costs little. */
   readonly #frames = new Map<Digest, CountedFrameSource>();
 
+  /** Pulled images that are used while they come. */
   get arrivals(): ImageArrivals {
     return this.#options.arrivals;
   }
