@@ -91,9 +91,8 @@ t.test('what is read is waited for, whatever becomes of the daemon', async (t) =
 t.test('a layer that comes wrong: no wrong byte is seen', async (t) => {
   proxy.tell(ofLast(wrongByte));
   const failed = await node.thin(shell(image, reads, '-q'));
-  t.match(failed, { stderr: /input\/output error/i });
+  t.not(failed.code, 0, 'a read fails, or the kernel ends who has mapped the file');
   t.notMatch(failed.stdout, /[0-9a-f]{64}/);
-  t.not(failed.code, 0);
   t.match((await node.status()).images, [{ completion: { state: 'failed', reason: /Cannot/ } }]);
   const refused = await node.thin(shell(image, reads, '-q'));
   t.match(refused, { code: 6, stdout: '' }, 'the next one is told');
