@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { startRegistry } from '../support/docker-registry.js';
@@ -58,6 +58,17 @@ t.test('what people see, and scripts', async (t) => {
   proxy.stopAt = 0;
   const run = await node.thin(['run', '--rm', '-q', image, '-v']);
   t.match(run, { code: 0, stderr: /nginx version/ }, 'and needs no registry');
+});
+
+t.test('what keeps pulls from beginning is over when it is gone', async (t) => {
+  const node = startNode(t);
+  const image = `${registry.host}/busybox:1`;
+  await node.status(); // a daemon runs
+  const obstacle = join(node.root, 'layers');
+  writeFileSync(obstacle, '');
+  t.match(await node.thin(['pull', '-q', image]), { stderr: /^error: Cannot prepare a pull: / });
+  rmSync(obstacle);
+  t.match(await node.thin(['pull', '-q', image]), { code: 0, stderr: '' });
 });
 
 t.test('every mode gives a node the same image', async (t) => {
