@@ -32,7 +32,7 @@ interface Flight {
 }
 
 export interface RunEvents {
-  /** It has come, or will not. */
+  /** Its bytes have come, or will not: the line is free of them. May be told twice. */
   readonly onArrival: (frame: Frame) => void;
   /** It was offered to the disk, or why it has not come. */
   readonly onLanded: (frame: Frame, error: unknown) => void;
@@ -139,7 +139,8 @@ export class FrameFlights {
         events.onLanded(frame, error);
       }
     });
-    await run?.fetch(() => fresh.some((frame) => this.#urgent(origin, frame)));
+    const isUrgent = () => fresh.some((frame) => this.#urgent(origin, frame));
+    await run?.fetch(isUrgent, events.onArrival);
     await Promise.all(landings);
   }
 

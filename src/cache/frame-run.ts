@@ -28,14 +28,21 @@ export class FrameRun {
     return this.#coming.get(offset)?.plain;
   }
 
-  /** Ends, and never fails, when the request is over. @param isUrgent whether somebody waits */
-  async fetch(isUrgent: () => boolean): Promise<void> {
+  /**
+   * Ends, and never fails, when the request is over.
+   * @param isUrgent whether somebody waits
+   * @param onBytes told of each frame when its bytes are here, before they are decoded
+   */
+  async fetch(isUrgent: () => boolean, onBytes: (frame: Frame) => void): Promise<void> {
     try {
       await this.#origin.fetchRun?.(this.#frames, this.#signal, {
         get background() {
           return !isUrgent();
         },
-        onFrame: ({ offset }, plain) => this.#coming.get(offset)?.resolve(plain),
+        onFrame: (frame, plain) => {
+          this.#coming.get(frame.offset)?.resolve(plain);
+          onBytes(frame);
+        },
       });
       this.#rejectAll(new ThinError('unavailable', 'Cannot fetch frame: it was not in the answer'));
     } catch (error) {

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { z } from 'zod';
 import { exitCodes } from '../../src/cli/exit-code.js';
+import { parseThinDescriptor, type ThinDescriptor } from '../../src/thin/descriptor.js';
 import { parseHotIndex } from '../../src/thin/hot-index.js';
+import { hotArtifactType } from '../../src/thin/hot-manifest.js';
 import { mountsBelow, startNode, type TestNode, thinifyProgram, until } from '../cli/test-node.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
@@ -16,14 +18,31 @@ import { startTcpProxy } from '../support/tcp-proxy.js';
 const registry = await startRegistry(t);
 /** Paths that were asked for, in their order. */
 const asked: string[] = [];
+/** Blobs that do not come before another one is asked for. */
+const held = { blobs: new Set<string>(), until: '', inVain: false };
 const host = await startTcpProxy(t, registry.host, (client, upstream) => {
+  let sent: Promise<void> = Promise.resolve();
   client.on('data', (bytes: Buffer) => {
-    for (const [, path = ''] of bytes.toString('latin1').matchAll(/^GET (\S+) HTTP/gm)) {
-      asked.push(path);
-    }
+    const paths = [...bytes.toString('latin1').matchAll(/^GET (\S+) HTTP/gm)];
+    for (const [, path = ''] of paths) asked.push(path);
+    const isHeld = paths.some(([, path = '']) => held.blobs.has(path.split('/').at(-1) ?? ''));
+    sent = sent.then(async () => {
+      if (isHeld) await othersAsked();
+      upstream.write(bytes);
+    });
   });
-  client.pipe(upstream).pipe(client);
+  client.on('end', () => void sent.then(() => upstream.end()));
+  client.on('error', () => upstream.destroy());
+  upstream.pipe(client);
 });
+
+async function othersAsked(): Promise<void> {
+  const isAsked = () => asked.some((path) => path.endsWith(held.until));
+  await until('the other is asked for', isAsked).catch(() => {
+    held.inVain = true;
+  });
+}
+
 const reference = `${host}/base:1`;
 const store = `dir:${t.testdir({})}`;
 await pushToRegistry(await testImage('base'), reference);
@@ -63,6 +82,26 @@ async function publish(node: TestNode, flags: string[] = []) {
   return publishedSchema.parse(JSON.parse(stdout));
 }
 
+async function descriptorOf(node: TestNode): Promise<ThinDescriptor> {
+  const hex = (await node.status()).images[0]?.manifest.replace('sha256:', '') ?? '';
+  return parseThinDescriptor(await readFile(join(node.root, 'images', hex, 'descriptor.json')));
+}
+
+const listSchema = z.object({
+  manifests: z.array(z.object({ artifactType: z.string(), data: z.string().default('') })),
+});
+const layersSchema = z.object({ layers: z.array(z.object({ digest: z.string() })) });
+
+/** Digest of the last hot pack that the list of the tag's thin manifests carries. */
+async function listedPack(): Promise<string> {
+  const headers = { accept: 'application/vnd.oci.image.index.v1+json' };
+  const answer = await fetch(`http://${registry.host}/v2/base/manifests/1-thin`, { headers });
+  const { manifests } = listSchema.parse(await answer.json());
+  const hot = manifests.find(({ artifactType }) => artifactType === hotArtifactType);
+  const json: unknown = JSON.parse(Buffer.from(hot?.data ?? '', 'base64').toString());
+  return layersSchema.parse(json).layers.at(-1)?.digest ?? '';
+}
+
 /** Digests of the packs that were published of an image, as a node knows them. */
 async function hotPacks(node: TestNode): Promise<string[]> {
   const [image] = (await node.status()).images;
@@ -93,10 +132,16 @@ t.test('what one node has learned, another one is brought in a few requests', as
   t.ok(again.newBytes < 100_000, 'the pack is there');
 
   const node = startNode(t);
+  const { metadata, chunkMap } = await descriptorOf(trainer);
+  held.blobs = new Set([metadata.digest, chunkMap.digest]);
+  held.until = await listedPack();
   asked.length = 0;
   await run(t, node);
+  held.blobs.clear();
+  t.notOk(held.inVain, 'the pack is asked for before the image is here');
   const trained = await fetched(node);
   const [pack = ''] = await hotPacks(node);
+  t.equal(pack, held.until);
   const frames = asked.filter((path) => path.includes('/blobs/')).slice(-trained.requests);
   const fromPack = frames.filter((path) => path.endsWith(pack));
   t.ok(fromPack.length > 0, 'the pack was asked for');
