@@ -3,11 +3,14 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { FrameShelf } from '../../src/pop/frame-shelf.js';
 import type { Member } from '../../src/pop/members.js';
 import { SiteSecret } from '../../src/pop/peer-auth.js';
 import { PeerHealth } from '../../src/pop/peer-health.js';
 import type { FrameAnswer, QueueWish } from '../../src/pop/peer-queue.js';
+import { PeerRequests } from '../../src/pop/peer-requests.js';
 import { type PeerQuestion, PeerSearch } from '../../src/pop/peer-search.js';
+import { PeerServer } from '../../src/pop/peer-server.js';
 import { Peers } from '../../src/pop/peers.js';
 import { fetchName } from '../../src/pop/pop-keys.js';
 import { NodeKey } from '../../src/pop/voucher.js';
@@ -149,3 +152,39 @@ t.test('who has it is asked while it may only be slow, where it is now', async (
   await get(memberOf('sure', { alive: false, silentMs: 700, url }));
   t.ok(heard > 0);
 });
+
+t.test(
+  'an answer holds the first that were asked for, and is chosen before they are read',
+  async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'thinfs-peers-'));
+    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    const shelf = await FrameShelf.open({
+      ...{ folder, quotaBytes: 2 ** 30, policy: 'lru', freeSpaceFloorBytes: 0 },
+    });
+    const sizes = [600_000, 600_000, 10_000];
+    const names = sizes.map((size, at) => fetchName('frame', `${size} ${at}`));
+    for (const [at, each] of names.entries()) shelf.remember(each, Buffer.alloc(sizes[at] ?? 0));
+    const secret = new SiteSecret(Buffer.from('a secret of this test'));
+    const where = { host: '127.0.0.1', port: 0, inHand: new Set<never>() };
+    const server = await PeerServer.open({
+      ...where,
+      secret,
+      shelf,
+      uploadBytesPerSecond: 2 ** 30,
+    });
+    t.teardown(() => server[Symbol.asyncDispose]());
+    const clock = new ManualClock();
+    const health = new PeerHealth(clock);
+    const key = await NodeKey.open(folder);
+    const requests = new PeerRequests({
+      ...{ secret, key, clock, healthOf: () => health, onFailure: () => {} },
+    });
+    t.teardown(() => requests[Symbol.asyncDispose]());
+    const member = memberOf('server', { url: `http://127.0.0.1:${server.port}` });
+    t.ok(await requests.isThere(member, never));
+    const answer = await requests.frames(names, member, never);
+    const kinds = typeof answer === 'object' ? answer.map((each) => typeof each) : answer;
+    t.same(kinds, ['object', 'string', 'string']);
+    t.equal(server.served.bytes, 600_000);
+  },
+);
