@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ThinError } from '../src/errors.js';
 
 /** Of the exports below; src/entry.cc has the same number. */
-const interfaceVersion = 6;
+const interfaceVersion = 7;
 
 declare const handleOf: unique symbol;
 /** State that C++ keeps between calls; freed when it is collected. */
@@ -53,6 +53,13 @@ export interface Addon {
   spoolOpen(store: FileStoreHandle): SpoolHandle;
   spoolWrite(spool: SpoolHandle, hole: number, bytes: Buffer): Promise<void>;
   spoolCommit(spool: SpoolHandle, record: Buffer): Promise<void>;
+  copyVerified(
+    source: Buffer,
+    incoming: Buffer,
+    target: Buffer,
+    digest: Buffer,
+    bytes: Buffer,
+  ): Promise<number>;
   trimMemory(): void;
   residentMemory(bytes: number): Buffer;
   listXattrs(path: Buffer): Promise<Buffer>;

@@ -15,6 +15,7 @@
         "src/cut-and-hash.cc",
         "src/file-store.cc",
         "src/file-spool.cc",
+        "src/copy-verified.cc",
         "src/trim-memory.cc",
         "src/resident-memory.cc",
         "src/xattr.cc",

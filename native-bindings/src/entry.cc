@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of a signature, so that a stale build is recognised (addon.ts).
-constexpr uint32_t interfaceVersion = 6;
+constexpr uint32_t interfaceVersion = 7;
 
 struct Operation {
   const char* name;
@@ -30,6 +30,7 @@ constexpr Operation operations[] = {
     {"spoolOpen", thinfs::spoolOpen},
     {"spoolWrite", thinfs::spoolWrite},
     {"spoolCommit", thinfs::spoolCommit},
+    {"copyVerified", thinfs::copyVerified},
     {"trimMemory", thinfs::trimMemory},
     {"residentMemory", thinfs::residentMemory},
     {"listXattrs", thinfs::listXattrs},

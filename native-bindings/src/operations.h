@@ -28,6 +28,9 @@ napi_value spoolOpen(napi_env env, napi_callback_info info);
 napi_value spoolWrite(napi_env env, napi_callback_info info);
 napi_value spoolCommit(napi_env env, napi_callback_info info);
 
+// copy-verified.cc
+napi_value copyVerified(napi_env env, napi_callback_info info);
+
 // trim-memory.cc
 napi_value trimMemory(napi_env env, napi_callback_info info);
 

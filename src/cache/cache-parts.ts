@@ -16,6 +16,7 @@ import { PartialFiles } from './partial-files.js';
 import { ReadAhead } from './read-ahead.js';
 import { ReadsInFlight } from './reads-in-flight.js';
 import { Scrubber } from './scrubber.js';
+import { SharedCopies } from './shared-copies.js';
 import type { SharedFiles } from './shared-files.js';
 import { Tier } from './tier.js';
 import { TierFiles } from './tier-files.js';
@@ -31,6 +32,7 @@ export interface CacheParts {
   readonly flights: FrameFlights;
   readonly copier: ChunkCopier;
   readonly shared: SharedFiles | undefined;
+  readonly copies: SharedCopies;
   readonly ahead: ReadAhead;
   readonly reader: FileReader;
   readonly images: CachedImages;
@@ -60,7 +62,11 @@ export function cacheParts(
   const failed = (error: unknown) => ledger.failed(error);
   const keeper = new FrameKeeper(files, partials, ledger, options.shared);
   const flights = new FrameFlights(keeper.keepFrame);
-  const copier = new ChunkCopier(files, partials, keeper, ledger, options.shared);
+  const copies = new SharedCopies(files, partials, ledger, options.shared);
+  const copier = new ChunkCopier(files, partials, keeper, ledger, {
+    shared: options.shared,
+    copies,
+  });
   const ahead = new ReadAhead(flights, ledger);
   const reads = new ReadsInFlight(options.reads ?? {});
   const images = new CachedImages(index, () => ledger.sync(), failed);
@@ -74,8 +80,9 @@ export function cacheParts(
     images,
     copier,
     shared: options.shared,
+    copies,
     ahead,
-    reader: new FileReader(files, partials, flights, keeper, copier, ahead, ledger),
+    reader: new FileReader({ files, partials, flights, keeper, copier, copies, ahead }, ledger),
     mover: new FileMover(files, ledger),
     reads,
     scrubber: new Scrubber(files, index, {

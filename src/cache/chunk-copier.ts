@@ -1,9 +1,11 @@
 import type { Digest } from '../digest.js';
+import type { CacheParts } from './cache-parts.js';
 import { isChunk } from './chunk-table.js';
 import type { FrameKeeper } from './frame-keeper.js';
 import type { ChunkCopy } from './index-chunks.js';
 import type { ChunkBytes, ChunkedFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
+import type { SharedCopies } from './shared-copies.js';
 import type { SharedFiles } from './shared-files.js';
 import type { TierFiles } from './tier-files.js';
 
@@ -28,15 +30,17 @@ export class ChunkCopier {
   readonly #keeper: FrameKeeper;
   readonly #events: CopierEvents;
   readonly #shared: SharedFiles | undefined;
+  readonly #copies: SharedCopies;
 
   constructor(
     files: TierFiles,
     partials: PartialFiles,
     keeper: FrameKeeper,
     events: CopierEvents,
-    shared: SharedFiles | undefined,
+    { shared, copies }: Pick<CacheParts, 'shared' | 'copies'>,
   ) {
     this.#shared = shared;
+    this.#copies = copies;
     this.#files = files;
     this.#partials = partials;
     this.#keeper = keeper;
@@ -100,7 +104,7 @@ export class ChunkCopier {
         copied.set(index, chunk);
       }
     }
-    if (found.length === 0 || shared.direct) return;
+    if (found.length === 0 || shared.direct || this.#copies.isComing(file.content)) return;
     const [only] = table.chunks.length === 1 ? found : [];
     const kept = only
       ? this.#keeper.keepFile(file, only.bytes)

@@ -1,4 +1,10 @@
 import * as fs from 'node:fs';
+import {
+  type FileSpan,
+  FileStore,
+  type FileStorePlace,
+  type StoredFile,
+} from '../../native-bindings/file-store.js';
 import { syncFileSystem } from '../../native-bindings/sync-file-system.js';
 
 /** What `stat` tells that the cache uses. `allocated`: bytes of disk taken (st_blocks). */
@@ -31,6 +37,12 @@ export interface Disk {
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   space(path: string): Promise<DiskSpace>;
+  /** Files that are whole in `bytes`, named by what they are; all by one call, as most files are small. */
+  storeAll(
+    place: FileStorePlace,
+    bytes: Buffer,
+    files: readonly FileSpan[],
+  ): Promise<readonly StoredFile[]>;
   /** Makes everything written so far to the file system that holds `path` durable (syncfs). */
   sync(path: string): Promise<void>;
 }
@@ -75,8 +87,21 @@ export const nodeDisk: Disk = {
       freeInodes: found.files === 0 ? Number.POSITIVE_INFINITY : found.ffree,
     };
   },
+  storeAll,
   sync: syncFileSystem,
 };
+
+const stores = new WeakMap<FileStorePlace, FileStore>();
+
+async function storeAll(place: FileStorePlace, bytes: Buffer, files: readonly FileSpan[]) {
+  const store = stores.get(place) ?? new FileStore(place);
+  stores.set(place, store);
+  try {
+    return await store.store(bytes, files);
+  } catch (error) {
+    throw error instanceof Error && error.cause !== undefined ? error.cause : error; // that of Node
+  }
+}
 
 type Done<T> = (error: Error | null, value?: T) => void;
 

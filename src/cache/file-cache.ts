@@ -328,11 +328,12 @@ export class FileCache implements AsyncDisposable {
   }
 
   async #dispose(): Promise<void> {
-    const { ahead, flights, keeper, upkeep, scrubber, images, partials, ledger, files } =
-      this.#parts;
+    const { ahead, flights, copies, keeper, upkeep, scrubber } = this.#parts;
+    const { images, partials, ledger, files } = this.#parts;
     ahead[Symbol.dispose]();
     flights.abortAll(closed());
     await flights.settled();
+    await copies.settled();
     await keeper.settled();
     await scrubber[Symbol.asyncDispose]();
     await upkeep[Symbol.asyncDispose]();

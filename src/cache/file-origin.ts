@@ -73,6 +73,8 @@ export interface FileOrigin {
    * @returns false where nothing is on its way. @throws why it will not come
    */
   arrives?(file: FileRef, signal: AbortSignal): Promise<boolean>;
+  /** All of a file is put on the disk because something of it, or beside it, is read: nobody will see its reads. */
+  beside?(file: FileRef): void;
   /** Why fetches wait now; undefined if none does. */
   trouble?(): Error | undefined;
 }

@@ -1,14 +1,9 @@
 import type { Digest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import { mapBounded } from './bounded.js';
-import type { ChunkCopier } from './chunk-copier.js';
+import type { CacheParts } from './cache-parts.js';
 import type { FileOrigin, FileRef, Placement } from './file-origin.js';
-import type { FrameFlights } from './frame-flights.js';
-import type { FrameKeeper } from './frame-keeper.js';
 import type { ChunkedFile, PartialFile } from './partial-file.js';
-import type { PartialFiles } from './partial-files.js';
-import type { ReadAhead } from './read-ahead.js';
-import type { TierFiles } from './tier-files.js';
 
 /** Chunks of one read that are fetched at the same time; a read of the kernel has at most 16. */
 const chunksInFlight = 8;
@@ -25,31 +20,18 @@ export interface ReaderEvents {
   failed(error: unknown): void;
 }
 
+type ReaderParts = Pick<
+  CacheParts,
+  'files' | 'partials' | 'flights' | 'keeper' | 'copier' | 'copies' | 'ahead'
+>;
+
 /** Answers reads: from the tier, from a partial file, from copies of its chunks, from the origin. */
 export class FileReader {
-  readonly #tier: TierFiles;
-  readonly #partials: PartialFiles;
-  readonly #flights: FrameFlights;
-  readonly #keeper: FrameKeeper;
-  readonly #copier: ChunkCopier;
-  readonly #ahead: ReadAhead;
+  readonly #parts: ReaderParts;
   readonly #events: ReaderEvents;
 
-  constructor(
-    tier: TierFiles,
-    partials: PartialFiles,
-    flights: FrameFlights,
-    keeper: FrameKeeper,
-    copier: ChunkCopier,
-    ahead: ReadAhead,
-    events: ReaderEvents,
-  ) {
-    this.#tier = tier;
-    this.#partials = partials;
-    this.#flights = flights;
-    this.#keeper = keeper;
-    this.#copier = copier;
-    this.#ahead = ahead;
+  constructor(parts: ReaderParts, events: ReaderEvents) {
+    this.#parts = parts;
     this.#events = events;
   }
 
@@ -63,16 +45,20 @@ export class FileReader {
   ): Promise<Buffer> {
     const end = Math.min(offset + length, file.size);
     if (offset >= end) return emptyBuffer;
-    let partial = this.#partials.opened(file, origin);
+    const { partials, copies } = this.#parts;
+    await copies.coming(file.content);
+    let partial = partials.opened(file, origin);
     if (partial === undefined) {
       const complete = await this.#readComplete(file, offset, end, origin);
       if (complete !== undefined) return complete;
     }
-    const chunked = this.#partials.describe(file, origin);
+    const chunked = partials.describe(file, origin);
     if (chunked === undefined) return this.#readArriving(file, offset, end, origin, signal);
     partial ??= await this.#findPartial(chunked);
     const bytes = await partial?.read(offset, end).catch((error: unknown) => this.#miss(error));
-    return bytes ?? this.#readMissing(chunked, partial, offset, end, origin, signal);
+    if (bytes) return bytes;
+    const copied = await copies.read(chunked, offset, end - offset, origin);
+    return copied ?? this.#readMissing(chunked, partial, offset, end, origin, signal);
   }
 
   /** What only comes as a whole. */
@@ -98,7 +84,8 @@ export class FileReader {
   ): Promise<Buffer | undefined> {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       try {
-        const open = this.#tier.opened(file.content) ?? (await this.#tier.open(file.content));
+        const open =
+          this.#parts.files.opened(file.content) ?? (await this.#parts.files.open(file.content));
         if (open === undefined) return undefined;
         if (open.file.size === file.size) {
           const bytes = await open.read(offset, end, () => origin.chunksOf(file.content));
@@ -117,8 +104,8 @@ export class FileReader {
   async #findPartial(chunked: ChunkedFile): Promise<PartialFile | undefined> {
     if (chunked.table.chunks.length === 1) return undefined;
     try {
-      const partial = await this.#partials.find(chunked);
-      if (partial?.ready === true) this.#keeper.promoteFound(chunked, partial);
+      const partial = await this.#parts.partials.find(chunked);
+      if (partial?.ready === true) this.#parts.keeper.promoteFound(chunked, partial);
       return partial;
     } catch (error) {
       return this.#miss(error);
@@ -141,14 +128,14 @@ export class FileReader {
     // First, as what is copied may make the file complete: this one is closed then.
     const here = partial && (await this.#readHere(partial, indexes));
     const missing = indexes.filter((index) => here?.has(index) !== true);
-    const copies = await this.#copier.copy(chunked, missing, 'behind');
+    const copies = await this.#parts.copier.copy(chunked, missing, 'behind');
     if (missing.length > copies.size) {
       const missed = { table, partial, first, last };
-      setImmediate(() => this.#ahead.missed(origin, missed)); // behind what is asked for here
+      setImmediate(() => this.#parts.ahead.missed(origin, missed)); // behind what is asked for here
     }
     const pieces = await mapBounded(indexes, chunksInFlight, async (index) => {
       const known = here?.get(index) ?? copies.get(index);
-      return known ?? this.#flights.chunk(origin, placementOf(chunked, index), signal);
+      return known ?? this.#parts.flights.chunk(origin, placementOf(chunked, index), signal);
     });
     const from = offset - table.start(first);
     const [only] = pieces;

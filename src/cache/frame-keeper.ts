@@ -67,17 +67,17 @@ export class FrameKeeper {
   readonly keepFrame: StoreFrame = async (origin, frame, wanted) => {
     const learning = origin.isLearning?.() === true;
     const { kept, all } = worthKeeping(wanted, learning ? [] : frame.placements);
-    const works: (() => Promise<void>)[] = [];
+    const small: Placement[] = [];
     const large = new Map<Digest, Placement[]>();
     for (const placement of kept) {
-      if (placement.size === placement.chunk.length) {
-        works.push(() => this.#keepSmall(placement, frame));
-      } else {
+      if (placement.size === placement.chunk.length) small.push(placement);
+      else {
         const of = large.get(placement.content) ?? [];
         large.set(placement.content, of);
         of.push(placement);
       }
     }
+    const works = small.length > 0 ? [() => this.#keepSmall(small, frame)] : [];
     for (const of of large.values()) works.push(() => this.#keepLarge(origin, of, frame));
     // A part of a file begins inside a block, and its trailer takes another.
     const parts = large.size * 2 * blockBytes;
@@ -122,10 +122,22 @@ export class FrameKeeper {
     }
   }
 
-  async #keepSmall({ content, size, chunk }: Placement, frame: VerifiedFrame): Promise<void> {
-    const bytes = frame.chunk(chunk);
-    if (bytes === undefined || chunk.digest !== content) return;
-    if (await this.#tier.put(content, bytes)) this.#completed({ content, size });
+  async #keepSmall(placements: readonly Placement[], frame: VerifiedFrame): Promise<void> {
+    const good = placements.filter(({ content, chunk }) => {
+      return chunk.digest === content && frame.chunk(chunk) !== undefined;
+    });
+    const spans = good.map(({ chunk }) => ({ offset: chunk.offsetInFrame, length: chunk.length }));
+    try {
+      const stored = await this.#tier.putAll(frame.bytes, spans);
+      for (const [at, { content, size }] of good.entries()) {
+        const { isNew = false, allocated = 0 } = stored[at] ?? {};
+        if (isNew) this.#completed({ content, size }, { allocated });
+      }
+    } catch (error) {
+      // Some may be there.
+      for (const file of good) if (await this.#tier.find(file.content)) this.#completed(file);
+      throw error;
+    }
   }
 
   async #keepLarge(
@@ -196,8 +208,8 @@ export class FrameKeeper {
     this.#events.promoted(key);
   }
 
-  #completed(file: FileRef): void {
-    this.#events.completed(file);
+  #completed(file: FileRef, placed?: PlacedFile): void {
+    this.#events.completed(file, placed);
     this.#shared?.offer(file, this.#tier.local.path(file.content));
   }
 }

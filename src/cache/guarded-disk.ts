@@ -100,6 +100,9 @@ export class GuardedDisk implements Disk {
   space(path: string): ReturnType<Disk['space']> {
     return this.#run(() => this.#disk.space(path));
   }
+  storeAll(...[place, bytes, files]: Parameters<Disk['storeAll']>): ReturnType<Disk['storeAll']> {
+    return this.#run(() => this.#disk.storeAll(place, bytes, files));
+  }
   /** May rightly take long; no read waits for it, but the end of the process does. */
   async sync(path: string): Promise<void> {
     if (this.down) throw unavailable('it failed a moment ago');

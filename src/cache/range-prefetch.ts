@@ -124,10 +124,14 @@ export class RangePrefetch {
 
   /** Undefined where that is for its turn. */
   async #lookFor(range: PrefetchRange): Promise<Look | undefined> {
-    const { partials } = this.#parts;
+    const { partials, copies } = this.#parts;
     if (this.#ended || (await this.#has(range.content))) return undefined;
     const chunked = partials.describe(range, this.#options.origin);
     if (!chunked) return undefined;
+    if (await copies.bring(chunked.file, chunked)) {
+      this.#absent.delete(range.content);
+      return undefined;
+    }
     const indexes = indexesOf(chunked, range);
     return indexes.length > copiedChunks ? undefined : await this.#look(chunked, indexes);
   }

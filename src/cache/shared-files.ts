@@ -7,6 +7,20 @@ export interface SharedOffer {
   readonly path: string;
 }
 
+/** Where a file goes, by way of a path that is not there yet. */
+export interface CopyTarget {
+  readonly incoming: string;
+  readonly path: string;
+}
+
+/** A file on its way to this node. Neither fails. */
+export interface SharedCopy {
+  /** What was asked for of it, verified; undefined where it cannot be had, or not in time. */
+  readonly bytes: Promise<Buffer | undefined>;
+  /** Ends, perhaps later, when nothing is being written: true if all of it is there now, and was not before. */
+  readonly kept: Promise<boolean>;
+}
+
 /**
  * Complete files that the nodes of a site have in common, where they may be missing, wrong, late or
  * out of reach at any time: nothing is believed before it was verified. Nothing here fails.
@@ -20,6 +34,11 @@ export interface SharedFiles {
   readonly direct: boolean;
   /** Bytes that are not verified; undefined where they cannot be had, or not in time. */
   read(file: FileRef, offset: number, length: number): Promise<Buffer | undefined>;
+  /**
+   * Puts a file where this node keeps it, verified; not synced.
+   * @param length of what is read of it; it may be left out where that would take longer than all else
+   */
+  copy(file: FileRef, to: CopyTarget, offset: number, length: number): SharedCopy;
   has(file: FileRef): Promise<boolean>;
   /** What it has under this name is something else. */
   wrong(content: Digest): void;
@@ -35,3 +54,9 @@ export interface SharedFiles {
 export function directDirectories(shared: SharedFiles | undefined): readonly string[] {
   return shared?.direct && shared.here ? [shared.directory] : [];
 }
+
+/** Of a file that is not to be had. */
+export const notCopied: SharedCopy = {
+  bytes: Promise.resolve(undefined),
+  kept: Promise.resolve(false),
+};

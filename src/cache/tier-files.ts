@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { FileSpan, FileStorePlace, StoredFile } from '../../native-bindings/file-store.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import type { CompleteFile } from './complete-file.js';
@@ -29,6 +30,7 @@ export class TierFiles {
   readonly tiers: readonly Tier[];
   /** Where files go if nobody says otherwise. */
   readonly local: Tier;
+  readonly #place: FileStorePlace;
   readonly #open = new LRUCache<Digest, CompleteFile>({
     max: openFilesMax,
     dispose: (file, content) => {
@@ -47,6 +49,9 @@ export class TierFiles {
   constructor(tiers: readonly Tier[], suspects: boolean, events: SettledEvents) {
     this.tiers = tiers;
     this.local = findTier(tiers, localTier);
+    const { directory, incoming } = this.local;
+    const others = tiers.filter((tier) => tier !== this.local).map((tier) => tier.directory);
+    this.#place = { directory, incoming, others };
     this.#suspects = suspects;
     this.#events = events;
   }
@@ -167,6 +172,16 @@ export class TierFiles {
   async put(content: Digest, bytes: Buffer): Promise<boolean> {
     if ((await this.find(content)) !== undefined) return false;
     return this.place(this.local, content, bytes);
+  }
+
+  /**
+   * Keeps files, in the local tier, that lie in `bytes` and were verified there.
+   * @returns of each what it is, and whether it is new
+   */
+  async putAll(bytes: Buffer, files: readonly FileSpan[]): Promise<readonly StoredFile[]> {
+    const stored = await this.local.disk.storeAll(this.#place, bytes, files);
+    for (const { content, isNew } of stored) if (isNew) this.#verified.add(content);
+    return stored;
   }
 
   /** Keeps a file that is not here. */

@@ -128,7 +128,7 @@ export class HotStart {
       const file = image.findFile(path);
       if (file) this.#recording.brought(file, 0, file.size);
     }
-    return image.learn();
+    return image.learn((file) => this.#recording.brought(file, 0, file.size));
   }
 
   async #untilStarted(): Promise<void> {

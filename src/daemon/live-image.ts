@@ -39,6 +39,8 @@ type Arrivals = Pick<ImageArrivals, 'arrives' | 'trouble'>;
 /** Where frames come from. @param packSize bytes of a pack; undefined for one that is not known */
 export type OpenFrames = (packSize: (pack: Digest) => number | undefined) => CountedFrameSource;
 
+type OnBeside = (file: FileRef) => void;
+
 /** An image of this node, opened: its tree, and its files through the cache. */
 export class LiveImage {
   readonly record: ImageRecord;
@@ -52,7 +54,7 @@ export class LiveImage {
   /** The same, of which nothing is urgent. */
   readonly #quietOrigin: FileOrigin;
   readonly #hot: HotPlaces | undefined;
-  readonly #learners: Set<object>;
+  readonly #learners: Set<OnBeside>;
   /** The same that the tree has, where something else tells it faster. */
   readonly #listed: (() => Iterable<FileRef>) | undefined;
 
@@ -62,7 +64,7 @@ export class LiveImage {
     cache: FileCache,
     origin: FileOrigin,
     hot: HotPlaces | undefined,
-    learners: Set<object>,
+    learners: Set<OnBeside>,
     listed: (() => Iterable<FileRef>) | undefined,
   ) {
     this.record = record;
@@ -92,7 +94,7 @@ export class LiveImage {
     const config = await images.read(manifest, 'config');
     const metadata = await images.read(manifest, 'metadata');
     const files = { config, metadata };
-    const learners = new Set<object>();
+    const learners = new Set<OnBeside>();
     if (record.kind !== 'thin') {
       const origin = pulledOrigin(manifest, arrivals);
       return new LiveImage(record, files, cache, origin, undefined, learners, undefined);
@@ -100,8 +102,11 @@ export class LiveImage {
     const map = ChunkMap.parse(await images.read(manifest, 'chunkMap'));
     const hot = new HotPlaces(map, furtherPacks);
     const isLearning = () => learners.size > 0;
+    const beside = (file: FileRef) => {
+      for (const learner of learners) learner(file);
+    };
     const origin = {
-      ...thinOrigin(record, map, hot, openFrames, isLearning),
+      ...{ ...thinOrigin(record, map, hot, openFrames, isLearning), beside },
       ...(readsAhead && { framesAround: map.framesAround.bind(map) }),
     };
     return new LiveImage(record, files, cache, origin, hot, learners, () => map.files());
@@ -184,9 +189,10 @@ export class LiveImage {
   /**
    * Every first read is seen from now on, also of what came beside something else, until the function
    * that it returns is called.
+   * @param onBeside told of files that were brought because something else was read: their reads are not seen
    */
-  learn(): () => Promise<void> {
-    const learner = {};
+  learn(onBeside: OnBeside): () => Promise<void> {
+    const learner: OnBeside = (file) => onBeside(file);
     this.#learners.add(learner);
     return async () => {
       this.#learners.delete(learner);

@@ -5,6 +5,8 @@ import type { RedisLink } from './redis-link.js';
 /** Milliseconds between two heartbeats of use, and for one to be answered. */
 const beatMs = 10_000;
 const answerMs = 1000;
+/** Milliseconds without an answer after which the others are told elsewhere, if that can be. */
+const untoldMs = 60_000;
 /** Milliseconds after the last of them for which an image counts as in use by a node. */
 const inUseMs = 600_000;
 /** Images that are remembered, those used last. */
@@ -37,6 +39,7 @@ export class ImageUses implements AsyncDisposable {
   /** Mounted since the last heartbeat that was answered. */
   readonly #mounted = new Map<string, number>();
   #told: readonly string[] = [];
+  #toldAt = performance.now();
   #beating: Promise<void> | undefined;
 
   constructor(link: RedisLink, node: string) {
@@ -56,6 +59,11 @@ export class ImageUses implements AsyncDisposable {
     if (this.#mounted.size >= imagesPerBeatMax) return;
     this.#mounted.set(image, (this.#mounted.get(image) ?? 0) + 1);
     void this.beat();
+  }
+
+  /** What is in use, if Redis was not heard of for a while. */
+  untold(): readonly string[] {
+    return performance.now() - this.#toldAt < untoldMs ? [] : this.#inUse();
   }
 
   /** Tells what is in use; one at a time. Never fails. */
@@ -83,6 +91,7 @@ export class ImageUses implements AsyncDisposable {
       if (!isThinError(error)) throw error;
       return; // the next one tells it
     }
+    this.#toldAt = performance.now();
     this.#told = [...inUse, ...mounted.keys()];
     for (const [image, times] of mounted) {
       const more = (this.#mounted.get(image) ?? 0) - times;

@@ -4,6 +4,7 @@ import type {
   SharedTierAnswer,
   SharedTierRequest,
   SharedTierStart,
+  WithoutId,
 } from './shared-tier-messages.js';
 
 /** Milliseconds without any answer after which the process is given up, and of such that do not die. */
@@ -12,12 +13,7 @@ const undeadMax = 3;
 /** Threads of the process: as many questions may hang before all do. */
 const threads = 16;
 
-/** A request without its number. */
-export type TierQuestion = SharedTierRequest extends infer R
-  ? R extends unknown
-    ? Omit<R, 'id'>
-    : never
-  : never;
+export type TierQuestion = WithoutId<SharedTierRequest>;
 type Settle = (answer: SharedTierAnswer) => void;
 
 /**

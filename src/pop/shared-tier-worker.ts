@@ -3,7 +3,7 @@
  * the threads that ask it, and a process with such threads cannot even end by itself: this one is
  * given up, and killed, and the daemon goes on.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import {
   type FileHandle,
   link,
@@ -22,15 +22,14 @@ import { mapBounded } from '../cache/bounded.js';
 import { tierPath } from '../cache/layout.js';
 import type { Digest } from '../digest.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
-import type { SharedTierAnswer, SharedTierRequest } from './shared-tier-messages.js';
+import type { SharedTierAnswer, SharedTierRequest, WithoutId } from './shared-tier-messages.js';
+import { copyFromTier, hashedCopy, writeAll } from './tier-copy.js';
 import { TierLists, unlessAbsent, unlessThere } from './tier-lists.js';
 import { planTier } from './tier-plan.js';
 
 /** Files held open, and milliseconds after which they are closed: what was replaced is found then. */
 const openFilesMax = 64;
 const openFileMs = 10_000;
-/** Bytes copied and hashed at a time. */
-const stepBytes = 1024 * 1024;
 /** Milliseconds after which a file on its way belongs to a node that died. */
 const abandonedMs = 3_600_000;
 const marker = '.thinfs-shared';
@@ -46,6 +45,8 @@ const [, , directory = '', freeSpaceFloorBytes = '0'] = process.argv;
 const incoming = join(directory, '.incoming');
 const lists = new TierLists(directory);
 
+type Answer = WithoutId<SharedTierAnswer>;
+
 interface OpenFile {
   readonly handle: FileHandle;
   readonly size: number;
@@ -60,18 +61,14 @@ const files = new LRUCache<Digest, OpenFile>({
 /** Which directory it was that had the marker: another one is there while nothing is mounted. */
 let identity: string | undefined;
 
-type Answer = SharedTierAnswer extends infer A
-  ? A extends unknown
-    ? Omit<A, 'id'>
-    : never
-  : never;
-
 async function answer(request: SharedTierRequest): Promise<Answer> {
   switch (request.ask) {
     case 'look':
       return { is: 'here', tier: await look(request.known) };
     case 'read':
       return await read(request);
+    case 'copy':
+      return await copyFromTier(tierPath(directory, request.content), request);
     case 'put':
       return { is: await put(request) };
     case 'remove':
@@ -83,6 +80,10 @@ async function answer(request: SharedTierRequest): Promise<Answer> {
     case 'list':
       await mustBeThere();
       await lists.write(request.image, request.list);
+      return { is: 'stored' };
+    case 'mark':
+      await mustBeThere();
+      await lists.mark(request.images);
       return { is: 'stored' };
     case 'tidy':
       return await tidy(request);
@@ -249,19 +250,8 @@ async function copy(
   await mkdir(incoming, { recursive: true, mode: 0o700 });
   const target = await open(written, 'wx', 0o644);
   try {
-    const hash = createHash('sha256');
-    const step = Buffer.allocUnsafe(Math.min(stepBytes, Math.max(size, 1)));
-    for (let at = 0; at < size; ) {
-      const { bytesRead } = await source.read(step, 0, Math.min(step.length, size - at), at);
-      if (bytesRead === 0) break;
-      const bytes = step.subarray(0, bytesRead);
-      hash.update(bytes);
-      for (let done = 0; done < bytesRead; ) {
-        done += (await target.write(bytes, done, bytesRead - done, at + done)).bytesWritten;
-      }
-      at += bytesRead;
-    }
-    if (`sha256:${hash.digest('hex')}` !== content) {
+    const write = (bytes: Buffer, at: number) => writeAll(target, bytes, at);
+    if ((await hashedCopy(source, size, write)) !== content) {
       throw new ThinError('corrupt', `Cannot share ${content}: this node's file is something else`);
     }
     // Mounts that read the tier directly verify nothing: a crash must not leave a torn file.

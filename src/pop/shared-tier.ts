@@ -2,11 +2,18 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { FileRef } from '../cache/file-origin.js';
-import type { SharedFiles, SharedOffer } from '../cache/shared-files.js';
+import {
+  type CopyTarget,
+  notCopied,
+  type SharedCopy,
+  type SharedFiles,
+  type SharedOffer,
+} from '../cache/shared-files.js';
 import type { Digest } from '../digest.js';
 import type { ReplacementPolicy } from '../pop-option.js';
 import { systemClock } from '../store/clock.js';
 import type { SharedTierConfig } from '../tier-option.js';
+import { fairTimeout } from './fair-timeout.js';
 import { PeerHealth } from './peer-health.js';
 import { SharedTierLink, type TierQuestion } from './shared-tier-link.js';
 import type { SharedTierAnswer } from './shared-tier-messages.js';
@@ -25,6 +32,8 @@ const putTimeoutMs = 60_000;
 /** Files that are put at a time, and milliseconds of rest when that fails. */
 const puttingMax = 3;
 const restMs = 15_000;
+/** Milliseconds between two words of a node that Redis does not hear (tier-lists.ts). */
+const markMs = 120_000;
 /** Files that are known to be there, or not; the latter for so many milliseconds. */
 const knownMax = 65_536;
 const absentMs = 5000;
@@ -63,6 +72,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   #away: string | undefined = 'it was not looked at yet';
   #putting = 0;
   #restsUntil = Number.NEGATIVE_INFINITY;
+  #markedUntil = Number.NEGATIVE_INFINITY;
   #closed: boolean;
 
   /** Looks at it once; does not wait for longer than a moment, and never fails. */
@@ -112,29 +122,63 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
 
   async read(file: FileRef, offset: number, length: number): Promise<Buffer | undefined> {
     const { content, size } = file;
-    if (!this.here || !this.#health.usable || this.#absent.has(content)) return undefined;
+    if (!this.#mayHave(content)) return undefined;
     const startedAt = performance.now();
     const request: TierQuestion = { ask: 'read', content, size, offset, length };
     const answer = await this.#ask(request, this.#deadlineMs);
-    if (answer === undefined) {
-      this.counts.late += 1;
-      this.#health.late(performance.now() - startedAt);
-      return undefined;
-    }
-    if (answer.is === 'failed') this.#failed(answer.why);
-    else this.#health.answered(performance.now() - startedAt);
+    if (!answer) this.#late(startedAt);
+    else this.#heard(content, answer, startedAt);
+    if (answer?.is !== 'bytes') return undefined;
+    this.counts.bytes += length;
+    return bufferOf(answer.bytes);
+  }
+
+  copy(file: FileRef, to: CopyTarget, offset: number, length: number): SharedCopy {
+    const { content, size } = file;
+    if (!this.#mayHave(content)) return notCopied;
+    const startedAt = performance.now();
+    const request: TierQuestion = { ask: 'copy', content, size, ...to, offset, length };
+    const answer = this.#ask(request, putTimeoutMs);
+    const kept = answer.then((answer) => {
+      if (answer) this.#heard(content, answer, startedAt);
+      if (answer?.is === 'copied') this.counts.bytes += size;
+      return answer?.is === 'copied' && answer.kept;
+    });
+    const bytes = new Promise<Buffer | undefined>((resolve) => {
+      const end = fairTimeout(this.#deadlineMs, () => {
+        // Who only wants to have it has time.
+        if (length > 0) this.#late(startedAt);
+        resolve(undefined);
+      });
+      void answer.then((answer) => {
+        end();
+        resolve(answer?.is === 'copied' && length > 0 ? bufferOf(answer.bytes) : undefined);
+      });
+    });
+    return { bytes, kept };
+  }
+
+  #mayHave(content: Digest): boolean {
+    return this.here && this.#health.usable && !this.#absent.has(content);
+  }
+
+  #late(startedAt: number): void {
+    this.counts.late += 1;
+    this.#health.late(performance.now() - startedAt);
+  }
+
+  #heard(content: Digest, answer: SharedTierAnswer, startedAt: number): void {
+    if (answer.is !== 'failed') this.#health.answered(performance.now() - startedAt);
+    else if (!answer.ours) this.#failed(answer.why);
     if (answer.is === 'wrong') this.wrong(content);
     if (answer.is === 'absent') {
       this.counts.absent += 1;
       this.#known.delete(content);
       this.#absent.set(content, true);
     }
-    if (answer.is !== 'bytes') return undefined;
+    if (answer.is !== 'bytes' && answer.is !== 'copied') return;
     this.counts.reads += 1;
-    this.counts.bytes += length;
     this.#known.set(content, true);
-    const { buffer, byteOffset, byteLength } = answer.bytes;
-    return Buffer.from(buffer, byteOffset, byteLength);
   }
 
   get #deadlineMs(): number {
@@ -221,8 +265,17 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if (answer?.is !== 'here') {
       this.#turn(answer?.is === 'failed' ? answer.why : `no answer within ${lookTimeoutMs} ms`);
     }
-    if (this.here && this.#uses) void this.#room.make(this.#uses, this.#tier);
+    if (this.here && this.#uses) {
+      void this.#room.make(this.#uses, this.#tier);
+      void this.#markUses(this.#uses.untold());
+    }
     this.#link.giveUpIfHung();
+  }
+
+  async #markUses(images: readonly string[]): Promise<void> {
+    if (images.length === 0 || performance.now() < this.#markedUntil) return;
+    this.#markedUntil = performance.now() + markMs;
+    await this.#ask({ ask: 'mark', images }, putTimeoutMs);
   }
 
   #isHere(tier: string): void {
@@ -278,4 +331,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     clearInterval(this.#timer);
     this.#link[Symbol.dispose]();
   }
+}
+
+function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }

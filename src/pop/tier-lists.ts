@@ -11,7 +11,8 @@ import type { FileName, TierImage, TierState } from './tier-plan.js';
  *   | 0  | 16 | `thinfs-files 1\n\0`
  *   | 16 | 40 | of each file: its SHA-256 (32), its bytes (8, little-endian)
  *
- * written by the first node that mounts the image, and removed with the last of its files.
+ * written by the first node that mounts the image, and removed with the last of its files. A node that Redis
+ * does not hear writes `.in-use/<hex>` again and again while it has the image mounted.
  */
 const head = Buffer.from('thinfs-files 1\n\0');
 const recordBytes = 40;
@@ -19,6 +20,9 @@ const recordBytes = 40;
 const looksInFlight = 8;
 /** Milliseconds after which a file of no image is nobody's, and an image that nobody uses is not new. */
 const orphanMs = 3_600_000;
+
+/** Milliseconds for which such a file says that the image is in use. */
+const markedMs = 900_000;
 
 /** Bytes of a list. */
 export function packList(files: Iterable<{ readonly hex: string; readonly size: number }>): Buffer {
@@ -50,10 +54,12 @@ export type KnownUse = Pick<TierImage, 'image' | 'idleMs' | 'times' | 'inUse'>;
 export class TierLists {
   readonly #directory: string;
   readonly #folder: string;
+  readonly #marks: string;
 
   constructor(directory: string) {
     this.#directory = directory;
     this.#folder = join(directory, '.images');
+    this.#marks = join(directory, '.in-use');
   }
 
   async has(image: string): Promise<boolean> {
@@ -75,12 +81,31 @@ export class TierLists {
     await unlink(this.#path(image)).catch(unlessAbsent);
   }
 
+  /** These are in use now, which nobody hears otherwise. */
+  async mark(images: readonly string[]): Promise<void> {
+    await mkdir(this.#marks, { recursive: true, mode: 0o700 });
+    for (const image of images) await writeFile(join(this.#marks, hexOf(image)), '1');
+  }
+
+  /** @param now on the clock of the file system */
+  async #marked(now: number): Promise<Set<string>> {
+    const marked = new Set<string>();
+    for (const hex of (await readdir(this.#marks).catch(unlessAbsent)) ?? []) {
+      const path = join(this.#marks, hex);
+      const { mtimeMs } = (await stat(path).catch(unlessAbsent)) ?? { mtimeMs: 0 };
+      if (now - mtimeMs < markedMs) marked.add(`sha256:${hex}`);
+      else await rm(path, { force: true });
+    }
+    return marked;
+  }
+
   /** All that is there. @param uses of the images that somebody uses or has used */
   async survey(uses: readonly KnownUse[]): Promise<TierState> {
     const known = new Map(uses.map((use) => [use.image, use]));
     const sizes = new Map<FileName, number>();
     const images: TierImage[] = [];
     const now = await this.#now();
+    const marked = await this.#marked(now);
     for (const hex of (await readdir(this.#folder).catch(unlessAbsent)) ?? []) {
       const path = join(this.#folder, hex);
       const found = await stat(path).catch(unlessAbsent);
@@ -93,7 +118,9 @@ export class TierLists {
       const image = `sha256:${hex}`;
       // Who has written it just now may not have been able to tell that it uses it.
       const unknown = { idleMs: Infinity, times: 1, inUse: now - found.mtimeMs < orphanMs };
-      images.push({ ...(known.get(image) ?? unknown), image, files: [...list.keys()] });
+      const use = known.get(image) ?? unknown;
+      const inUse = use.inUse || marked.has(image);
+      images.push({ ...use, inUse, image, files: [...list.keys()] });
     }
     const files = new Map<FileName, number>();
     const orphans: FileName[] = [];
@@ -131,8 +158,12 @@ export class TierLists {
   }
 
   #path(image: string): string {
-    return join(this.#folder, image.replace('sha256:', ''));
+    return join(this.#folder, hexOf(image));
   }
+}
+
+function hexOf(image: string): string {
+  return image.replace('sha256:', '');
 }
 
 function unlessIs(code: string): (error: unknown) => undefined {

@@ -14,6 +14,8 @@ const turnMs = 120_000;
 /** What the site agrees upon, as far as it matters here: ImageUses (image-uses.ts). */
 export interface SiteUses {
   mounted(image: string): void;
+  /** What this node uses, if it could not tell so for a while. */
+  untold(): readonly string[];
   list(): Promise<readonly ImageUse[] | undefined>;
   mayTidy(milliseconds: number): Promise<boolean>;
   /** It is done. */

@@ -1,4 +1,8 @@
-import { type Disk, nodeDisk } from '../../src/cache/disk.js';
+import { join } from 'node:path';
+import type { StoredFile } from '../../native-bindings/file-store.js';
+import { createNew, type Disk, nodeDisk } from '../../src/cache/disk.js';
+import { tierPath } from '../../src/cache/layout.js';
+import { digestHex, digestOf } from '../../src/digest.js';
 
 type Operation = keyof Disk;
 
@@ -56,6 +60,31 @@ export class FaultyDisk implements Disk {
   }
   rename(from: string, to: string): Promise<void> {
     return this.#run('rename', () => nodeDisk.rename(from, to));
+  }
+  /** By the other operations: each of them may fail. */
+  async storeAll(...[place, bytes, files]: Parameters<Disk['storeAll']>): Promise<StoredFile[]> {
+    const stored: StoredFile[] = [];
+    for (const { offset, length } of files) {
+      const file = bytes.subarray(offset, offset + length);
+      const content = digestOf(file);
+      const path = tierPath(place.directory, content);
+      const isNew = !(await this.exists(path));
+      if (isNew) await this.#store(join(place.incoming, digestHex(content)), path, file);
+      stored.push({ content, isNew, allocated: Math.ceil(length / 4096) * 4096 });
+    }
+    return stored;
+  }
+  async #store(incoming: string, path: string, file: Buffer): Promise<void> {
+    const fd = await this.open(incoming, createNew);
+    try {
+      await this.write(fd, file, 0);
+    } catch (error) {
+      await nodeDisk.unlink(incoming);
+      throw error;
+    } finally {
+      await this.close(fd);
+    }
+    await this.rename(incoming, path);
   }
   unlink(path: string): Promise<void> {
     return this.#run('unlink', () => nodeDisk.unlink(path));

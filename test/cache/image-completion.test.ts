@@ -6,7 +6,7 @@ import { FileCache } from '../../src/cache/file-cache.js';
 import type { FileOrigin, FileRef } from '../../src/cache/file-origin.js';
 import type { CompletionProgress } from '../../src/cache/image-completion.js';
 import { PauseSwitch } from '../../src/cache/pause-switch.js';
-import type { SharedFiles } from '../../src/cache/shared-files.js';
+import { notCopied, type SharedFiles } from '../../src/cache/shared-files.js';
 import { ThinError } from '../../src/errors.js';
 import { cacheOptions, openCache, scratchDirectory, signal, until } from './cache-rig.js';
 import { MemoryOrigin } from './memory-origin.js';
@@ -24,6 +24,7 @@ class SharedFolder implements SharedFiles {
   }
 
   read = async () => undefined;
+  copy = () => notCopied;
   has = async () => false;
   wrong = () => undefined;
   mounted = () => undefined;

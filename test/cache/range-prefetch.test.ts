@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { FileOrigin } from '../../src/cache/file-origin.js';
 import { FrameFlights } from '../../src/cache/frame-flights.js';
-import type { SharedFiles } from '../../src/cache/shared-files.js';
+import { notCopied, type SharedFiles } from '../../src/cache/shared-files.js';
 import { WorkAhead } from '../../src/cache/work-ahead.js';
 import type { Frame } from '../../src/chunk/frame.js';
 import { ThinError } from '../../src/errors.js';
@@ -199,6 +199,7 @@ t.test('what nodes share is looked for several files at a time', async (t) => {
   const shared: SharedFiles = {
     ...{ directory: root, here: true, direct: false, has: async () => true },
     ...{ wrong: () => {}, mounted: () => {}, offer: () => {}, offerAll: () => {} },
+    ...{ copy: () => notCopied },
     read: async (file, offset, length) => {
       asking += 1;
       await until(() => asking >= 12); // one after the other, they would wait for good

@@ -1,13 +1,23 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, fstatSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { copyVerified } from '../../native-bindings/copy-verified.js';
 import { mount, mountFlags, unmount, unmountFlags } from '../../native-bindings/mount-calls.js';
 import { residentMemory } from '../../native-bindings/resident-memory.js';
 import { receiveFd, socketPair } from '../../native-bindings/socket.js';
 import { getXattr, listXattrs, setXattr } from '../../native-bindings/xattr.js';
 import { byteString, byteStringFromText } from '../../src/byte-string.js';
+import { digestOf } from '../../src/digest.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 t.test('xattrs by byte path, of the link and not of its target', async (t) => {
@@ -132,4 +142,42 @@ t.test('memory that the kernel writes to without a page fault, also after a fork
   t.ok(faults(Buffer.alloc(pages * 4096).fill(0)) > pages / together / 2, 'ordinary memory');
   t.ok(faults(residentMemory(pages * 4096)) < pages / 2);
   t.end();
+});
+
+t.test('a file is copied whole and verified, or not at all', async (t) => {
+  const folder = temporaryFolder(t);
+  const [source, target] = [join(folder, 'source'), join(folder, 'target')];
+  const content = Buffer.from('what it should be');
+  const copy = async (bytes: Buffer, to = target) => {
+    const places = { source, incoming: join(folder, 'incoming'), target: to };
+    return await copyVerified(places, digestOf(content), bytes);
+  };
+  const bytes = Buffer.alloc(content.length);
+  t.equal(await copy(bytes), 'absent');
+  writeFileSync(source, 'what it is indeed');
+  t.equal(await copy(bytes), 'wrong', 'other bytes');
+  t.equal(await copy(Buffer.alloc(3)), 'wrong', 'another size');
+  writeFileSync(source, content);
+  t.equal(await copy(bytes, join(folder, 'missing', 'target')), 'not-kept');
+  t.same(bytes, content);
+  t.same(readdirSync(folder), ['source'], 'and nothing is left behind');
+  t.equal(await copy(bytes.fill(0)), 'copied');
+  t.same(
+    [bytes, readFileSync(target), readdirSync(folder)],
+    [content, content, ['source', 'target']],
+  );
+  t.equal(await copy(bytes), 'there');
+  symlinkSync(source, join(folder, 'link'));
+  await t.rejects(
+    copyVerified(
+      {
+        source: join(folder, 'link'),
+        incoming: join(folder, 'new'),
+        target: join(folder, 'other'),
+      },
+      digestOf(content),
+      bytes,
+    ),
+    { message: /Cannot copy .*link/ },
+  );
 });

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { FileCache } from '../../src/cache/file-cache.js';
+import type { FileRef } from '../../src/cache/file-origin.js';
 import { tierPath } from '../../src/cache/layout.js';
 import { type Digest, digestHex } from '../../src/digest.js';
 import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js';
@@ -117,6 +118,32 @@ t.test('what one node has read, the others find, and what is wrong of it goes', 
   t.ok(again.includes('.thinfs-shared'));
 });
 
+t.test('what is read is copied whole, with the small files that lie beside it', async (t) => {
+  const directory = scratch(t);
+  await fill(t, directory);
+  const node = await startNode(t, directory);
+  const { cache } = node;
+  const beside: string[] = [];
+  const note = ({ content }: FileRef) => void beside.push(content);
+  const origin = Object.assign(node.origin, { beside: note });
+  const [large, small] = origin.refs();
+  if (!large || !small) throw new Error('24 files');
+  await cache.read(small, 100, 10, origin, signal);
+  const frame = origin.chunksOf(small.content)?.[0]?.frame;
+  const others = frame ? origin.placementsIn(frame).filter((each) => each.size < 65_536) : [];
+  t.ok(others.length > 2, `${others.length} lie in its frame`);
+  for (const file of [small, ...others]) await until(() => existsSync(cache.pathOf(file.content)));
+  t.same(new Set(beside), new Set(others.map(({ content }) => content)), 'which is told');
+  await cache.read(large, 70_000, 10, origin, signal);
+  await until(() => existsSync(cache.pathOf(large.content)));
+  t.same(
+    readFileSync(cache.pathOf(large.content)),
+    origin.bytesOf(large),
+    'also of several chunks',
+  );
+  t.same(origin.fetched, []);
+});
+
 t.test('many that begin at once make one tier, and put each file once', async (t) => {
   const directory = scratch(t);
   const nodes = await Promise.all([1, 2, 3, 4].map(() => startNode(t, directory)));
@@ -190,10 +217,14 @@ t.test('read-only, full, unmounted: reads go on, and it is joined again', async 
       .filter(({ content }) => name.endsWith(digestHex(content)));
     t.equal(file?.size, readFileSync(join(directory, name)).length, 'and has nothing in part');
   }
+  const isThere = ({ content }: FileRef) => existsSync(tierPath(directory, content));
+  const there = newOrigin().refs().find(isThere);
+  if (!there) throw new Error('room for some');
 
   await runCommand('mount', ['-o', 'remount,ro', directory]);
   const readOnly = await startNode(t, directory);
-  await readAll(readOnly);
+  await readOnly.cache.read(there, 0, 10, readOnly.origin, signal);
+  await readAll(readOnly); // what lies in a frame that is fetched comes with it
   await until(() => readOnly.shared.counts.failures > 0);
   t.ok(readOnly.shared.counts.reads > 0);
 
@@ -351,6 +382,7 @@ t.test(
     );
     const uses = {
       mounted: () => undefined,
+      untold: () => [],
       list: async () => [],
       mayTidy: async () => true,
       hasTidied: async () => void told.push('done'),

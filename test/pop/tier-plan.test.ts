@@ -1,4 +1,8 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import t from 'tap';
+import { packList, TierLists } from '../../src/pop/tier-lists.js';
 import { planTier, type TierImage, type TierState } from '../../src/pop/tier-plan.js';
 import { replacementPolicies } from '../../src/pop-option.js';
 import fc from '../support/properties.js';
@@ -72,4 +76,27 @@ t.test('enough leaves, and nothing that an image needs which stays', async () =>
       return plan.files.every((file) => !needed.has(file)) && (plan.bytes >= wanted || !mayStill);
     }),
   );
+});
+
+t.test('what a node says in the folder itself that it uses is in use, for a while', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'thinfs-tier-lists-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  for (const name of ['.incoming', 'ab']) mkdirSync(join(directory, name));
+  const lists = new TierLists(directory);
+  const images = ['a', 'b', 'c'].map((digit) => `sha256:${digit.repeat(64)}`);
+  const file = 'ab'.repeat(32);
+  writeFileSync(join(directory, 'ab', file), 'x'.repeat(10));
+  for (const image of images) await lists.write(image, packList([{ hex: file, size: 10 }]));
+  await lists.mark(images.slice(0, 2));
+  const longAgo = new Date(Date.now() - 3_600_000);
+  utimesSync(join(directory, '.in-use', 'b'.repeat(64)), longAgo, longAgo);
+  const uses = images.map((image) => ({ image, idleMs: 1000, times: 1, inUse: false }));
+  const state = await lists.survey(uses);
+  const inUse = state.images.filter((each) => each.inUse).map(({ image }) => image);
+  t.same(inUse, images.slice(0, 1));
+  t.same(readdirSync(join(directory, '.in-use')), ['a'.repeat(64)], 'what is old goes');
+  t.same(planTier(state, 10, 'lru').files, [], 'the file is of one that is used');
+  await lists.mark(images.slice(1, 2));
+  const later = await lists.survey(uses);
+  t.equal(later.images.filter((each) => each.inUse).length, 2, 'and may be said again');
 });

@@ -1,0 +1,102 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { copyVerified } from '../../native-bindings/copy-verified.js';
+import { describeError } from '../errors.js';
+import type { SharedTierAnswer, SharedTierRequest, WithoutId } from './shared-tier-messages.js';
+import { unlessAbsent } from './tier-lists.js';
+
+/** Bytes copied and hashed at a time; a file that is not larger is copied by one call. */
+const stepBytes = 1024 * 1024;
+
+const nothing = Buffer.alloc(0);
+
+type CopyRequest = Extract<SharedTierRequest, { ask: 'copy' }>;
+type Answer = WithoutId<SharedTierAnswer>;
+
+/**
+ * Copies a file of the shared tier to this node, verified.
+ * @throws ThinError of the shared tier; what fails on this node is part of the answer
+ */
+export async function copyFromTier(source: string, request: CopyRequest): Promise<Answer> {
+  const { content, size, incoming, path, offset, length } = request;
+  if (size > stepBytes) return await copyLarge(source, request);
+  const bytes = Buffer.allocUnsafeSlow(size);
+  const outcome = await copyVerified({ source, incoming, target: path }, content, bytes);
+  if (outcome !== 'copied' && outcome !== 'not-kept') return { is: outcome };
+  const wanted = Buffer.from(bytes.subarray(offset, offset + length)); // else all would be sent
+  return { is: 'copied', bytes: wanted, kept: outcome === 'copied' };
+}
+
+/** None of its bytes are answered: who reads some does not wait for all. */
+async function copyLarge(source: string, request: CopyRequest): Promise<Answer> {
+  let failure: unknown;
+  const onThisNode = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+  };
+  try {
+    const is = await copyInSteps(source, request, onThisNode);
+    return is === 'copied' ? { is, bytes: nothing, kept: true } : { is };
+  } catch (error) {
+    if (failure === undefined) throw error;
+    return { is: 'failed', why: describeError(failure), ours: true };
+  }
+}
+
+async function copyInSteps(
+  source: string,
+  { content, size, incoming, path }: CopyRequest,
+  onThisNode: <T>(work: Promise<T>) => Promise<T>,
+): Promise<'absent' | 'wrong' | 'copied'> {
+  const file = await open(source, 'r').catch(unlessAbsent);
+  if (!file) return 'absent';
+  try {
+    if ((await file.stat()).size !== size) return 'wrong';
+    const target = await onThisNode(open(incoming, 'wx', 0o644));
+    let placed = false;
+    try {
+      const write = (bytes: Buffer, at: number) => onThisNode(writeAll(target, bytes, at));
+      if ((await hashedCopy(file, size, write)) !== content) return 'wrong';
+      await onThisNode(rename(incoming, path));
+      placed = true;
+      return 'copied';
+    } finally {
+      await target.close();
+      if (!placed) await unlink(incoming).catch(unlessAbsent);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Hands on a file in steps.
+ * @returns the digest of what was handed on: less than `size` where the file ends before
+ */
+export async function hashedCopy(
+  source: FileHandle,
+  size: number,
+  write: (bytes: Buffer, at: number) => Promise<void>,
+): Promise<string> {
+  const hash = createHash('sha256');
+  const step = Buffer.allocUnsafe(Math.min(stepBytes, Math.max(size, 1)));
+  for (let at = 0; at < size; ) {
+    const { bytesRead } = await source.read(step, 0, Math.min(step.length, size - at), at);
+    if (bytesRead === 0) break;
+    const bytes = step.subarray(0, bytesRead);
+    hash.update(bytes);
+    await write(bytes, at);
+    at += bytesRead;
+  }
+  return `sha256:${hash.digest('hex')}`;
+}
+
+export async function writeAll(target: FileHandle, bytes: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await target.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+  }
+}
