@@ -332,8 +332,7 @@ export class FileCache implements AsyncDisposable {
     const { images, partials, ledger, files } = this.#parts;
     ahead[Symbol.dispose]();
     flights.abortAll(closed());
-    await flights.settled();
-    await copies.settled();
+    await Promise.all([flights.settled(), copies.settled()]);
     await keeper.settled();
     await scrubber[Symbol.asyncDispose]();
     await upkeep[Symbol.asyncDispose]();
