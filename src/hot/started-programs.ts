@@ -107,15 +107,16 @@ function argumentScript(
 /** Folders that a script names are looked into too: it may have set PATH. */
 function commandsIn(files: ImageFiles, { text, start }: ShellScript): CommandStart[] {
   const { commands, paths } = shellCommands(text);
-  const folders = paths
-    .flatMap((path) => matches(files, path))
-    .filter((path) => /^s?bin$/.test(posix.basename(path)));
+  const named = paths.flatMap((path) => matches(files, path));
+  const folders = named.filter((path) => /^s?bin$/.test(posix.basename(path)));
+  const programs = named.filter((path) => files.file(path)?.executable).slice(0, programsMax);
   const path = [variable(start.env, 'PATH') ?? '', ...new Set(folders)];
   const env = [...start.env, `PATH=${path.filter((folder) => folder !== '').join(':')}`];
   const all = commands.flatMap((args) =>
     wrapperNames.test(args[0] ?? '') ? nested(args) : [args],
   );
-  return all.map((args) => ({ ...start, args, env: folders.length > 0 ? env : start.env }));
+  const both = [...all, ...programs.map((name) => [name])];
+  return both.map((args) => ({ ...start, args, env: folders.length > 0 ? env : start.env }));
 }
 
 /** The paths that one with `*` means. */

@@ -8,6 +8,7 @@ import { type CommandStart, type Program, variable } from './command-files.js';
 import type { ByteRange } from './elf.js';
 import type { ImageFile, ImageFiles } from './image-files.js';
 import { interpreterFiles } from './interpreter-files.js';
+import { localeFiles } from './locale-files.js';
 import { LibrarySearch, type LoadedObject } from './needed-libraries.js';
 import { startedPrograms } from './started-programs.js';
 
@@ -22,6 +23,8 @@ export interface HotRange extends ByteRange {
 const wholeBytesMax = 8 * 1024 * 1024;
 /** Of larger libraries half is read: what is not needed to load them comes behind all else. Bytes. */
 const atOnceBytesMax = 2 * 1024 * 1024;
+/** The same of a program itself: a server has some 10 MB. */
+const programBytesMax = 16 * 1024 * 1024;
 /** Bytes at the start of any large file: headers, and what the kernel reads with them. */
 const headBytes = 65_536;
 
@@ -59,7 +62,8 @@ export async function guessHotRanges(
     const fresh = found.filter(({ path }) => !known.has(path));
     for (const { path } of fresh) known.add(path);
     const work = new WorkList();
-    for (const one of fresh) work.add(addProgram(files, search, one, ranges));
+    const system = [...systemFiles, ...localeFiles(files, start.env)];
+    for (const one of fresh) work.add(addProgram(files, search, one, ranges, system));
     const onPath = (path: string) => work.add(addPath(files, search, path, ranges));
     for (const one of found) work.add(interpreterFiles(files, one, start, onPath));
     turns.push(all.add(work.done()));
@@ -93,6 +97,7 @@ async function addProgram(
   search: LibrarySearch,
   { path, file }: Program,
   ranges: RangeList,
+  system: readonly string[],
 ): Promise<void> {
   if (file.size <= wholeBytesMax) ranges.addFile(file);
   const loaded = await search.load(path);
@@ -104,8 +109,9 @@ async function addProgram(
   const interpreter = loaded.object.interpreter;
   const linker = interpreter === undefined ? undefined : await search.load(interpreter);
   if (linker) ranges.addObject(linker);
-  for (const system of systemFiles) ranges.addFile(files.file(system));
+  for (const name of system) ranges.addFile(files.file(name));
   for (const library of await search.neededBy(loaded)) ranges.addObject(library);
+  if (file.size <= programBytesMax) ranges.addWhole(file);
 }
 
 async function addPath(
@@ -157,6 +163,10 @@ class RangeList {
       this.#onRange({ content, size, offset, length: Math.min(length, size - offset) });
     }
     if (size <= wholeBytesMax) this.#later.push({ content, size, offset: 0, length: size });
+  }
+
+  addWhole(file: ImageFile): void {
+    this.#add(file, file.size);
   }
 
   /** What may wait until all else was told. */
