@@ -3,7 +3,7 @@ import { type Digest, parseDigest } from '../digest.js';
 import { describeError, fromSystemError } from '../errors.js';
 import type { ImageLayer } from '../image/image-config.js';
 import type { PointOfPresence } from '../pop/point-of-presence.js';
-import type { ImagePuller, KnownImage, PulledImage } from '../pull/image-puller.js';
+import type { ImagePuller, KnownImage, PulledImage, PullOptions } from '../pull/image-puller.js';
 import type { PullLayer } from '../pull/layer-source.js';
 import type { PullMode } from '../pull/pull-mode.js';
 import type { PullProgress } from '../pull/pull-run.js';
@@ -103,9 +103,10 @@ export class FullPulls implements AsyncDisposable {
   /** Brings the files of an image that is in use. @param read what its registry has of it */
   resume(manifest: Digest, read: (signal: AbortSignal) => Promise<WholeImage>): void {
     const { images, arrivals, roots } = this.#parts;
+    const way = { mode: 'auto', smallestFirst: true } as const;
     arrivals.begin(manifest, async (signal, onProgress) => {
       const image = await read(signal);
-      await using pulled = await this.#bring(image, { mode: 'auto', signal, onProgress });
+      await using pulled = await this.#bring(image, { ...way, signal, onProgress });
       if (!images.get(manifest)) return; // it was removed meanwhile
       await pulled.pin();
       await roots.refresh(manifest);
@@ -114,7 +115,7 @@ export class FullPulls implements AsyncDisposable {
 
   async #bring(
     { client, record, layers }: WholeImage,
-    options: Omit<FullPull, 'prepared'>,
+    options: Omit<FullPull, 'prepared'> & Pick<PullOptions, 'smallestFirst'>,
   ): Promise<PulledImage> {
     const puller = await this.#readyPuller();
     return puller.pull({

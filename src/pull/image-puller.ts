@@ -34,6 +34,8 @@ export interface PullOptions {
   readonly layers: readonly PullLayer[];
   /** Default: `auto`. */
   readonly mode?: PullMode;
+  /** Whatever the mode says. Default: false */
+  readonly smallestFirst?: boolean;
   readonly signal: AbortSignal;
   /** Called some times a second, and at the end. */
   readonly onProgress?: (progress: PullProgress) => void;
@@ -156,12 +158,19 @@ export class ImagePuller {
   }
 
   async #pullOnce(options: PullOptions, start: number): Promise<PulledImage | undefined> {
-    const { layers, mode = 'auto', signal, onProgress = () => undefined } = options;
+    const {
+      layers,
+      mode = 'auto',
+      smallestFirst = false,
+      signal,
+      onProgress = () => undefined,
+    } = options;
     const path = this.#parts.records.draftPath();
     await using merge = this.#merge(layers.length, path);
     const run = new PullRun(this.#parts, this.#flights, {
       layers,
       mode,
+      smallestFirst,
       signal,
       onProgress,
       onLayer: (index, { record, diffId }) => merge.brought(index, { record, diffId }),

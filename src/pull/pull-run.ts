@@ -32,6 +32,8 @@ export interface RunOptions {
   /** Lowest first. */
   readonly layers: readonly PullLayer[];
   readonly mode: PullMode;
+  /** For who uses the image as it comes: what its config needs is in small layers most often. */
+  readonly smallestFirst: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: PullProgress) => void;
   /** A layer is here; they come in any order. */
@@ -77,7 +79,9 @@ export class PullRun {
     const { layers } = options;
     const order = [...layers.keys()];
     const sizeOf = (index: number) => layers[index]?.descriptor.size ?? 0;
-    this.#order = plan.largestFirst ? order.sort((a, b) => sizeOf(b) - sizeOf(a)) : order;
+    if (options.smallestFirst) order.sort((a, b) => sizeOf(a) - sizeOf(b));
+    else if (plan.largestFirst) order.sort((a, b) => sizeOf(b) - sizeOf(a));
+    this.#order = order;
   }
 
   /** All layers, lowest first, held until each is disposed. The first failure ends the others. */
