@@ -38,7 +38,7 @@ export const measurements: readonly Measurement[] = [
   pullAgainstClients({ image: 'many-files', ratioMost: 0.35 }),
   pullAgainstClients({ image: 'large-layers', ratioMost: 0.7 }),
   pullOfUpdate(),
-  startsWhileFilesCome('python', 100),
+  startsWhileFilesCome(100),
   ...[1000, 100, 20].flatMap((link) =>
     (['python', 'many-files', 'large-layers'] as const).map((image) =>
       pullAgainstClients({ image, link }),
