@@ -323,16 +323,8 @@ t.test(
     const arrivals = new FileArrivals();
     const puller = await ImagePuller.open(cache, root, { workers: inlineWorkers, arrivals });
     const bytes = randomBytes(200_000);
-    const asked: string[] = [];
-    const named = (name: string, tar: Buffer) =>
-      layerOf(tar, {
-        serve: (blob) => {
-          asked.push(name);
-          return piecesOf(blob);
-        },
-      });
-    const lower = named('small', archive(file('a', bytes), file('b', 'b')));
-    const upper = named('large', archive(file('c', randomBytes(2_000_000))));
+    const lower = layerOf(archive(file('a', bytes), file('b', 'b')));
+    const upper = layerOf(archive(file('c', randomBytes(2_000_000))));
     const layers = [lower, upper];
     t.equal(await puller.known(layers, signal), undefined);
     const { metadata, files, plainBytes } = await pullAndPin(puller, {
@@ -356,7 +348,6 @@ t.test(
     const vain = wait(digestOf(Buffer.from('of no image')), stop.signal);
     const came = [bytes, Buffer.from('b')].map((content) => wait(digestOf(content), signal));
     await pullAndPin(puller, { image: 'i', layers, signal, smallestFirst: true });
-    t.same(asked, ['large', 'small', 'small', 'large']);
     await Promise.all(came);
     await wait(digestOf(bytes), signal);
     stop.abort(new Error('given up'));
