@@ -40,9 +40,14 @@ const specSchema = z.looseObject({
     cwd: z.string(),
     terminal: z.boolean(),
     user: z.looseObject({ uid: z.number(), gid: z.number() }),
+    capabilities: z.record(z.string(), z.array(z.string())),
   }),
   root: z.looseObject({ path: z.string(), readonly: z.boolean() }),
 });
+
+/** What root of a container may do to its files, as docker has it. */
+const roots = ['CAP_CHOWN', 'CAP_DAC_OVERRIDE', 'CAP_FOWNER', 'CAP_SETGID', 'CAP_SETUID'];
+const rootsKinds = ['bounding', 'effective', 'permitted'];
 
 export interface BundleOptions {
   readonly env?: readonly string[];
@@ -70,6 +75,7 @@ export async function makeBundle(
   config.process.cwd = cwd;
   config.process.terminal = false;
   if (user) config.process.user = { ...user };
+  if (!readonly) for (const kind of rootsKinds) config.process.capabilities[kind]?.push(...roots);
   config.root = { path: root, readonly };
   await writeFile(spec, JSON.stringify(config));
 }

@@ -34,7 +34,10 @@ export async function startTouches(
   return await touchedRanges(tree, () => runBundle(bundle, id));
 }
 
+/** @param name of a user of the image, or `uid:gid` */
 async function account(tree: string, name: string): Promise<{ uid: number; gid: number }> {
+  const [, number, group] = /^(\d+):(\d+)$/.exec(name) ?? [];
+  if (number !== undefined) return { uid: Number(number), gid: Number(group) };
   const lines = (await readFile(join(tree, 'etc/passwd'), 'utf8')).split('\n');
   const [, , uid, gid] = lines.find((line) => line.startsWith(`${name}:`))?.split(':') ?? [];
   if (uid === undefined || gid === undefined)
