@@ -42,7 +42,8 @@ class CopyVerified final : public Work {
       outcome_ = there;
       return;
     }
-    const Descriptor file(open(source_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    // What stands there may be a FIFO, which nobody ever writes to.
+    const Descriptor file(open(source_.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (file.failed() && errno == ENOENT) return;
     if (file.failed()) return failSystem("open", errno);
     struct stat found;
