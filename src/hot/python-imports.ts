@@ -36,19 +36,23 @@ export function importsOfSource(text: string, isMain = false): PythonImport[] {
   return imports;
 }
 
+/** Bounded, as an image may hold anything: what looks like the beginning of many lists has no long ones. */
+const listInBrackets = /\bimport[ \t]{0,16}\(([^()]{0,16384})\)/g;
+
 /** Without texts of several lines, and with lists in brackets and continued lines in one line. */
 function logicalLines(text: string): string[] {
   const plain = text.replaceAll(/("""|''')[\s\S]*?\1/g, "''").replaceAll(/\\\r?\n/g, ' ');
-  const flat = plain.replaceAll(/\bimport[ \t]*\(([^)]*)\)/g, (_, list: string) => {
+  const flat = plain.replaceAll(listInBrackets, (_, list: string) => {
     return `import ${list.replaceAll(/#.*/g, '').replaceAll(/\s+/g, ' ')}`;
   });
   return flat.split(/\r?\n/);
 }
 
-function importsOfStatement(statement: string): PythonImport[] {
-  const plain = /^import\s+([\w., \t]+)/.exec(statement);
+function importsOfStatement(text: string): PythonImport[] {
+  const statement = text.replaceAll(/\s+/g, ' ');
+  const plain = /^import ([\w., ]+)/.exec(statement);
   if (plain) return firstWords(plain[1]).map((name) => ({ level: 0, name, members: [] }));
-  const from = /^from\s+(\.*)\s*([\w.]*)\s+import\s+([\w*, \t]+)/.exec(statement);
+  const from = /^from (\.*) ?(\w[\w.]*)? import ([\w*, ]+)/.exec(statement);
   if (!from) return [];
   const [, dots = '', name = '', members] = from;
   return [{ level: dots.length, name, members: firstWords(members) }];

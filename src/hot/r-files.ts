@@ -80,7 +80,7 @@ async function packagesOf(
   const text = file ? (await files.read(file, 0, textBytesMax)).toString('latin1') : '';
   const all = [...expressions, text].join('\n').replaceAll(/#.*/g, '');
   const named = all.matchAll(
-    /\b(?:library|require|requireNamespace|loadNamespace)\(\s*["']?([\w.]+)|\b([\w.]+):::?/g,
+    /\b(?:library|require|requireNamespace|loadNamespace)\(\s{0,16}["']?([\w.]+)|\b([\w.]{1,128}):::?/g,
   );
   return [...named].map(([, loaded, used]) => loaded ?? used ?? '');
 }
@@ -90,8 +90,10 @@ async function importsOf(files: ImageFiles, folder: string): Promise<string[]> {
   const file = files.file(posix.join(folder, 'NAMESPACE'));
   if (!file) return [];
   const text = (await files.read(file, 0, textBytesMax)).toString('latin1').replaceAll(/#.*/g, '');
-  const from = [...text.matchAll(/\bimportFrom\(\s*["']?([\w.]+)/g)].map(([, name = '']) => name);
-  const all = [...text.matchAll(/\bimport\(([^)]*)\)/g)].flatMap(([, list = '']) =>
+  const from = [...text.matchAll(/\bimportFrom\(\s{0,16}["']?([\w.]+)/g)].map(
+    ([, name = '']) => name,
+  );
+  const all = [...text.matchAll(/\bimport\(([^()]{0,4096})\)/g)].flatMap(([, list = '']) =>
     list.split(',').map((name) => name.trim().replaceAll(/["']/g, '')),
   );
   return [...from, ...all].filter((name) => /^[\w.]+$/.test(name));

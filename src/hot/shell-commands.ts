@@ -33,7 +33,7 @@ export function shellCommands(text: string): ShellCommands {
     known.add(key);
     commands.push(command);
   }
-  const paths = plain.match(/(?<![\w.*$}])\/[\w.*/+-]*[\w*]/g) ?? [];
+  const paths = plain.match(/(?<![\w.*$}/])\/[\w.*/+-]{0,255}[\w*]/g) ?? [];
   return { commands, paths: [...new Set(paths)].slice(0, pathsMax) };
 }
 

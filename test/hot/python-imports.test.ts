@@ -1,11 +1,11 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import t from 'tap';
 import { codeState, importsOfCode } from '../../src/hot/python-code.js';
 import { importsOfSource } from '../../src/hot/python-imports.js';
 import { shellCommands } from '../../src/hot/shell-commands.js';
+import fc from '../support/properties.js';
 import { runCommand } from '../support/run-command.js';
 
 const source = `"""What it does:
@@ -52,6 +52,18 @@ t.test('imports of a module as text: not those of functions and comments', async
   t.same(importsOfSource('import json; import numpy, lxml.etree as e'), [
     ...['json', 'numpy', 'lxml.etree'].map(plain),
   ]);
+});
+
+t.test('a text that is made to take long does not', async (t) => {
+  const size = 500_000;
+  const long = (piece: string) => piece.repeat(size / piece.length);
+  for (const text of [`from ${long(' ')}x`, `from ${long('.')}`, long('import ('), long('"\'')]) {
+    t.same(importsOfSource(text), []);
+  }
+  t.same(importsOfSource(`from ${' '.repeat(20)}.  a   import   b`), [
+    { level: 1, name: 'a', members: ['b'] },
+  ]);
+  t.same(shellCommands(long('/-')).paths, []);
 });
 
 t.test('the same as byte code; with anything in it it is none', async (t) => {
