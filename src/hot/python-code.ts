@@ -1,4 +1,4 @@
-import type { PythonImport } from './python-imports.js';
+import { importsMax, type PythonImport } from './python-imports.js';
 
 /*
  * What a module imports while it is imported, found in its byte code: a header of 16 bytes, then one
@@ -16,8 +16,8 @@ const depthMax = 256;
 const instructionBytes = 2;
 /** What a module's name is compared with at its end: the rest is for when it is the program. */
 const mainName = '__main__';
-/** Of one name. */
-const textBytesMax = 4096;
+/** Of one name: a list may name one text a hundred thousand times. */
+const textBytesMax = 256;
 const [code, number, longNumber, reference, shortList] = codes('cilr)');
 const types = { code, number, longNumber, reference, shortList };
 const listTypes = codes(')([<>');
@@ -108,6 +108,7 @@ function importsIn(reader: CodeReader, version: CodeVersion, isMain: boolean): P
     const [name, dots] = [reader.text(names[argument]), reader.number(level)];
     if (name === undefined || dots === undefined) continue;
     imports.push({ level: dots, name, members: reader.texts(members) });
+    if (imports.length >= importsMax) break;
   }
   return imports;
 }

@@ -9,7 +9,7 @@ export interface PythonImport {
 }
 
 /** Import statements of one file. */
-const importsMax = 4096;
+export const importsMax = 4096;
 /** Blocks that do not run while a module is imported, and while it is the program. */
 const notRunInMain = /^(async[ \t]+)?def[ \t]|^if[ \t]+(\w+\.)?TYPE_CHECKING\b/;
 const notRun = new RegExp(`${notRunInMain.source}|^if[ \\t]+__name__\\b`);
