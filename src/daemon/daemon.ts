@@ -189,7 +189,6 @@ export class Daemon implements AsyncDisposable {
       const handlers = loggedHandlers(daemon.#handlers(), log);
       owned.use(await ControlServer.open(config.socket, handlers, pages, log, stop));
       log.info({ root, pid: process.pid, version }, 'ready');
-      stores.prepare();
       owned.use({
         [Symbol.asyncDispose]: async () => {
           log.info('stopping');

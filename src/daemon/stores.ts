@@ -28,12 +28,6 @@ export class Stores implements AsyncDisposable {
     this.#onTurn = onTurn;
   }
 
-  /** Loads what speaks to registries, which takes a tenth of a second, while nobody waits for it. */
-  prepare(): void {
-    const parts = [import('../registry/registry-client.js'), import('../store/registry-store.js')];
-    void Promise.all(parts).catch(() => {}); // who needs it is told
-  }
-
   /** Uses these from now on; a store that was opened without them is opened anew. */
   logIn(source: ImageSource, credentials: CredentialChoice): void {
     const key = keyOf(source);
