@@ -51,7 +51,7 @@ t.test('who loses patience can end a command that ignores Ctrl-C', async (t) => 
 
 t.test('a real terminal', async (t) => {
   // runc gives the terminal its size a moment after the command has started.
-  const sized = 'until [ "$(stty size)" != "0 0" ]; do sleep 0.05; done; stty size';
+  const sized = 'until [ "$(stty size 2> /dev/null)" = "33 99" ]; do sleep 0.05; done; stty size';
   const script = `tty; test -t 0 && test -t 1 && echo both; ${sized}; read line; echo "<$line>"; exit 6`;
   const { stdout, code } = await onTerminal(
     node,
