@@ -11,6 +11,8 @@ import { displayRepository, type Repository } from './repository.js';
 
 /** Rounds in which to win against others who write the same tag. */
 const roundsMax = 8;
+/** Refusals of the list that are taken for one of a race. */
+const refusalsMax = 3;
 /** Milliseconds, about, after which the tag is read again: a racing writer has put his by then. */
 const settleMs = 100;
 
@@ -71,13 +73,13 @@ export async function listInTag(
     const list = await readTag(repository, subject, signal);
     if (list?.index.manifests.some(({ digest }) => digest === descriptor.digest)) return;
     if (round === roundsMax) break;
-    await pushManifest(
-      repository,
-      tag,
-      withEntry(list, descriptor, replaces),
-      mediaTypes.ociIndex,
-      signal,
-    );
+    const extended = withEntry(list, descriptor, replaces);
+    try {
+      await pushManifest(repository, tag, extended, mediaTypes.ociIndex, signal);
+    } catch (error) {
+      // What another writer is just putting there, a registry may find half written, and refuse to list.
+      if (!isThinError(error, 'invalid') || round >= refusalsMax) throw error;
+    }
     await delay(settleMs * (0.5 + Math.random()), undefined, { signal });
   }
   throw new ThinError(

@@ -240,3 +240,23 @@ t.test('two writers of one tag', async (t) => {
     message: /others overwrite it/,
   });
 });
+
+t.test('a registry that finds the entry of another half written', async (t) => {
+  let refusals = 2;
+  const tag = referrersTag(subject.digest);
+  const server = await startMemory(t, {
+    api: false,
+    change({ method, path }) {
+      if (method !== 'PUT' || !path.endsWith(tag) || refusals === 0) return undefined;
+      refusals -= 1;
+      return { status: 400 };
+    },
+  });
+  const client = await open(t, server.host);
+  const ours = await client.pushReferrer(referrer(subject, 'ours'), mediaTypes.ociManifest, signal);
+  t.same(JSON.parse(String(server.tags.get(tag))).manifests, [ours]);
+  refusals = 100;
+  await t.rejects(client.pushReferrer(referrer(subject, 'late'), mediaTypes.ociManifest, signal), {
+    code: 'invalid',
+  });
+});
