@@ -1,12 +1,7 @@
 import type { Frame } from '../chunk/frame.js';
 import { ThinError } from '../errors.js';
+import { type OnItsWay, onItsWay } from '../on-its-way.js';
 import type { FileOrigin } from './file-origin.js';
-
-interface Coming {
-  readonly plain: Promise<Buffer>;
-  readonly resolve: (plain: Promise<Buffer>) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 /** Frames that come by one request: a promise for each, and the request that keeps or breaks them. */
 export class FrameRun {
@@ -14,18 +9,18 @@ export class FrameRun {
   readonly #frames: readonly Frame[];
   readonly #signal: AbortSignal;
   /** By offset: they are of one pack. */
-  readonly #coming = new Map<number, Coming>();
+  readonly #coming = new Map<number, OnItsWay<Buffer>>();
 
   constructor(origin: FileOrigin, frames: readonly Frame[], signal: AbortSignal) {
     this.#origin = origin;
     this.#frames = frames;
     this.#signal = signal;
-    for (const { offset } of frames) this.#coming.set(offset, coming());
+    for (const { offset } of frames) this.#coming.set(offset, onItsWay());
   }
 
   /** Undefined for a frame that is not of this run. */
   frame({ offset }: Frame): Promise<Buffer> | undefined {
-    return this.#coming.get(offset)?.plain;
+    return this.#coming.get(offset)?.promise;
   }
 
   /**
@@ -54,14 +49,4 @@ export class FrameRun {
   #rejectAll(error: unknown): void {
     for (const { reject } of this.#coming.values()) reject(error);
   }
-}
-
-function coming(): Coming {
-  let [resolve, reject]: [Coming['resolve'], Coming['reject']] = [() => {}, () => {}];
-  const plain = new Promise<Buffer>((done, fail) => {
-    resolve = done;
-    reject = fail;
-  });
-  plain.catch(() => {}); // whoever waits for it is told
-  return { plain, resolve, reject };
 }

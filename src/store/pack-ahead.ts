@@ -1,6 +1,7 @@
 import type { Frame } from '../chunk/frame.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
+import { type OnItsWay, onItsWay } from '../on-its-way.js';
 import { systemClock } from './clock.js';
 import { type FetchCounts, fetchCounts } from './counted-frames.js';
 import { fetchRun } from './frame-run.js';
@@ -13,18 +14,12 @@ const partBytes = 2 * 1024 * 1024;
 /** Bytes that are handed on together. */
 const pieceBytes = 64 * 1024;
 
-interface Piece {
-  readonly bytes: Promise<Buffer>;
-  readonly resolve: (bytes: Promise<Buffer>) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /** The beginning of a pack, on its way or in memory: raw bytes, until it is known what is in them. */
 export class PackAhead implements AsyncDisposable {
   readonly counts: FetchCounts;
   readonly #pack: Digest;
   readonly #length: number;
-  readonly #pieces: Piece[] = [];
+  readonly #pieces: OnItsWay<Buffer>[] = [];
   readonly #abort = new AbortController();
   readonly #fetches: Promise<void>[] = [];
 
@@ -33,7 +28,7 @@ export class PackAhead implements AsyncDisposable {
     this.counts = fetchCounts(store.toString());
     this.#pack = pack.digest;
     this.#length = length;
-    for (let at = 0; at < length; at += pieceBytes) this.#pieces.push(piece());
+    for (let at = 0; at < length; at += pieceBytes) this.#pieces.push(onItsWay());
     for (let at = 0; at < length; at += partBytes) {
       this.#fetches.push(this.#fetch(store, pack, at, Math.min(at + partBytes, length)));
     }
@@ -84,22 +79,15 @@ export class PackAhead implements AsyncDisposable {
   }
 }
 
-function piece(): Piece {
-  let [resolve, reject]: [Piece['resolve'], Piece['reject']] = [() => {}, () => {}];
-  const bytes = new Promise<Buffer>((done, fail) => {
-    resolve = done;
-    reject = fail;
-  });
-  bytes.catch(() => {}); // whoever waits for it is told
-  return { bytes, resolve, reject };
-}
-
-function unlessAborted(pieces: readonly Piece[], signal: AbortSignal): Promise<Buffer[]> {
+function unlessAborted(
+  pieces: readonly OnItsWay<Buffer>[],
+  signal: AbortSignal,
+): Promise<Buffer[]> {
   return new Promise((resolve, reject) => {
     const giveUp = () => reject(storeError('Cannot fetch frame', signal.reason, signal));
     if (signal.aborted) return giveUp();
     signal.addEventListener('abort', giveUp, { once: true });
-    Promise.all(pieces.map(({ bytes }) => bytes))
+    Promise.all(pieces.map(({ promise }) => promise))
       .finally(() => signal.removeEventListener('abort', giveUp))
       .then(resolve, reject);
   });
