@@ -17,12 +17,28 @@ export interface ImageFile {
 /** Reads bytes of an image's file, fetching what is not here. */
 export type ReadContent = (file: ImageFile, offset: number, length: number) => Promise<Buffer>;
 
-/** Looks into an image as a program in it would. */
+/**
+ * Paths and names of folders that are looked at, and bytes that are read, for one guess: the main thread
+ * does that, and an image may be made to take long. Python with 2000 modules takes a tenth of the one and
+ * half of the other.
+ */
+const looksMax = 2_000_000;
+const readBytesMax = 96 * 1024 * 1024;
+/** Paths whose answer is kept, about 150 bytes each. */
+const nodesMax = 65_536;
+
+/**
+ * Looks into an image as a program in it would. For whom has looked for too long, there is nothing any
+ * more.
+ */
 export class ImageFiles {
   readonly #tree: ErofsImage;
   readonly #read: ReadContent;
-  /** Folders that were listed: modules are looked for in the same ones. */
-  readonly #names = new Map<string, ReadonlySet<ByteString>>();
+  /** Folders that were listed, by node: modules are looked for in the same ones. */
+  readonly #names = new Map<number, ReadonlySet<ByteString>>();
+  readonly #nodes = new Map<string, number | undefined>();
+  #looksLeft = looksMax;
+  #bytesLeft = readBytesMax;
 
   constructor(tree: ErofsImage, read: ReadContent) {
     this.#tree = tree;
@@ -40,7 +56,9 @@ export class ImageFiles {
 
   /** Names in a directory; none if there is no such directory. */
   names(path: string): readonly ByteString[] {
-    return [...this.#namesIn(path)];
+    const names = this.#namesIn(path);
+    this.#looksLeft -= names.size;
+    return [...names];
   }
 
   /** Whether a directory has an entry of this name; false if there is no such directory. */
@@ -50,26 +68,38 @@ export class ImageFiles {
 
   read(file: ImageFile, offset: number, length: number): Promise<Buffer> {
     const end = Math.min(file.size, offset + length);
-    if (offset >= end) return Promise.resolve(Buffer.alloc(0));
+    this.#bytesLeft -= end - offset;
+    if (offset >= end || this.#bytesLeft < 0) return Promise.resolve(Buffer.alloc(0));
     return this.#read(file, offset, end - offset);
   }
 
   #namesIn(path: string): ReadonlySet<ByteString> {
-    const known = this.#names.get(path);
+    const nid = this.#find(path);
+    if (nid === undefined) return none;
+    const known = this.#names.get(nid);
     if (known) return known;
-    const names = new Set(this.#list(path));
-    this.#names.set(path, names);
+    const names = new Set(this.#list(nid));
+    this.#looksLeft -= names.size;
+    this.#names.set(nid, names);
     return names;
   }
 
-  #list(path: string): ByteString[] {
-    const nid = this.#find(path);
-    if (nid === undefined || this.#tree.inode(nid).type !== 'directory') return [];
+  #list(nid: number): ByteString[] {
+    if (this.#tree.inode(nid).type !== 'directory') return [];
     const entries = this.#tree.readdir(nid).map(({ name }) => name);
     return entries.filter((name) => name !== '.' && name !== '..');
   }
 
   #find(path: string): number | undefined {
+    this.#looksLeft -= 1;
+    if (this.#looksLeft < 0) return undefined;
+    if (this.#nodes.has(path)) return this.#nodes.get(path);
+    const found = this.#resolve(path);
+    if (this.#nodes.size < nodesMax) this.#nodes.set(path, found);
+    return found;
+  }
+
+  #resolve(path: string): number | undefined {
     try {
       return resolvePath(this.#tree, byteStringFromText(path), { followLast: true });
     } catch (error) {
@@ -78,3 +108,5 @@ export class ImageFiles {
     }
   }
 }
+
+const none: ReadonlySet<ByteString> = new Set();

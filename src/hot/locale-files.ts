@@ -15,7 +15,8 @@ export function localeFiles(files: ImageFiles, env: readonly string[]): string[]
   const names = ['LC_ALL', 'LC_CTYPE', 'LANG'].map((name) => variable(env, name) ?? '');
   const name = names.find((value) => value !== '');
   if (name === undefined || name === 'C' || name === 'POSIX') return [];
-  const found = files.names(folder).find((entry) => plain(entry) === plain(name));
+  const wanted = plain(name);
+  const found = files.names(folder).find((entry) => plain(entry) === wanted);
   const own = found === undefined ? undefined : posix.join(folder, found);
   const parts = own === undefined ? [] : files.names(own).filter((part) => part.startsWith('LC_'));
   const libraries = files.names('/usr/lib').filter((entry) => entry.endsWith('-linux-gnu'));

@@ -125,10 +125,13 @@ class CodeReader {
   /** Lists of texts that were read, by place. */
   readonly #lists = new Map<number, readonly string[]>();
   #at = headerBytes;
+  /** Objects that may still be passed over: each of them once, and lists of names once more. */
+  #passesLeft: number;
 
   constructor(bytes: Buffer, version: CodeVersion) {
     this.#bytes = bytes;
     this.#version = version;
+    this.#passesLeft = 2 * bytes.length;
   }
 
   /** @throws RangeError if the bytes are no module's code */
@@ -207,6 +210,8 @@ class CodeReader {
   /** Passes over one object. */
   #pass(depth: number): void {
     if (depth > depthMax) throw new RangeError('nested too deeply');
+    this.#passesLeft -= 1;
+    if (this.#passesLeft < 0) throw new RangeError('the same again and again');
     const type = this.#type();
     if (listTypes.has(type)) {
       for (let left = this.#count(type); left > 0; left--) this.#pass(depth + 1);

@@ -30,10 +30,12 @@ export function importsOfSource(text: string, isMain = false): PythonImport[] {
     if (indent > skippedIndent) continue;
     skippedIndent = skipped.test(statement) ? indent : Number.POSITIVE_INFINITY;
     if (skippedIndent === indent || !statement.includes('import')) continue;
-    for (const part of statement.split(/[;:]/)) imports.push(...importsOfStatement(part.trim()));
+    for (const part of statement.split(/[;:]/)) {
+      for (const one of importsOfStatement(part.trim())) imports.push(one);
+    }
     if (imports.length >= importsMax) break;
   }
-  return imports;
+  return imports.slice(0, importsMax);
 }
 
 /** Bounded, as an image may hold anything: what looks like the beginning of many lists has no long ones. */

@@ -5,6 +5,9 @@ import { importsOfSource, type PythonImport } from './python-imports.js';
 
 /** Modules of one program that are followed: large frameworks have some 2000. */
 const modulesMax = 4096;
+/** Names that are looked for, most of them again and again, and members of one import statement. */
+const lookupsMax = 1_000_000;
+const membersMax = 1024;
 /** Bytes of a module that are read: larger ones are tables. */
 const moduleBytesMax = 512 * 1024;
 /** Modules that are read at a time, each of which may be a round trip. */
@@ -34,6 +37,7 @@ export class PythonModules {
   readonly #native = new Map<string, ReadonlyMap<string, string>>();
   readonly #main = new Set<string>();
   readonly #queue: PythonModule[] = [];
+  #lookupsLeft = lookupsMax;
 
   /** @param folders as in `sys.path` */
   constructor(
@@ -97,7 +101,9 @@ export class PythonModules {
     const full = [base, name].filter((part) => part !== '').join('.');
     const found = full === '' ? undefined : this.#findWithParents(full);
     if (found?.folder === undefined) return;
-    for (const member of members) if (/^\w+$/.test(member)) this.#find(`${full}.${member}`);
+    for (const member of members.slice(0, membersMax)) {
+      if (/^\w+$/.test(member)) this.#find(`${full}.${member}`);
+    }
   }
 
   /** Packages are imported before what is in them. */
@@ -113,8 +119,11 @@ export class PythonModules {
 
   /** The module, which is told and followed when it is found first. */
   #find(name: string): PythonModule | undefined {
+    this.#lookupsLeft -= 1;
+    if (this.#lookupsLeft < 0) return undefined;
     if (this.#found.has(name)) return this.#found.get(name);
-    const found = this.#found.size < modulesMax ? this.#locate(name) : undefined;
+    if (this.#found.size >= modulesMax) return undefined;
+    const found = this.#locate(name);
     this.#found.set(name, found);
     if (found?.path === undefined) return found;
     this.#onFile(found.path);

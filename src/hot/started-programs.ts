@@ -20,8 +20,6 @@ const programsMax = 64;
 const scriptBytesMax = 65_536;
 /** Entries of a folder that a `*` may mean. */
 const matchesMax = 16;
-/** `*` of one name: more would take long to compare. */
-const starsMax = 3;
 
 /** Programs that run what they are given. */
 const wrapperNames =
@@ -123,11 +121,10 @@ function commandsIn(files: ImageFiles, { text, start }: ShellScript): CommandSta
 function matches(files: ImageFiles, path: string): string[] {
   let found = ['/'];
   for (const part of path.split('/').filter((name) => name !== '')) {
+    const pieces = part.split('*');
     found = found.flatMap((folder) => {
-      if (part.split('*').length - 1 > starsMax) return [];
-      if (!part.includes('*')) return [posix.join(folder, part)];
-      const pattern = new RegExp(`^${part.split('*').map(escaped).join('.*')}$`);
-      const names = files.names(folder).filter((name) => pattern.test(name));
+      if (pieces.length === 1) return [posix.join(folder, part)];
+      const names = files.names(folder).filter((name) => isLike(name, pieces));
       return names.map((name) => posix.join(folder, name));
     });
     found = found.slice(0, matchesMax);
@@ -135,6 +132,15 @@ function matches(files: ImageFiles, path: string): string[] {
   return found;
 }
 
-function escaped(text: string): string {
-  return text.replaceAll(/[.+^${}()|[\]\\?]/g, '\\$&');
+/** Whether a name is these pieces with anything between them: each is looked for behind the one before. */
+function isLike(name: string, pieces: readonly string[]): boolean {
+  const [first = '', ...others] = pieces;
+  const last = others.pop() ?? '';
+  let at = name.startsWith(first) ? first.length : -1;
+  for (const piece of others) {
+    if (at < 0) return false;
+    const found = name.indexOf(piece, at);
+    at = found < 0 ? -1 : found + piece.length;
+  }
+  return at >= 0 && at + last.length <= name.length && name.endsWith(last);
 }

@@ -54,6 +54,7 @@ export async function guessHotRanges(
   const ranges = new RangeList(onRange);
   const libraryPath = variable(start.env, 'LD_LIBRARY_PATH') ?? '';
   const search = new LibrarySearch(files, libraryPath, (file) => ranges.addHead(file));
+  const system = [...systemFiles, ...localeFiles(files, start.env)];
   const known = new Set<string>();
   const all = new WorkList();
   const turns: Promise<void>[] = [];
@@ -62,7 +63,6 @@ export async function guessHotRanges(
     const fresh = found.filter(({ path }) => !known.has(path));
     for (const { path } of fresh) known.add(path);
     const work = new WorkList();
-    const system = [...systemFiles, ...localeFiles(files, start.env)];
     for (const one of fresh) work.add(addProgram(files, search, one, ranges, system));
     const onPath = (path: string) => work.add(addPath(files, search, path, ranges));
     for (const one of found) work.add(interpreterFiles(files, one, start, onPath));
