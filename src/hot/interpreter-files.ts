@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { type CommandStart, type Program, variable } from './command-files.js';
 import type { ImageFiles } from './image-files.js';
 import { postgresFiles } from './postgres-files.js';
+import { programOptions } from './program-options.js';
 import { pythonFiles } from './python-files.js';
 import { rFiles } from './r-files.js';
 
@@ -18,6 +19,10 @@ const javaFiles = [
   'conf/security/java.security',
   'lib/tzdb.dat',
 ];
+
+/** Options of Node.js that name a module to load first, and those that are given the program's text. */
+const nodeLoads = ['-r', '--require', '--import'];
+const nodeEvals = ['-e', '--eval', '-p', '--print'];
 
 /**
  * Tells the paths that an interpreter reads besides its own libraries before a program's first line, and
@@ -40,17 +45,23 @@ export async function interpreterFiles(
   for (const home of javaHome(program, env)) under(home, javaFiles).forEach(onPath);
 }
 
-/** Absolute. */
-function scriptOf({ args }: Program, workdir: string): string | undefined {
-  const script = args.find((arg) => !arg.startsWith('-'));
-  return script === undefined ? undefined : posix.resolve(workdir, script);
+function nodeFiles({ args }: Program, workdir: string): string[] {
+  const { options, rest } = programOptions(args, [
+    ...nodeLoads,
+    ...nodeEvals,
+    '-C',
+    '--conditions',
+  ]);
+  const evals = options.some(([name]) => nodeEvals.includes(name));
+  const loads = options.flatMap(([name, value]) => (nodeLoads.includes(name) ? [value] : []));
+  const modules = loads.filter((name) => /^\.{0,2}\//.test(name));
+  const scripts = [...modules, ...(evals ? [] : rest.slice(0, 1))];
+  const paths = scripts.map((name) => posix.resolve(workdir, name));
+  return ['/etc/ssl/openssl.cnf', '/usr/lib/ssl/openssl.cnf', ...paths.flatMap(nodeModuleFiles)];
 }
 
-function nodeFiles(program: Program, workdir: string): string[] {
-  const script = scriptOf(program, workdir);
-  const settings = ['/etc/ssl/openssl.cnf', '/usr/lib/ssl/openssl.cnf'];
-  if (script === undefined) return settings;
-  return [...settings, script, `${script}.js`, posix.join(posix.dirname(script), 'package.json')];
+function nodeModuleFiles(path: string): string[] {
+  return [path, `${path}.js`, posix.join(posix.dirname(path), 'package.json')];
 }
 
 function javaHome({ path }: Program, env: readonly string[]): string[] {

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import { type CommandStart, type Program, variable } from './command-files.js';
 import type { ImageFiles } from './image-files.js';
+import { programOptions } from './program-options.js';
 import { importsOfSource, type PythonImport } from './python-imports.js';
 import { PythonModules } from './python-modules.js';
 
@@ -11,6 +12,8 @@ const pythonPathMax = 64;
 /** Files in which packages name folders and modules for every start, and bytes of one. */
 const pathFilesMax = 32;
 const pathFileBytesMax = 4096;
+
+const valuedOptions = ['-c', '-m', '-W', '-X', '--check-hash-based-pycs'];
 
 /** What Python 3 imports before the first line of a program (`python3 -v`), in that order. */
 const startModules = [
@@ -93,26 +96,19 @@ async function commandImports(
   workdir: string,
 ): Promise<CommandImports> {
   const none = { imports: [], script: undefined, folder: workdir, main: [] };
-  const command = optionValue(args, '-c');
-  const module = optionValue(args, '-m');
-  if (command !== undefined) {
-    return { ...none, imports: importsOfSource(command, true) };
-  }
-  if (module !== undefined) {
-    const main = [module, `${module}.__main__`];
+  const { options, rest } = programOptions(args, valuedOptions, ['-c', '-m']);
+  const [option, value = ''] = options.at(-1) ?? [];
+  if (option === '-c') return { ...none, imports: importsOfSource(value, true) };
+  if (option === '-m') {
+    const main = [value, `${value}.__main__`];
     return { ...none, imports: [...runModules, ...main].map(absolute), main };
   }
-  const named = args.find((arg) => !arg.startsWith('-'));
+  const [named] = rest;
   const script = named === undefined ? undefined : posix.resolve(workdir, named);
   const file = script === undefined ? undefined : files.file(script);
   if (!file || script === undefined) return none;
   const text = (await files.read(file, 0, scriptBytesMax)).toString('latin1');
   return { ...none, imports: importsOfSource(text, true), script, folder: posix.dirname(script) };
-}
-
-function optionValue(args: readonly string[], option: string): string | undefined {
-  const at = args.indexOf(option);
-  return at < 0 ? undefined : args[at + 1];
 }
 
 function absolute(name: string): PythonImport {

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import type { CommandStart, Program } from './command-files.js';
 import type { ImageFiles } from './image-files.js';
+import { programOptions } from './program-options.js';
 
 /** Bytes of a script, or of a package's list of imports, that are looked at. */
 const textBytesMax = 65_536;
@@ -11,6 +12,7 @@ const packagesMax = 256;
 const defaultPackages = [
   ...['base', 'methods', 'datasets', 'utils', 'grDevices', 'graphics', 'stats', 'compiler'],
 ];
+const valuedOptions = ['-e', '-f', '-g', '-d'];
 const startFiles = ['etc/ldpaths', 'etc/Renviron', 'etc/Rprofile.site', 'library/base/R/Rprofile'];
 /** Databases of a package are read whole when one thing in them is wanted. */
 const databases = ['R/sysdata', 'data/Rdata'];
@@ -74,8 +76,11 @@ async function packagesOf(
   { args }: Program,
   workdir: string,
 ): Promise<string[]> {
-  const expressions = args.filter((_, at) => args[at - 1] === '-e');
-  const script = args.find((arg, at) => !arg.startsWith('-') && args[at - 1] !== '-e');
+  const { options, rest } = programOptions(args, valuedOptions);
+  const values = (...names: string[]) =>
+    options.flatMap(([name, value]) => (names.includes(name) ? [value] : []));
+  const expressions = values('-e');
+  const [script] = [...values('-f', '--file'), ...rest];
   const file = script === undefined ? undefined : files.file(posix.resolve(workdir, script));
   const text = file ? (await files.read(file, 0, textBytesMax)).toString('latin1') : '';
   const all = [...expressions, text].join('\n').replaceAll(/#.*/g, '');

@@ -4,7 +4,7 @@ const pathsMax = 64;
 /** Words in front of a command that are not the command. */
 const leadingWords = new Set([
   ...['if', 'then', 'else', 'elif', 'while', 'until', 'do', '!', '{', 'exec', 'command', 'builtin'],
-  ...['eval', 'time', 'nohup', 'exec', 'sudo'],
+  ...['eval', 'time', 'nohup', 'sudo'],
 ]);
 
 /** What a text for a shell names. */

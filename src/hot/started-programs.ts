@@ -7,6 +7,7 @@ import {
   variable,
 } from './command-files.js';
 import type { ImageFiles } from './image-files.js';
+import { programOptions } from './program-options.js';
 import { rHome } from './r-files.js';
 import { shellCommands } from './shell-commands.js';
 
@@ -25,6 +26,7 @@ const matchesMax = 16;
 const wrapperNames =
   /^(env|gosu|su-exec|setpriv|tini|dumb-init|catatonit|nice|timeout|stdbuf|xargs)$/;
 const shellNames = /^(ba|da|a|k|z|mk)?sh$/;
+const shellValued = ['-o', '-O', '--rcfile', '--init-file'];
 
 /**
  * The programs that a command starts, the likeliest first: its own; what it is given to run
@@ -83,10 +85,12 @@ async function scriptsOf(
   { scripts, program }: ResolvedCommand,
 ): Promise<ShellScript[]> {
   if (!program || !shellNames.test(posix.basename(program.path))) return [];
-  const option = program.args.indexOf('-c');
-  const text = option < 0 ? undefined : program.args[option + 1];
-  if (text !== undefined) return [{ text, start }];
-  const script = scripts.at(-1) ?? argumentScript(files, program, start);
+  const { options, rest } = programOptions(program.args, shellValued);
+  const [named] = rest;
+  if (named !== undefined && options.some(([name]) => name === '-c')) {
+    return [{ text: named, start }];
+  }
+  const script = scripts.at(-1) ?? argumentScript(files, named, start);
   if (!script) return [];
   const bytes = await files.read(script.file, 0, scriptBytesMax);
   return [{ text: bytes.toString('latin1'), start }];
@@ -94,10 +98,9 @@ async function scriptsOf(
 
 function argumentScript(
   files: ImageFiles,
-  { args }: Program,
+  named: string | undefined,
   { workdir }: CommandStart,
 ): Pick<Program, 'file'> | undefined {
-  const named = args.find((arg) => !arg.startsWith('-'));
   const file = named === undefined ? undefined : files.file(posix.resolve(workdir, named));
   return file && { file };
 }

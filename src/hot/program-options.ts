@@ -1,0 +1,50 @@
+/** What an interpreter is told before the script that it runs. */
+export interface ProgramOptions {
+  /** Each with its value, `''` if it takes none: `['-W', 'ignore']`, `['--import', './hook.js']`. */
+  readonly options: readonly (readonly [name: string, value: string])[];
+  /** The script and what is for it; only the latter if an option of `ending` came. */
+  readonly rest: readonly string[];
+}
+
+/**
+ * Takes a command line apart as getopt does: letters may share one `-`, values may stand in the same word.
+ * @param valued options that take a value; the others take none
+ * @param ending options behind which nothing is the program's own (`python3 -m name`)
+ * @see https://pubs.opengroup.org/onlinepubs/9799919799/basedefs/V1_chap12.html
+ */
+export function programOptions(
+  args: readonly string[],
+  valued: readonly string[],
+  ending: readonly string[] = [],
+): ProgramOptions {
+  const options: [string, string][] = [];
+  const left = [...args];
+  while (left[0]?.startsWith('-') && left[0] !== '-') {
+    const word = left.shift() ?? '';
+    if (word === '--') break;
+    for (const name of word.startsWith('--') ? [word] : lettersOf(word, valued)) {
+      options.push(withValue(name, valued, left));
+    }
+    if (options.some(([name]) => ending.includes(name))) break;
+  }
+  return { options, rest: left };
+}
+
+/** `-xo` are `-x` and `-o`; behind a letter that takes a value is that value. */
+function lettersOf(word: string, valued: readonly string[]): string[] {
+  const names: string[] = [];
+  for (let at = 1; at < word.length; at++) {
+    const name = `-${word[at]}`;
+    const isLast = valued.includes(name);
+    names.push(isLast ? name + word.slice(at + 1) : name);
+    if (isLast) break;
+  }
+  return names;
+}
+
+function withValue(word: string, valued: readonly string[], left: string[]): [string, string] {
+  if (valued.includes(word)) return [word, left.shift() ?? ''];
+  if (!word.startsWith('--')) return [word.slice(0, 2), word.slice(2)];
+  const equals = word.indexOf('=');
+  return equals < 0 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];
+}
