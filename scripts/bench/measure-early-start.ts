@@ -1,20 +1,20 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { nodeConfig } from '../../src/config.js';
 import { startModes } from '../../src/daemon/start-mode.js';
 import { pushToRegistry } from '../../test/support/images.js';
 import { runCommand } from '../../test/support/run-command.js';
 import { ensureImage } from '../images/image-cache.js';
 import { readImage } from '../images/image-manifest.js';
+import { until } from '../until.js';
 import { LoopbackRegistry } from './loopback-registry.js';
 import { type Measurement, timed } from './measurement.js';
 import { RateLink } from './rate-link.js';
 import { startPrograms } from './start-programs.js';
 import { builtProgram } from './thin-node.js';
 
-/** Milliseconds until the files of the pull before are let go of, and between two looks. */
-const emptyMsMax = 30_000;
-const lookMs = 200;
+const statusSchema = z.object({ cache: z.object({ files: z.number() }) });
 
 /**
  * `thin run` to its end, of an image without a thin form, where its layers are known and its files are
@@ -45,14 +45,11 @@ export function startsWhileFilesCome(link: number): Measurement {
       });
       await thin('pull', '--quiet', '--plain-http', reference);
       const emptied = async () => {
-        const deadline = performance.now() + emptyMsMax;
-        for (;;) {
+        await until('files are let go of', async () => {
           await thin('gc', '--all');
           const { stdout } = await thin('status', '--json');
-          if (/"files":\s*0,/.test(stdout)) return;
-          if (performance.now() > deadline) throw new Error('Cannot measure: files stay');
-          await new Promise((resolve) => setTimeout(resolve, lookMs));
-        }
+          return statusSchema.parse(JSON.parse(stdout)).cache.files === 0;
+        });
       };
       const start = async (mode: string, words: readonly string[]) => {
         await emptied();

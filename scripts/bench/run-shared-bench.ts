@@ -9,13 +9,12 @@ import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
+import { until } from '../until.js';
 import { LoopbackRegistry } from './loopback-registry.js';
 import { deployedImages, publishImage } from './site-images.js';
 import { builtProgram } from './thin-node.js';
 
 const rounds = 5;
-const waitMaxMs = 120_000;
-const pollMs = 100;
 const places = ['local', 'shared', 'direct'] as const;
 type Place = (typeof places)[number];
 
@@ -53,14 +52,6 @@ function thin(root: string, place: Place, complete: string, ...words: string[]) 
 async function tierStatus(root: string, place: Place) {
   const { stdout } = await thin(root, place, 'never', 'pop', 'status', '--json');
   return statusSchema.parse(JSON.parse(stdout)).sharedTier;
-}
-
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + waitMaxMs;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`Waited in vain until ${what}`);
-    await new Promise((done) => setTimeout(done, pollMs));
-  }
 }
 
 /** Puts all files of the image there, and the same into a plain directory. */

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseImageConfig } from '../../src/image/image-config.js';
+import { findAccount, type ReadImageFile } from '../../src/mount/account.js';
 import { commandLine } from '../../src/mount/container-process.js';
 import { extractQuickly, makeBundle, runBundle } from '../extracted-image.js';
 import { ensureImage } from '../images/image-cache.js';
@@ -28,19 +29,12 @@ export async function startTouches(
     env: config.Env ?? [],
     cwd: config.WorkingDir || '/',
     readonly: false,
-    ...(config.User && { user: await account(tree, config.User) }),
+    ...(config.User && { user: await findAccount(config.User, readOf(tree)) }),
   });
   const id = `thinfs-bench-${process.pid}`;
   return await touchedRanges(tree, () => runBundle(bundle, id));
 }
 
-/** @param name of a user of the image, or `uid:gid` */
-async function account(tree: string, name: string): Promise<{ uid: number; gid: number }> {
-  const [, number, group] = /^(\d+):(\d+)$/.exec(name) ?? [];
-  if (number !== undefined) return { uid: Number(number), gid: Number(group) };
-  const lines = (await readFile(join(tree, 'etc/passwd'), 'utf8')).split('\n');
-  const [, , uid, gid] = lines.find((line) => line.startsWith(`${name}:`))?.split(':') ?? [];
-  if (uid === undefined || gid === undefined)
-    throw new Error(`Cannot run as ${name}: no such user`);
-  return { uid: Number(uid), gid: Number(gid) };
+function readOf(tree: string): ReadImageFile {
+  return (path) => readFile(join(tree, path));
 }

@@ -1,17 +1,14 @@
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { nodeFolders } from '../../src/config.js';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
 import { builtProgram } from '../bench/thin-node.js';
+import { until } from '../until.js';
 
 /** Milliseconds for a command that reads nothing from a store. */
 const commandMs = 60_000;
-/** Milliseconds between two looks at a condition, and in all. */
-const pollMs = 50;
-const conditionMs = 60_000;
 
 const holderStatus = z.object({
   pid: z.number(),
@@ -130,17 +127,5 @@ function kill(pid: number): boolean {
     return true;
   } catch {
     return false;
-  }
-}
-
-/** @throws Error if the condition does not hold in time */
-export async function until(
-  what: string,
-  condition: () => boolean | Promise<boolean>,
-): Promise<void> {
-  const deadline = performance.now() + conditionMs;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`);
-    await delay(pollMs);
   }
 }

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { until } from '../until.js';
 import type { SoakNode } from './soak-node.js';
-import { until } from './soak-node.js';
 
 /** Milliseconds for readers to end what they are doing, with stores and daemon back. */
 const endMs = 60_000;

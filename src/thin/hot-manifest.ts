@@ -24,7 +24,7 @@ const generationKey = 'org.thinfs.hot.generation';
 const imageKey = 'org.thinfs.hot.image';
 /** Annotation of a pack: the command line that it is for, as JSON. */
 const argsKey = 'org.thinfs.hot.args';
-/** Longest text of one: the manifest is to stay so small that lists carry it. */
+/** Longest text of one in UTF-16 units: the manifest is to stay so small that lists carry it. */
 const argsLengthMax = 1024;
 /** Hot manifests of one image that are looked at: more are somebody's mistake or malice. */
 const candidatesMax = 4;
@@ -36,7 +36,6 @@ export function encodeHotManifest(
   subject: { readonly mediaType: string; readonly digest: string; readonly size: number },
   generation: number,
 ): { readonly bytes: Buffer; readonly listed: ListedManifest } {
-  const packs = new Map(index.commands.map((command) => [command.pack.digest, command]));
   const annotations = { [generationKey]: `${generation}`, [imageKey]: index.image };
   const bytes = Buffer.from(
     JSON.stringify({
@@ -44,10 +43,7 @@ export function encodeHotManifest(
       mediaType: mediaTypes.ociManifest,
       artifactType: hotArtifactType,
       config: entry(mediaTypeOf.index, indexBlob),
-      layers: [
-        entry(mediaTypeOf.recordings, index.recordings),
-        ...[...packs.values()].map(packEntry),
-      ],
+      layers: [entry(mediaTypeOf.recordings, index.recordings), ...index.commands.map(packEntry)],
       subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
       annotations,
     }),

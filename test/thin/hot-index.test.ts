@@ -106,6 +106,8 @@ t.test('the manifest tells where the packs are, if it can tell of all', async (t
   };
   const short = await toldOf('short', command('one'), command('other'));
   t.same(short.told, [short.all, short.all], 'by the manifest, then by the index');
+  const twins = await toldOf('twins', command('one'), { ...command('one'), args: ['other'] });
+  t.same(twins.told, [twins.all, twins.all], 'two commands may have one pack');
   const long = await toldOf('long', command('one'), command('x'.repeat(2000)));
   t.same(long.told, [new Set(), long.all]);
 });
