@@ -204,7 +204,7 @@ class Run {
     try {
       await (await this.#open()).gc({ keepImages: [] });
     } catch (error) {
-      if (!this.#mayRest || !isThinError(error)) throw error;
+      if (!this.#mayRest || !isThinError(error, 'unavailable')) throw error;
     }
   }
 
@@ -214,7 +214,7 @@ class Run {
     try {
       await cache.verify(signal);
     } catch (error) {
-      if (!this.#mayRest || !isThinError(error)) throw error;
+      if (!this.#mayRest || !isThinError(error, 'unavailable')) throw error;
       return;
     }
     this.checkTier();

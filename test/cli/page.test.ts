@@ -150,7 +150,10 @@ t.test('in a site, with Redis and without', async (t) => {
   }
   await browser.visit(second.url);
   const said = () => browser.value('document.querySelector("main").innerText');
-  t.match(await said(), /[01] of 1 starts needed nothing from the origin/);
+  // Who finds the other slow, as on a busy machine, goes to the origin alone.
+  const [started] = (await second.node.status()).images;
+  const hits = started?.fetched.bytes === 0 ? 1 : 0;
+  t.match(await said(), new RegExp(`${hits} of 1 starts needed nothing from the origin`));
   // Whose shelf has a frame, the other's or its own, depends on which of them is its home.
   t.match(await said(), /[1-9][\d.]* [kM]B from (other nodes|own shelf)/);
   t.match(await said(), /Redis answers\. Shared: /);

@@ -73,9 +73,12 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   const near = seen.counts.peers.frames;
   const needed = near + ofOrigin(seen);
   t.ok(needed <= 1.2 * fetched, `${needed} were needed, where the first had ${fetched} fetched`);
-  t.ok(near >= needed / 2, `${near} came from there`);
-  // Who finds the others slow, as on a busy machine, goes on alone.
-  t.ok(seen.counts.origin.frames < 0.1 * needed, `${seen.counts.origin.frames} did not`);
+  t.ok(near > 0, `${near} came from there`);
+  const { origin, alone: lonely } = seen.counts;
+  t.ok(origin.frames <= 0.1 * (near + origin.frames), `${origin.frames} did not`);
+  // Who finds the others slow, as on a busy machine, goes on alone, and says so.
+  const reasons = Object.values(seen.aloneFor).reduce((sum, each) => sum + each, 0);
+  t.equal(lonely.frames > 0, reasons > 0);
   const [recorded, known] = [await starts(first), await starts(second)];
   t.equal(recorded.length, 1);
   t.ok(known.includes(`${recorded[0]}`), 'what a start reads, too');

@@ -76,7 +76,8 @@ t.test(
     await until('it was looked at twice', () => calls('state') >= 2);
     say('a', 'nothing that we know');
     const seen = calls('state');
-    await until('and again', () => calls('state') > seen);
+    // The first of these may have read what was said before.
+    await until('and again', () => calls('state') >= seen + 2);
     t.equal(calls('delete'), 0, 'it has not ended');
     writeFileSync(`${runtime}.stuck`, '');
     say('a', 'stopped');

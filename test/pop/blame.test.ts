@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { type Digest, digestOf } from '../../src/digest.js';
 import { Agreement } from '../../src/pop/agreement.js';
@@ -12,6 +13,7 @@ import { bodyHeader, hashOf, proofHeader, SiteSecret } from '../../src/pop/peer-
 import { PeerServer } from '../../src/pop/peer-server.js';
 import { Peers } from '../../src/pop/peers.js';
 import type { PointOfPresence } from '../../src/pop/point-of-presence.js';
+import type { PopCounts } from '../../src/pop/pop-counts.js';
 import { fetchName, frameName } from '../../src/pop/pop-keys.js';
 import { NodeKey } from '../../src/pop/voucher.js';
 import { systemClock } from '../../src/store/clock.js';
@@ -97,6 +99,12 @@ function storeOf(bytes: Buffer): { store: ThinImageSource; blob: Blob; opened: (
   return { store, blob: { digest: digestOf(bytes), size: bytes.length }, opened: () => opened };
 }
 
+/** Reads of these nodes that ended without an agreement. */
+function aloneOf(nodes: readonly PointOfPresence[]): number {
+  const counts = nodes.flatMap((node) => Object.values(node.report().aloneFor));
+  return counts.reduce((sum: number, each: number) => sum + each, 0);
+}
+
 async function readBlob(
   site: PointOfPresence,
   store: ThinImageSource,
@@ -126,7 +134,8 @@ t.test('metadata is told of when it is verified, and what is wrong of it heals',
   await until(() => second.report().leases.held === 0);
   const third = await join1(t, 'third', { members: 4 });
   for (const each of [second, third]) t.equal(await readBlob(each, store, blob), blob.digest);
-  t.ok(opened() <= 2, 'what was wrong at the second is gone by then, or found by itself');
+  const agreed = opened() - aloneOf([first, second, third]);
+  t.ok(agreed <= 2, 'what was wrong at the second is gone by then, or found by itself');
   const fourth = await join1(t, 'fourth', { members: 5 });
   t.equal(await readBlob(fourth, store, blob), blob.digest);
   t.equal(fourth.report().counts.origin.frames, 0, 'and then all is well');
@@ -139,9 +148,15 @@ t.test('metadata that is no larger than a part comes from the nodes too', async 
     nodes.push(await join1(t, name, { members: nodes.length + 1 }));
     for (const node of nodes) t.equal(await readBlob(node, store, blob), blob.digest);
   }
-  const alone = nodes.reduce((sum, node) => sum + node.report().counts.alone.frames, 0);
-  t.equal(opened() - alone, 1, 'but for who found the others slow');
-  t.ok(opened() < 9, 'nine reads, and most of them are shared');
+  const reads = 3 + 4;
+  const counts = nodes.map((node) => node.report().counts);
+  const sumOf = (from: keyof PopCounts) => counts.reduce((sum, each) => sum + each[from].frames, 0);
+  t.equal(sumOf('origin'), 1, 'one node fetches it for the site');
+  t.equal(opened() - aloneOf(nodes), 1, 'and who finds the others slow does so alone');
+  t.equal(sumOf('alone'), aloneOf(nodes));
+  t.ok(sumOf('shelf') >= 3, 'who reads it again has it');
+  t.equal(sumOf('origin') + sumOf('alone') + sumOf('shelf') + sumOf('peers'), reads);
+  for (const node of nodes) t.match(node.report().aloneFor, { unready: 0, unanswered: 0 });
 });
 
 t.test(
@@ -150,8 +165,11 @@ t.test(
     const { store, blob, opened } = storeOf(Buffer.alloc(300_000, 'metadata of a hanging node, '));
     const part = fetchName('part', `${blob.digest} ${blob.size} 0`);
     let asked = 0;
-    const hanging = createServer(async (request) => {
-      for await (const names of request) if (String(names).includes(part)) asked += 1;
+    const hanging = createServer((request) => {
+      const count = (names: string) => {
+        if (names.includes(part)) asked += 1;
+      };
+      text(request).then(count, () => undefined); // given up before it was said in full
     }).listen(0, '127.0.0.1');
     await once(hanging, 'listening');
     t.teardown(() => hanging.close().closeAllConnections());
@@ -162,7 +180,7 @@ t.test(
     const name = fetchName('blob', `${blob.digest} ${blob.size}`);
     const claim = await holder.leases.claim(
       name,
-      { background: () => false, patienceMs: 1 },
+      { background: () => false, patienceMs: 30_000 },
       never,
     );
     if (claim.kind !== 'own') throw new Error('nobody else wants it');
@@ -170,7 +188,10 @@ t.test(
     const reader = await join1(t, 'waiting', { members: 2 });
     t.equal(await readBlob(reader, store, blob), blob.digest);
     t.equal(opened(), 1);
-    t.ok(asked <= 2, `asked ${asked} times: as its home, and as the one that has it`);
+    t.ok(
+      asked === 1 || asked === 2,
+      `asked ${asked} times: as its home, and as the one that has it`,
+    );
   },
 );
 

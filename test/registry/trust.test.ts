@@ -144,7 +144,7 @@ t.test('a client certificate is shown to a registry that wants one', async (t) =
 });
 
 /** Addresses of this machine that are no loopback addresses, as far as anybody can tell. */
-const network = `10.255.${process.pid % 256}`;
+const network = `10.${128 + ((process.pid >> 8) % 128)}.${process.pid % 256}`;
 const remote = [`${network}.1`, `${network}.2`] as const;
 
 function addRemoteAddresses(t: Test): void {
