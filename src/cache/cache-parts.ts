@@ -53,6 +53,7 @@ export function cacheParts(
   const tiers = layout.tiers.map(
     (tier, at) => new Tier(disks[at] ?? guard(options, tier.name), tier),
   );
+  for (const tier of tiers) tier.openPlace();
   const files = new TierFiles(tiers, start.suspects, {
     settled: (file, tier) => ledger.completed(file, { tier }),
     dismissed: (content) => ledger.dismissed(content),

@@ -6,6 +6,7 @@ import {
   type StoredFile,
 } from '../../native-bindings/file-store.js';
 import { syncFileSystem } from '../../native-bindings/sync-file-system.js';
+import type { Digest } from '../digest.js';
 
 /** What `stat` tells that the cache uses. `allocated`: bytes of disk taken (st_blocks). */
 export interface DiskStat {
@@ -37,6 +38,13 @@ export interface Disk {
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   space(path: string): Promise<DiskSpace>;
+  /**
+   * Opens the directories of a place that will be asked for files, at once: it waits for them as nothing
+   * else here does. @throws ThinError `not-found`, `denied` if one of them cannot be used
+   */
+  openPlace(place: FileStorePlace): void;
+  /** The contents that are in no directory of a place, by one call. */
+  missing(place: FileStorePlace, contents: readonly Digest[]): Promise<readonly Digest[]>;
   /** Files that are whole in `bytes`, named by what they are; all by one call, as most files are small. */
   storeAll(
     place: FileStorePlace,
@@ -87,17 +95,23 @@ export const nodeDisk: Disk = {
       freeInodes: found.files === 0 ? Number.POSITIVE_INFINITY : found.ffree,
     };
   },
+  openPlace: storeAt,
+  missing: async (place, contents) => await storeAt(place).missing(contents),
   storeAll,
   sync: syncFileSystem,
 };
 
 const stores = new WeakMap<FileStorePlace, FileStore>();
 
-async function storeAll(place: FileStorePlace, bytes: Buffer, files: readonly FileSpan[]) {
+function storeAt(place: FileStorePlace): FileStore {
   const store = stores.get(place) ?? new FileStore(place);
   stores.set(place, store);
+  return store;
+}
+
+async function storeAll(place: FileStorePlace, bytes: Buffer, files: readonly FileSpan[]) {
   try {
-    return await store.store(bytes, files);
+    return await storeAt(place).store(bytes, files);
   } catch (error) {
     throw error instanceof Error && error.cause !== undefined ? error.cause : error; // that of Node
   }

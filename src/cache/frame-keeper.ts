@@ -123,9 +123,13 @@ export class FrameKeeper {
   }
 
   async #keepSmall(placements: readonly Placement[], frame: VerifiedFrame): Promise<void> {
-    const good = placements.filter(({ content, chunk }) => {
-      return chunk.digest === content && frame.chunk(chunk) !== undefined;
-    });
+    const right = new Map<Digest, Placement>(); // what is wanted is told twice
+    for (const placement of placements) {
+      const { content, chunk } = placement;
+      if (chunk.digest === content && frame.chunk(chunk)) right.set(content, placement);
+    }
+    const elsewhere = await this.#tier.elsewhere([...right.keys()]);
+    const good = [...right.values()].filter(({ content }) => !elsewhere.has(content));
     const spans = good.map(({ chunk }) => ({ offset: chunk.offsetInFrame, length: chunk.length }));
     try {
       const stored = await this.#tier.putAll(frame.bytes, spans);
@@ -135,7 +139,10 @@ export class FrameKeeper {
       }
     } catch (error) {
       // Some may be there.
-      for (const file of good) if (await this.#tier.find(file.content)) this.#completed(file);
+      const { local } = this.#tier;
+      for (const file of good) {
+        if (await local.exists(file.content).catch(() => false)) this.#completed(file);
+      }
       throw error;
     }
   }
@@ -149,7 +156,9 @@ export class FrameKeeper {
     if (first === undefined) return;
     const file = { content: first.content, size: first.size };
     const chunked = this.#partials.describe(file, origin);
-    if (chunked === undefined || (await this.#tier.has(file.content))) return;
+    if (chunked === undefined) return;
+    // Of what cannot be asked it is as good as missing.
+    if (await this.#tier.has(file.content).catch(() => false)) return;
     const chunks: ChunkBytes[] = [];
     for (const { offsetInFile, chunk } of placements) {
       const index = chunked.table.indexAt(offsetInFile);

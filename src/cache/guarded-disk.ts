@@ -100,6 +100,12 @@ export class GuardedDisk implements Disk {
   space(path: string): ReturnType<Disk['space']> {
     return this.#run(() => this.#disk.space(path));
   }
+  openPlace(...[place]: Parameters<Disk['openPlace']>): void {
+    this.#disk.openPlace(place);
+  }
+  missing(...[place, contents]: Parameters<Disk['missing']>): ReturnType<Disk['missing']> {
+    return this.#run(() => this.#disk.missing(place, contents));
+  }
   storeAll(...[place, bytes, files]: Parameters<Disk['storeAll']>): ReturnType<Disk['storeAll']> {
     return this.#run(() => this.#disk.storeAll(place, bytes, files));
   }

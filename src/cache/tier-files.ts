@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { FileSpan, FileStorePlace, StoredFile } from '../../native-bindings/file-store.js';
+import type { FileSpan, StoredFile } from '../../native-bindings/file-store.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import type { CompleteFile } from './complete-file.js';
@@ -16,6 +16,9 @@ const verifiedMax = 2 ** 17;
 /** Searches in a row that a removal elsewhere may spoil; a file is moved once in a long while. */
 const searchesMax = 3;
 
+/** Files that a tier is asked for by one call, which a slow disk has to answer in time. */
+const askedTogether = 64;
+
 /** What becomes of files that were set aside. */
 export interface SettledEvents {
   /** It is good and has its name back. */
@@ -30,7 +33,6 @@ export class TierFiles {
   readonly tiers: readonly Tier[];
   /** Where files go if nobody says otherwise. */
   readonly local: Tier;
-  readonly #place: FileStorePlace;
   readonly #open = new LRUCache<Digest, CompleteFile>({
     max: openFilesMax,
     dispose: (file, content) => {
@@ -49,9 +51,6 @@ export class TierFiles {
   constructor(tiers: readonly Tier[], suspects: boolean, events: SettledEvents) {
     this.tiers = tiers;
     this.local = findTier(tiers, localTier);
-    const { directory, incoming } = this.local;
-    const others = tiers.filter((tier) => tier !== this.local).map((tier) => tier.directory);
-    this.#place = { directory, incoming, others };
     this.#suspects = suspects;
     this.#events = events;
   }
@@ -90,16 +89,36 @@ export class TierFiles {
     return this.#search(async (tier) => ((await tier.exists(content)) ? tier : undefined));
   }
 
-  /** What `look` finds first; a file that is moved past the search meanwhile is not missed. */
+  /**
+   * What `look` finds first; a file that is moved past the search meanwhile is not missed, nor is one for
+   * the sake of a tier that fails.
+   */
   async #search<T>(look: (tier: Tier) => Promise<T | undefined>): Promise<T | undefined> {
     for (let attempt = 1; ; attempt++) {
       const removals = this.#removals;
+      const failures: unknown[] = [];
       for (const tier of this.tiers) {
-        const found = await look(tier);
+        const found = await look(tier).catch((error: unknown) => void failures.push(error));
         if (found !== undefined) return found;
       }
-      if (removals === this.#removals || attempt === searchesMax) return undefined;
+      if (removals !== this.#removals && attempt < searchesMax) continue;
+      if (failures.length > 0) throw failures[0];
+      return undefined;
     }
+  }
+
+  /** Those of some contents that are in another tier than the local one, as far as it answers. Never fails. */
+  async elsewhere(contents: readonly Digest[]): Promise<ReadonlySet<Digest>> {
+    const found = new Set<Digest>();
+    for (const tier of this.tiers) {
+      if (tier === this.local) continue;
+      for (let at = 0; at < contents.length; at += askedTogether) {
+        const asked = contents.slice(at, at + askedTogether);
+        const missing = new Set(await tier.missing(asked).catch(() => asked));
+        for (const content of asked) if (!missing.has(content)) found.add(content);
+      }
+    }
+    return found;
   }
 
   /** Undefined if the file is not here. */
@@ -170,16 +189,17 @@ export class TierFiles {
    * @returns false if it was here
    */
   async put(content: Digest, bytes: Buffer): Promise<boolean> {
-    if ((await this.find(content)) !== undefined) return false;
+    if ((await this.elsewhere([content])).size > 0) return false;
+    if (await this.local.exists(content)) return false;
     return this.place(this.local, content, bytes);
   }
 
   /**
-   * Keeps files, in the local tier, that lie in `bytes` and were verified there.
+   * Keeps files, in the local tier, that lie in `bytes`, were verified there, and are not elsewhere.
    * @returns of each what it is, and whether it is new
    */
   async putAll(bytes: Buffer, files: readonly FileSpan[]): Promise<readonly StoredFile[]> {
-    const stored = await this.local.disk.storeAll(this.#place, bytes, files);
+    const stored = await this.local.storeAll(bytes, files);
     for (const { content, isNew } of stored) if (isNew) this.#verified.add(content);
     return stored;
   }

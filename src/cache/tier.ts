@@ -1,3 +1,4 @@
+import type { FileSpan, FileStorePlace, StoredFile } from '../../native-bindings/file-store.js';
 import type { Digest } from '../digest.js';
 import { CompleteFile } from './complete-file.js';
 import { createNew, type Disk, errnoName } from './disk.js';
@@ -9,6 +10,8 @@ export class Tier {
   readonly directory: string;
   readonly disk: Disk;
   readonly #layout: TierLayout;
+  /** Of this tier alone: another one's disk may hang. */
+  readonly #place: FileStorePlace;
   #counter = 0;
 
   constructor(disk: Disk, layout: TierLayout) {
@@ -16,6 +19,12 @@ export class Tier {
     this.directory = layout.directory;
     this.disk = disk;
     this.#layout = layout;
+    this.#place = { directory: layout.directory, incoming: layout.incoming, others: [] };
+  }
+
+  /** To be called while the cache is opened. @see Disk.openPlace */
+  openPlace(): void {
+    this.disk.openPlace(this.#place);
   }
 
   /** For files on their way, on the same file system; emptied when the cache is opened. */
@@ -29,6 +38,16 @@ export class Tier {
 
   exists(content: Digest): Promise<boolean> {
     return this.disk.exists(this.path(content));
+  }
+
+  /** Those of some contents that are not here, by one call. */
+  missing(contents: readonly Digest[]): Promise<readonly Digest[]> {
+    return this.disk.missing(this.#place, contents);
+  }
+
+  /** Keeps files that are whole in `bytes`, by one call, unless they are here. */
+  storeAll(bytes: Buffer, files: readonly FileSpan[]): Promise<readonly StoredFile[]> {
+    return this.disk.storeAll(this.#place, bytes, files);
   }
 
   /** Undefined if the file is not here. @param verified whether its bytes are known to be right */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { StoredFile } from '../../native-bindings/file-store.js';
 import { createNew, type Disk, nodeDisk } from '../../src/cache/disk.js';
 import { tierPath } from '../../src/cache/layout.js';
-import { digestHex, digestOf } from '../../src/digest.js';
+import { type Digest, digestHex, digestOf } from '../../src/digest.js';
 
 type Operation = keyof Disk;
 
@@ -61,7 +61,15 @@ export class FaultyDisk implements Disk {
   rename(from: string, to: string): Promise<void> {
     return this.#run('rename', () => nodeDisk.rename(from, to));
   }
-  /** By the other operations: each of them may fail. */
+  openPlace(): void {}
+  /** By the other operations, as is what follows: each of them may fail. */
+  async missing(...[place, contents]: Parameters<Disk['missing']>): Promise<Digest[]> {
+    const missing: Digest[] = [];
+    for (const content of contents) {
+      if (!(await this.exists(tierPath(place.directory, content)))) missing.push(content);
+    }
+    return missing;
+  }
   async storeAll(...[place, bytes, files]: Parameters<Disk['storeAll']>): Promise<StoredFile[]> {
     const stored: StoredFile[] = [];
     for (const { offset, length } of files) {

@@ -11,6 +11,7 @@ import {
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { FileStore } from '../../native-bindings/file-store.js';
+import type { Disk } from '../../src/cache/disk.js';
 import { FileCache, type TierOptions } from '../../src/cache/file-cache.js';
 import type { FileRef } from '../../src/cache/file-origin.js';
 import { tierPath } from '../../src/cache/layout.js';
@@ -244,6 +245,57 @@ t.test('files in two tiers, and files of a tier that was away', async (t) => {
   const again = await openCache(t, root, options);
   await until(async () => (await again.usage()).completeFiles === 2);
   t.ok(await again.has(other.content));
+});
+
+t.test('a tier that fails takes nothing from the local one', async (t) => {
+  const { root, fast } = places(t);
+  const state: { fails: boolean } = { fails: false };
+  const check = (path: string) => {
+    if (state.fails && path.startsWith(fast)) throw Object.assign(new Error(), { code: 'EIO' });
+  };
+  const stored: number[] = [];
+  const disk: Disk = {
+    ...quickDisk,
+    exists: async (path) => {
+      check(path);
+      return await quickDisk.exists(path);
+    },
+    open: async (path, flags) => {
+      check(path);
+      return await quickDisk.open(path, flags);
+    },
+    missing: async (place, contents) => {
+      check(place.directory);
+      return await quickDisk.missing(place, contents);
+    },
+    storeAll: async (place, bytes, files) => {
+      if (place.others.length > 0) t.fail('another tier is asked by the call of the local disk');
+      stored.push(files.length);
+      return await quickDisk.storeAll(place, bytes, files);
+    },
+  };
+  const cache = await openCache(t, root, { tiers: [fastTier(fast)], disk });
+  const image = (id: string) => {
+    const files = [3000, 3001, 3002, 60_000].map((size) => randomBytes(size));
+    return new MemoryOrigin(id, files, 4096, 131_072);
+  };
+  const origin = image('a');
+  const [first, second, third, large] = origin.refs();
+  if (!first || !second || !third || !large) throw new Error('four files');
+  await store(cache, origin.bytesOf(first), 'fast');
+  await cache.read(second, 0, 10, origin, signal);
+  await until(() => existsSync(cache.pathOf(third.content)));
+  t.same(stored, [2], 'what another tier has is not stored again');
+  await until(() => existsSync(cache.pathOf(large.content)));
+
+  state.fails = true;
+  t.ok((await cache.read(third, 0, 3002, none, signal)).equals(origin.bytesOf(third)));
+  const other = image('b');
+  for (const file of other.refs()) {
+    await cache.read(file, 0, file.size, other, signal);
+    await until(() => existsSync(cache.pathOf(file.content)));
+  }
+  await until(async () => (await cache.usage()).completeFiles === 8);
 });
 
 t.test('a tier is ours alone, or is refused', async (t) => {
