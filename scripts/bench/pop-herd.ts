@@ -10,18 +10,23 @@ interface Herd {
   readonly slowestMs: number;
 }
 
-/** Nodes that start the same cold image at the same moment: one alone, a site, as many without one. */
+/**
+ * Nodes that start the same cold image at the same moment: one alone, a site, as many without one.
+ * @param cores of CPU that each has, the one alone too; all of the machine's if undefined
+ */
 export async function* herds(
   site: PopSite,
   count: number,
   referenceOf: (image: string) => string,
+  cores: number | undefined,
 ): AsyncGenerator<string> {
   const [program] = deployedImages;
   if (!program) return;
   const measure = async (name: string, nodes: number, shared: boolean) => {
     const some: SiteNode[] = [];
     try {
-      for (let at = 0; at < nodes; at++) some.push(await site.node(`${name}-${at}`, { shared }));
+      for (let at = 0; at < nodes; at++)
+        some.push(await site.node(`${name}-${at}`, { shared, cores }));
       for (const node of some) await node.start(shared ? 1 : 0);
       if (shared) for (const node of some) await node.start(nodes);
       const before = await site.linkBytes();

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
+import { CpuShare } from './cpu-share.js';
 import { SiteNetwork, type SitePlace } from './site-network.js';
 import type { SlowLink } from './slow-link.js';
 import { builtProgram } from './thin-node.js';
@@ -46,6 +47,8 @@ export interface NodeOptions {
   readonly tier?: string;
   /** Whether all of an image is brought behind its start. */
   readonly complete?: boolean;
+  /** Of CPU that it has; all that there are otherwise. */
+  readonly cores?: number | undefined;
 }
 
 /** A site: nodes with networks of their own, all behind one link to the rest of the world, and a Redis. */
@@ -96,7 +99,7 @@ export class PopSite implements AsyncDisposable {
 
   /** @param name of a folder that was not used yet */
   async node(name: string, options: NodeOptions): Promise<SiteNode> {
-    const { shared, cacheSize, popSize, tier, complete = false } = options;
+    const { shared, cacheSize, popSize, tier, complete = false, cores } = options;
     const pop = {
       THINFS_POP: `redis://${this.#network.router}:${redisPort}`,
       THINFS_POP_SECRET: join(this.#folder, 'secret'),
@@ -110,7 +113,9 @@ export class PopSite implements AsyncDisposable {
       ...(cacheSize !== undefined && { THINFS_CACHE_SIZE: cacheSize }),
       ...(shared && pop),
     };
-    const node = new SiteNode(await this.#network.addNode(), env, () => this.#nodes.delete(node));
+    const share = cores === undefined ? undefined : await CpuShare.open(name, cores);
+    const place = await this.#network.addNode();
+    const node = new SiteNode(place, env, share, () => this.#nodes.delete(node));
     this.#nodes.add(node);
     return node;
   }
@@ -137,17 +142,25 @@ export class PopSite implements AsyncDisposable {
 export class SiteNode {
   readonly #place: SitePlace;
   readonly #env: Readonly<Record<string, string>>;
+  readonly #share: CpuShare | undefined;
   readonly #onEnd: () => void;
 
-  constructor(place: SitePlace, env: Readonly<Record<string, string>>, onEnd: () => void) {
+  constructor(
+    place: SitePlace,
+    env: Readonly<Record<string, string>>,
+    share: CpuShare | undefined,
+    onEnd: () => void,
+  ) {
     this.#place = place;
     this.#env = env;
+    this.#share = share;
     this.#onEnd = onEnd;
   }
 
   thin(...words: string[]): Promise<CommandResult> {
     const command = [process.execPath, builtProgram('src/cli/thin.js'), ...words];
-    const [program = '', ...rest] = this.#place.behind(command);
+    const shared = this.#share?.behind(command) ?? command;
+    const [program = '', ...rest] = this.#place.behind(shared);
     return runCommand(program, rest, { env: { ...this.#env }, mayFail: true });
   }
 
@@ -232,5 +245,6 @@ export class SiteNode {
     this.#onEnd();
     await this.thin('daemon', 'cleanup', '--force', '--purge');
     await this.#place[Symbol.asyncDispose]();
+    await this.#share?.[Symbol.asyncDispose]();
   }
 }

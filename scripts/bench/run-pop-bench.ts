@@ -1,5 +1,5 @@
 /**
- * `npm run bench:pop [-- [--deployments <number>] [--nodes <number>] [--disk <size>]
+ * `npm run bench:pop [-- [--deployments <number>] [--nodes <number>] [--cores <number>] [--disk <size>]
  * [--images <name>,…] [--registry <folder>] [herd | deaths | tier | hits | deployments | faults]…]`: a site of nodes with
  * networks of their own, behind a link of 100 Mbit/s and 20 ms to the registry, as RESULTS.md tells.
  *
@@ -9,6 +9,9 @@
  *   hits         each image cold, from the site, from the node
  *   deployments  popular images on five nodes with little disk, shared and separate
  *   faults       the same while Redis is stopped, emptied, paused, restarted
+ *
+ * `--cores 0.15` gives each node of `herd`, the one alone too, so much of a core: on a machine with few of them ten nodes would
+ * otherwise be compared with one that has them all.
  *
  * Writes dist/pop-deployments.svg. `--images` is for `tier` and `hits`. `--registry` keeps what was converted, and what each image
  * needs, for the next time.
@@ -39,6 +42,7 @@ const { values, positionals } = parseArgs({
   options: {
     deployments: { type: 'string', default: '200' },
     nodes: { type: 'string', default: '10' },
+    cores: { type: 'string' },
     disk: { type: 'string', default: '64M' },
     images: { type: 'string' },
     registry: { type: 'string' },
@@ -47,6 +51,10 @@ const { values, positionals } = parseArgs({
 });
 const count = wholeNumber('deployments', values.deployments);
 const herdNodes = wholeNumber('nodes', values.nodes);
+const cores = values.cores === undefined ? undefined : Number(values.cores);
+if (cores !== undefined && !(cores >= 0.01)) {
+  throw new Error(`Cannot use --cores ${values.cores}: wanted a number from 0.01 on`);
+}
 const diskBytes = parseSize(values.disk);
 const wanted = parts.filter((part) => positionals.length === 0 || positionals.includes(part));
 if (positionals.some((part) => !parts.some((known) => known === part))) {
@@ -95,7 +103,7 @@ async function hitsOf(site: PopSite, referenceOf: (image: string) => string): Pr
 
 async function measure(site: PopSite, referenceOf: (image: string) => string): Promise<void> {
   if (wanted.includes('herd')) {
-    for await (const line of herds(site, herdNodes, referenceOf)) tell(line);
+    for await (const line of herds(site, herdNodes, referenceOf, cores)) tell(line);
   }
   if (wanted.includes('deaths')) {
     for await (const line of deathRounds(site, referenceOf)) tell(line);
