@@ -18,7 +18,7 @@ import { fetchName, frameName } from '../../src/pop/pop-keys.js';
 import { NodeKey } from '../../src/pop/voucher.js';
 import { systemClock } from '../../src/store/clock.js';
 import type { Blob, ThinImageSource } from '../../src/thin/image-store.js';
-import { joinSite, until } from './site.js';
+import { joinSite, slowAnswerMs, until } from './site.js';
 import { bytesOf, frameAt, TestOrigin } from './test-frames.js';
 import { openTestSite } from './test-site.js';
 
@@ -41,6 +41,7 @@ async function joinBad(t: Test, name: string, members: number) {
   const info = () => ({ url: `http://127.0.0.1:${server.port}`, host: name, startedAt: 0 });
   const agreement = await Agreement.open({
     ...{ redis: redis.address, nodeName: key.nodeName, info, onTurn: () => undefined },
+    answerMs: slowAnswerMs,
   });
   t.teardown(() => agreement[Symbol.asyncDispose]());
   await until(() => agreement.members.list().filter(({ alive }) => alive).length >= members);
