@@ -1,8 +1,13 @@
+interface Stop {
+  readonly restart: boolean;
+  readonly renew: boolean;
+}
+
 /** Ends the daemon once, for whatever came first. */
 export class StopSwitch {
-  readonly thrown: Promise<{ restart: boolean; renew: boolean }>;
-  #isFollowed: boolean = false;
-  #throw: (why: { restart: boolean; renew: boolean }) => void = () => {};
+  readonly thrown: Promise<Stop>;
+  #isFollowed: boolean | undefined;
+  #throw: (why: Stop) => void = () => {};
 
   constructor() {
     this.thrown = new Promise((resolve) => {
@@ -12,17 +17,20 @@ export class StopSwitch {
 
   /** Whether another server is started at once when this one has ended. */
   get isFollowed(): boolean {
-    return this.#isFollowed;
+    return this.#isFollowed ?? false;
   }
 
   /** @param again whether whoever ends it starts another one */
   stop(again = false): void {
-    this.#isFollowed = again;
-    this.#throw({ restart: false, renew: false });
+    this.#end(again, { restart: false, renew: false });
   }
 
   restart(renew: boolean): void {
-    this.#isFollowed = true;
-    this.#throw({ restart: true, renew });
+    this.#end(true, { restart: true, renew });
+  }
+
+  #end(isFollowed: boolean, why: Stop): void {
+    this.#isFollowed ??= isFollowed;
+    this.#throw(why);
   }
 }

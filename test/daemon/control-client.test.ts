@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { ControlClient, type ProgressEvent } from '../../src/daemon/control-client.js';
 import { type ControlHandlers, ControlServer } from '../../src/daemon/control-server.js';
+import { StopSwitch } from '../../src/daemon/stop-switch.js';
 
 const signal = new AbortController().signal;
 
@@ -98,4 +99,15 @@ t.test('a daemon says that it has taken a request before it knows what to say', 
   });
   go();
   t.equal((await response.toArray()).join(''), '{"event":"result","result":null}\n');
+});
+
+t.test('what ends a daemon first says what follows', async (t) => {
+  const [stopped, broken] = [new StopSwitch(), new StopSwitch()];
+  stopped.stop();
+  stopped.restart(true);
+  t.notOk(stopped.isFollowed);
+  t.same(await stopped.thrown, { restart: false, renew: false });
+  broken.restart(true);
+  broken.stop();
+  t.ok(broken.isFollowed);
 });
