@@ -80,7 +80,11 @@ function describeImage(image: NodeStatus['images'][number]): string {
 }
 
 function describeOrigin(image: ImageSummary & NodeStatus['images'][number]): string {
-  if (image.kind === 'pulled') return `pulled in full${describeCompletion(image.completion)}`;
+  if (image.kind === 'pulled') {
+    return image.completion
+      ? `pulled in part${describeCompletion(image.completion)}`
+      : 'pulled in full';
+  }
   const { requests, bytes, failures } = image.fetched;
   const failed = failures > 0 ? `, ${failures} failed` : '';
   const saved = image.firstStart ? describeFirstStart(image.firstStart) : '';
@@ -98,9 +102,10 @@ function describeCompletion(completion: NodeStatus['images'][number]['completion
   if (!completion || completion.state === 'waiting') return '';
   if (completion.state === 'complete') return ', all of it is here';
   if (completion.state === 'failed') return `, the rest failed: ${completion.reason}`;
-  const { totalBytes, missingBytes, state } = completion;
+  const { totalBytes, missingBytes, state, reason } = completion;
   const rest = `${formatSize(totalBytes - missingBytes)} of ${formatSize(totalBytes)}`;
-  return `, ${state === 'paused' ? 'paused at' : 'fetching the rest,'} ${rest}`;
+  const trouble = reason === undefined ? '' : `: ${reason}`;
+  return `, ${state === 'paused' ? 'paused at' : 'fetching the rest,'} ${rest}${trouble}`;
 }
 
 function describeMount(mount: MountSummary): string {

@@ -57,7 +57,10 @@ function describeCompletion(completion: CompletionStatus): string {
   return `${state}, ${sizes}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
-function describeFiles({ kind, state, local }: WhyReport): string {
+function describeFiles({ kind, state, local, completion }: WhyReport): string {
+  if (kind === 'pulled' && completion?.state === 'failed') {
+    return 'in part: the rest has not come, and who reads it gets an error (thin pull tries again)';
+  }
   if (kind === 'pulled' && state === 'lazy') return 'on its way: what is read is waited for';
   if (kind === 'pulled') return `complete: pulled in full${local ? `, ${share(local)}` : ''}`;
   if (!local) return 'lazy: it was not mounted since the cache was made';
