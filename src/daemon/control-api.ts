@@ -146,7 +146,7 @@ export interface CompletionStatus {
   /** Bytes of all files, and of those that are still to come; 0 before it begins. */
   readonly totalBytes: number;
   readonly missingBytes: number;
-  /** Why it failed; it is tried again. */
+  /** What has been in the way last: of `failed`, why; else it is tried again. */
   readonly reason?: string;
 }
 

@@ -164,7 +164,7 @@ export class Daemon implements AsyncDisposable {
       const pulls = owned.use(
         new FullPulls({ root, cache, images, site, arrivals, roots: mounted.roots, log }),
       );
-      const whole = new WholeImages({ images, stores, pulls, arrivals });
+      const whole = owned.use(new WholeImages({ images, stores, pulls, arrivals, log }));
       await whole.resume(inUse());
       const opener = new ImageOpener({ images, stores, whole, hot: hot.folder, site });
       const observability = owned.use(

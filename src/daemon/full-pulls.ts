@@ -34,6 +34,9 @@ export interface WholeImage {
   readonly layers: readonly ImageLayer[];
 }
 
+/** Asks an image's registry for it, with the credentials of that moment. */
+export type ReadImage = (signal: AbortSignal) => Promise<WholeImage>;
+
 /** How it comes. */
 export interface FullPull {
   readonly mode: PullMode;
@@ -84,10 +87,12 @@ export class FullPulls implements AsyncDisposable {
   /**
    * Lets an image be used at once whose layers are all known here from before; those of its files that
    * are gone come behind that.
+   * @param again asked for the image before any try but the first
    * @returns undefined if a layer is not known: only its last byte tells what is in the image then
    */
   async begin(
     image: WholeImage,
+    again: ReadImage,
     signal: AbortSignal,
   ): Promise<{ files: number; missing: number } | undefined> {
     const puller = await this.#readyPuller();
@@ -96,16 +101,23 @@ export class FullPulls implements AsyncDisposable {
     await using tree = known;
     const manifest = parseDigest(image.record.manifest);
     await this.#keep(image, tree);
-    this.resume(manifest, async () => image);
+    let first: WholeImage | undefined = image;
+    this.resume(manifest, async (stop) => {
+      const known = first;
+      first = undefined;
+      return known ?? (await again(stop));
+    });
     return { files: tree.files, missing: tree.missing };
   }
 
   /** Brings the files of an image that is in use. @param read what its registry has of it */
-  resume(manifest: Digest, read: (signal: AbortSignal) => Promise<WholeImage>): void {
+  resume(manifest: Digest, read: ReadImage): void {
     const { images, arrivals, roots } = this.#parts;
     const way = { mode: 'auto', smallestFirst: true } as const;
-    arrivals.begin(manifest, async (signal, onProgress) => {
+    arrivals.begin(manifest, async (signal, tell) => {
       const image = await read(signal);
+      const digests = digestsOf(image);
+      const onProgress = (progress: PullProgress) => tell(progress, digests);
       await using pulled = await this.#bring(image, { ...way, signal, onProgress });
       if (!images.get(manifest)) return; // it was removed meanwhile
       await pulled.pin();
@@ -171,4 +183,9 @@ export class FullPulls implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#pinning);
   }
+}
+
+/** Of its layers, lowest first. */
+export function digestsOf({ layers }: WholeImage): string[] {
+  return layers.map(({ descriptor }) => descriptor.digest);
 }

@@ -3,15 +3,20 @@ import type { FileCache } from '../cache/file-cache.js';
 import type { FileRef } from '../cache/file-origin.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { FileArrivals } from '../pull/file-arrivals.js';
+import { formatSize } from '../units.js';
 import type { CompletionStatus } from './control-api.js';
+import type { CallContext } from './control-server.js';
 import { type BringImage, ImageArrival } from './image-arrival.js';
-import type { ImageFolder } from './image-folder.js';
+import type { ImageFolder, ImageRecord } from './image-folder.js';
 
 export interface ArrivalsOptions {
   readonly cache: Pick<FileCache, 'has' | 'pinnedImages'>;
   readonly images: ImageFolder;
   readonly log: Logger;
 }
+
+/** Who wants to use an image. */
+type Asking = Pick<CallContext, 'signal' | 'note' | 'pull'>;
 
 /**
  * Images that are used while their files are still on their way: their trees are known from before, and
@@ -24,6 +29,7 @@ export class ImageArrivals implements AsyncDisposable {
   readonly unfinished: readonly Digest[];
   readonly #options: ArrivalsOptions;
   readonly #arrivals = new Map<Digest, ImageArrival>();
+  #stopped: boolean = false;
 
   /** What is read of unfinished images waits from now on, until it is known how they come. */
   static async open(options: ArrivalsOptions): Promise<ImageArrivals> {
@@ -43,6 +49,7 @@ export class ImageArrivals implements AsyncDisposable {
 
   /** Brings the image behind its readers, again and again while its source is away. */
   begin(manifest: Digest, bring: BringImage): void {
+    if (this.#stopped) return;
     const arrival = this.#of(manifest);
     arrival.begin(async (signal, onProgress) => {
       await bring(signal, onProgress);
@@ -56,13 +63,19 @@ export class ImageArrivals implements AsyncDisposable {
   }
 
   /**
-   * Ends when the image may be used: at once, unless it has failed to come, or `whole` is wanted. One that
-   * has failed is tried again.
+   * Ends when the image may be used: at once, unless it does not come, or `whole` is wanted. One that has
+   * failed, or waits to be tried again, is tried again.
    * @throws ThinError why it does not come; `canceled`
    */
-  async usable(manifest: Digest, whole: boolean, signal: AbortSignal): Promise<void> {
-    const arrival = this.#arrivals.get(manifest);
-    if (arrival && (whole || arrival.hasFailed)) await arrival.complete(signal);
+  async usable({ manifest, references }: ImageRecord, whole: boolean, who: Asking): Promise<void> {
+    const arrival = this.#arrivals.get(parseDigest(manifest));
+    if (!arrival) return;
+    if (!whole && !arrival.isStuck) return arrival.hurry();
+    const { totalBytes, missingBytes } = arrival.status;
+    const sizes = `${formatSize(missingBytes)} of ${formatSize(totalBytes)} are missing`;
+    const known = totalBytes > 0 ? `, ${sizes}` : '';
+    who.note(`${references[0] ?? manifest}: it is on its way and waited for${known}`);
+    await arrival.complete(who.signal, (progress, digests) => who.pull(digests, progress));
   }
 
   /** As `FileOrigin.arrives` has it. */
@@ -79,6 +92,12 @@ export class ImageArrivals implements AsyncDisposable {
   /** Why the image does not come now. */
   trouble(manifest: Digest): Error | undefined {
     return this.#arrivals.get(manifest)?.trouble;
+  }
+
+  /** Nothing is brought any more; who waits goes on to wait, until this is disposed. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all([...this.#arrivals.values()].map((arrival) => arrival.stop()));
   }
 
   /** Nobody wants it any more. */

@@ -34,7 +34,11 @@ export function wantedImage(request: ImageRequest): WantedImage {
  * The very image of a record that was pulled from a registry.
  * @throws ThinError `invalid` if it came from elsewhere
  */
-export function wantedAgain({ manifest, platform, sources }: ImageRecord): WantedImage {
+export function wantedAgain({
+  manifest,
+  platform,
+  sources,
+}: Pick<ImageRecord, 'manifest' | 'platform' | 'sources'>): WantedImage {
   const [source = { location: '' }] = sources;
   const reference = parseReference(`${source.location}@${manifest}`);
   return { reference, name: formatReference(reference), platform: parsePlatform(platform), source };

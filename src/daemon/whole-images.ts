@@ -1,5 +1,6 @@
+import type { Logger } from 'pino';
 import type { Digest } from '../digest.js';
-import { parseDigest } from '../digest.js';
+import { describeError } from '../errors.js';
 import { imageLayers, parseImageConfig } from '../image/image-config.js';
 import { formatPlatform } from '../image/platform.js';
 import { onceMore } from '../once-more.js';
@@ -7,7 +8,7 @@ import type { PullMode } from '../pull/pull-mode.js';
 import type { PullProgress } from '../pull/pull-run.js';
 import type { RegistryClient } from '../registry/registry-client.js';
 import type { CallContext } from './control-server.js';
-import type { FullPulls, WholeImage } from './full-pulls.js';
+import { digestsOf, type FullPulls, type ReadImage, type WholeImage } from './full-pulls.js';
 import type { ImageArrivals } from './image-arrivals.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 import { checkPlatform, type Original, readBlob, readOriginal } from './original-image.js';
@@ -34,17 +35,20 @@ export interface WholeImagesParts {
   readonly stores: Stores;
   readonly pulls: FullPulls;
   readonly arrivals: ImageArrivals;
+  readonly log: Logger;
 }
 
 /** Brings images whole: before they are used, or behind their use where it is known what is in them. */
-export class WholeImages {
+export class WholeImages implements AsyncDisposable {
   readonly arrivals: ImageArrivals;
+  readonly #log: Logger;
   readonly #images: ImageFolder;
   readonly #stores: Stores;
   readonly #pulls: FullPulls;
 
-  constructor({ images, stores, pulls, arrivals }: WholeImagesParts) {
+  constructor({ images, stores, pulls, arrivals, log }: WholeImagesParts) {
     this.arrivals = arrivals;
+    this.#log = log;
     this.#images = images;
     this.#stores = stores;
     this.#pulls = pulls;
@@ -60,7 +64,8 @@ export class WholeImages {
     const { signal } = context;
     const { mode = 'auto', early, prepared } = way;
     const whole = await readWhole(image, signal);
-    const known = early ? await this.#pulls.begin(whole, signal) : undefined;
+    const again = this.#again(whole.record);
+    const known = early ? await this.#pulls.begin(whole, again, signal) : undefined;
     if (known) {
       const { name } = image.wanted;
       const { files, missing } = known;
@@ -69,39 +74,50 @@ export class WholeImages {
       );
       return;
     }
-    const digests = whole.layers.map(({ descriptor }) => descriptor.digest);
+    const digests = digestsOf(whole);
     const onProgress = (progress: PullProgress) => context.pull(digests, progress);
     await this.#pulls.pull(whole, { mode, prepared, signal, onProgress });
   }
 
   /** An image of this node that is on its way may have to be waited for. @throws ThinError */
-  async usable(record: ImageRecord, { early }: Way, { signal }: CallContext): Promise<void> {
-    await this.arrivals.usable(parseDigest(record.manifest), !early, signal);
+  async usable(record: ImageRecord, { early }: Way, context: CallContext): Promise<void> {
+    await this.arrivals.usable(record, !early, context);
   }
 
   /**
    * Pulled images that were not here for good when the last daemon ended: those in use go on to come, the
-   * others are removed.
+   * others are removed. One of which neither can be done keeps nothing else from being done.
    */
   async resume(inUse: readonly string[]): Promise<void> {
     for (const manifest of this.arrivals.unfinished) {
       const record = this.#images.get(manifest);
-      if (record && inUse.includes(manifest)) this.#resume(manifest, wantedAgain(record));
+      if (record && inUse.includes(manifest)) this.#pulls.resume(manifest, this.#again(record));
       else await this.#drop(manifest);
     }
   }
 
-  #resume(manifest: Digest, wanted: WantedImage): void {
-    this.#pulls.resume(manifest, async (signal) => {
+  /** Ends what comes while all that brings it is still open. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.arrivals.stop();
+  }
+
+  #again(record: WholeImage['record']): ReadImage {
+    return async (signal) => {
+      const wanted = wantedAgain(record);
       const client = await this.#stores.repository(wanted.source, wanted.reference);
       const original = await readOriginal(client, wanted, signal);
       return readWhole({ client, original, wanted }, signal);
-    });
+    };
   }
 
   async #drop(manifest: Digest): Promise<void> {
-    await this.arrivals.forget(manifest);
-    await this.#images.remove(manifest);
+    try {
+      await this.arrivals.forget(manifest);
+      await this.#images.remove(manifest);
+    } catch (error) {
+      const reason = describeError(error);
+      this.#log.warn({ manifest, reason }, 'an image that had not come is not removed');
+    }
   }
 }
 

@@ -8,7 +8,7 @@ import { digestHex, digestOf } from '../../src/digest.js';
 import { cleanUp } from '../support/clean-up.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { type LayoutImage, layoutTag, pushToRegistry, testImage } from '../support/images.js';
-import { about, wrongByte } from '../support/lies.js';
+import { about, status, wrongByte } from '../support/lies.js';
 import { type Lie, startLyingProxy } from '../support/lying-proxy.js';
 import { runCommand } from '../support/run-command.js';
 import { startNode, startThin, until } from './test-node.js';
@@ -117,6 +117,8 @@ t.test('a layer that comes wrong: no wrong byte is seen', async (t) => {
   t.not(failed.code, 0, 'a read fails, or the kernel ends who has mapped the file');
   t.notMatch(failed.stdout, /[0-9a-f]{64}/);
   t.match((await node.status()).images, [{ completion: { state: 'failed', reason: /Cannot/ } }]);
+  t.match(await node.thin(['why', image]), { stdout: /files: in part: the rest has not come/ });
+  t.match(await node.thin(['status']), { stdout: /pulled in part, the rest failed: Cannot/ });
   const refused = await node.thin(shell(image, readsMiddle, '-q'));
   t.match(refused, { code: 6, stdout: '' }, 'the next one is told');
   proxy.tell();
@@ -124,6 +126,36 @@ t.test('a layer that comes wrong: no wrong byte is seen', async (t) => {
   t.same([ran.code, ran.stdout], [0, `${digestHex(digestOf(middle))}  -\n`], ran.stderr);
   await forget();
 });
+
+t.test(
+  'a container that runs reads on with the credentials that a later command gives',
+  async (t) => {
+    const mine = `Basic ${Buffer.from('me:of today').toString('base64')}`;
+    const refuse = status(401, { 'www-authenticate': 'Basic realm="test"' });
+    const { lie: held, letGo } = holding(); // until the shell is here: who is refused gives up the rest
+    proxy.tell((request, ask) => {
+      const isMine = request.headers.authorization === mine;
+      return held(request, isMine ? ask : () => ofLast(refuse)(request, ask));
+    });
+    const run = startThin(t, node, shell(image, reads));
+    await run.printed('started');
+    letGo();
+    await until('it is refused', async () => {
+      const { images } = await node.status();
+      return images[0]?.completion?.reason !== undefined;
+    });
+    t.match((await node.status()).images, [{ completion: { state: 'running' } }]);
+    const flags = ['--username', 'me', '--password-stdin'];
+    const none = await node.thin(shell(image, 'echo never'));
+    t.match(none, { code: 4, stdout: '', stderr: /on its way and waited for/ });
+    const other = await node.thin(shell(image, 'true', ...flags), { input: 'of today' });
+    t.equal(other.code, 0, other.stderr);
+    t.equal((await run.ended).code, 0, run.errors());
+    t.equal(run.output(), right);
+    proxy.tell();
+    await forget();
+  },
+);
 
 t.test('what nobody wants any more is given up', async (t) => {
   const held = holding();
