@@ -10,6 +10,7 @@ import { runCommand } from '../support/run-command.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 import { isAlive, mountsBelow, startNode, startThin, thinifyProgram, until } from './test-node.js';
 
+t.jobs = 3; // each has a node of its own
 t.setTimeout(400_000); // dozens of processes on a busy machine
 /** Milliseconds after which `ls` counts as hung; goal R3 says less, of a machine that does nothing else. */
 const hungMs = 60_000;
@@ -225,7 +226,8 @@ t.test('server and holder killed: what is lost fails at once, and is told', asyn
   );
 });
 
-t.test('the registry is down: a daemon is back with its mounts all the same', async (t) => {
+const last = { buffered: false };
+t.test('the registry is down: a daemon is back with its mounts all the same', last, async (t) => {
   const node = startNode(t);
   const target = join(node.folder, 'mounted');
   await runCommand('mkdir', [target]);

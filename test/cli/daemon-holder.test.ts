@@ -16,6 +16,7 @@ import {
   until,
 } from './test-node.js';
 
+t.jobs = 3; // each has a node of its own
 t.setTimeout(900_000); // dozens of processes on a busy machine
 
 async function isRunning(node: TestNode): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -15,6 +15,7 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
+t.jobs = 3; // each has nodes of its own
 const registry = await startRegistry(t);
 /** Paths that were asked for, in their order. */
 const asked: string[] = [];
@@ -44,10 +45,14 @@ async function othersAsked(): Promise<void> {
 }
 
 const reference = `${host}/base:1`;
-const store = `dir:${t.testdir({})}`;
+const storeFolder = join(t.testdir({}), 'store');
+const store = `dir:${storeFolder}`;
+/** What is fetched is what is asked for. */
+const asAsked = { THINFS_COMPLETE: 'never' };
 await pushToRegistry(await testImage('base'), reference);
 await runCommand(process.execPath, [thinifyProgram, reference]);
 await runCommand(process.execPath, [thinifyProgram, reference, '--to', store]);
+const alone = { buffered: false };
 /** Needs a module that no static guess knows of. */
 const words = ['perl', '-e', 'use POSIX; print POSIX::floor(1.5)'];
 
@@ -115,8 +120,9 @@ async function fetched(node: TestNode): Promise<{ requests: number; bytes: numbe
   return image?.fetched ?? { requests: 0, bytes: 0 };
 }
 
-t.test('what one node has learned, another one is brought in a few requests', async (t) => {
-  const trainer = startNode(t, { THINFS_PREFETCH: 'none' });
+// By itself: it looks at all that is asked for.
+t.test('what one node has learned, another one is brought in a few requests', alone, async (t) => {
+  const trainer = startNode(t, { ...asAsked, THINFS_PREFETCH: 'none' });
   t.equal((await trainer.thin(['hot', 'publish', reference])).code, 3, 'nothing is recorded');
   await run(t, trainer);
   await recorded(trainer, 1);
@@ -131,7 +137,7 @@ t.test('what one node has learned, another one is brought in a few requests', as
   t.same(again.commands, first.commands, 'no run is published twice');
   t.ok(again.newBytes < 100_000, 'the pack is there');
 
-  const node = startNode(t);
+  const node = startNode(t, asAsked);
   const { metadata, chunkMap } = await descriptorOf(trainer);
   held.blobs = new Set([metadata.digest, chunkMap.digest]);
   held.until = await listedPack();
@@ -158,16 +164,16 @@ t.test('what one node has learned, another one is brought in a few requests', as
   await recorded(node, 1);
   const more = await publish(node);
   t.same(more.commands.map(({ args }) => args[0]).sort(), ['bash', 'perl']);
-  const other = startNode(t);
+  const other = startNode(t, asAsked);
   await run(t, other);
   t.ok((await fetched(other)).requests <= untrained.requests / 2);
 
   // Through a file, to a store of another kind.
   const { stdout: exported } = await trainer.thin(['hot', 'export', reference]);
-  const importer = startNode(t);
+  const importer = startNode(t, asAsked);
   t.equal((await importer.thin(['hot', 'import'], { input: exported })).code, 0);
   await publish(importer, ['--store', store]);
-  const elsewhere = startNode(t);
+  const elsewhere = startNode(t, asAsked);
   await run(t, elsewhere, words, ['--store', store]);
   t.ok((await fetched(elsewhere)).requests <= untrained.requests / 2);
 });
@@ -175,10 +181,10 @@ t.test('what one node has learned, another one is brought in a few requests', as
 t.test(
   'a hot pack that is gone, or holds something else, costs time and nothing else',
   async (t) => {
-    const trainer = startNode(t, { THINFS_PREFETCH: 'none' });
+    const trainer = startNode(t, { ...asAsked, THINFS_PREFETCH: 'none' });
     const folder = join(t.testdir({}), 'store');
     const place = `dir:${folder}`;
-    await runCommand(process.execPath, [thinifyProgram, reference, '--to', place]);
+    await cp(storeFolder, folder, { recursive: true });
     await run(t, trainer, words, ['--store', place]);
     await recorded(trainer, 1);
     const before = await runCommand('find', [join(folder, 'blobs'), '-type', 'f']);
@@ -188,7 +194,7 @@ t.test(
     t.equal(fresh.length, 1, 'one blob is the pack');
     const [pack = ''] = fresh;
     await runCommand('sh', ['-c', 'printf garbage | dd of="$0" bs=1 seek=1000 conv=notrunc', pack]);
-    const lied = startNode(t);
+    const lied = startNode(t, asAsked);
     await run(t, lied, words, ['--store', place]);
     t.match((await lied.thin(['check'])).code, 0, 'nothing wrong was kept');
     // An index that nobody can read is replaced.
@@ -198,7 +204,7 @@ t.test(
     await writeFile(index, 'x'.repeat((await readFile(index)).length));
     await publish(trainer, ['--store', place]);
     await rm(pack);
-    const lost = startNode(t);
+    const lost = startNode(t, asAsked);
     await run(t, lost, words, ['--store', place]);
   },
 );
@@ -211,7 +217,7 @@ t.test('the build server runs the image once, and publishes what that read', asy
   const made = await runCommand(process.execPath, record);
   t.match(made.stdout, /^\S+base:1 linux\/\w+: \d+ files/, 'nothing else is on standard output');
   t.match(made.stderr, /1 command, .* of hot packs/);
-  const node = startNode(t);
+  const node = startNode(t, asAsked);
   await run(t, node, words, ['--store', place]);
   const { requests } = await fetched(node);
   t.ok(requests > 0 && requests <= 25, `${requests} requests`);
