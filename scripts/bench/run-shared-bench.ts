@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { type CommandResult, runCommand } from '../../test/support/run-command.js';
 import { until } from '../until.js';
 import { LoopbackRegistry } from './loopback-registry.js';
+import { median } from './measurement.js';
 import { deployedImages, publishImage } from './site-images.js';
 import { builtProgram } from './thin-node.js';
 
@@ -92,10 +93,6 @@ async function measure(place: Place, round: number, reference: string): Promise<
   if (requests > 0) throw new Error(`Not all came from the ${place} tier: ${requests} requests`);
   await thin(root, place, 'never', 'daemon', 'cleanup', '--force');
   return tookMs;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 try {
