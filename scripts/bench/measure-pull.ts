@@ -18,6 +18,8 @@ import { RateLink } from './rate-link.js';
 const memoryMost = 150;
 /** Times the time to move the bytes, where the link is the slowest. */
 const linkRatioMost = 1.05;
+/** Times the time of the slowest resource, where that is not the link. */
+const resourceRatioMost = 1.1;
 
 export interface PullComparison {
   readonly image: ImageName;
@@ -69,8 +71,12 @@ function figuresOf(
   const time = (client: string) => median(costs.of(client).map(({ milliseconds }) => milliseconds));
   const toContainerd = time('thin, auto') / time('containerd');
   const toBytes = time('thin, auto') / time('only the bytes');
+  const coresMs = median(costs.of('thin, auto').map((cost) => cost.coresMs ?? Number.NaN));
+  const isLinkSlowest = limited && !(coresMs > time('only the bytes'));
+  const toCores = time('thin, auto') / coresMs;
   const most = ratioMost === undefined ? {} : { most: ratioMost };
-  const linkMost = limited ? { most: linkRatioMost } : {};
+  const linkMost = isLinkSlowest ? { most: linkRatioMost } : {};
+  const coresMost = isLinkSlowest ? {} : { most: resourceRatioMost };
   const peaks = [...costs].flatMap(([name, all]) => {
     const peak = Math.max(...all.map(({ peakMemory }) => peakMemory ?? 0));
     const value = Math.round(peak / 1e6);
@@ -79,6 +85,7 @@ function figuresOf(
   const ratios = [
     { name: 'auto / containerd', unit: '', value: toContainerd, ...most },
     { name: 'auto / only the bytes', unit: '', value: toBytes, ...linkMost },
+    { name: 'auto / the cores, all of them busy', unit: '', value: toCores, ...coresMost },
   ];
   // With --only, one of the two may not have run.
   return [...ratios.filter(({ value }) => !Number.isNaN(value)), ...peaks];

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { PullMode } from '../../src/pull/pull-mode.js';
 import { runCommand } from '../../test/support/run-command.js';
@@ -13,6 +14,8 @@ export interface PullCost {
   readonly milliseconds: number;
   /** Most memory that the process which pulls had at once, in bytes, where that is one process. */
   readonly peakMemory?: number;
+  /** Milliseconds that the machine's cores would have needed for what they did meanwhile, all of them busy. */
+  readonly coresMs?: number;
 }
 
 /** A program that pulls images, each time into a state that is new. */
@@ -113,15 +116,23 @@ export function thinClient(mode: PullMode, { folder, behind }: ClientPlace): Pul
       await thin('daemon', 'start');
       try {
         const pull = ['pull', '--quiet', '--plain-http', '--pull-mode', mode, reference];
+        const busyBefore = busyMs();
         const milliseconds = await timed(() => thin(...pull));
+        const coresMs = (busyMs() - busyBefore) / cpus().length;
         const { stdout } = await thin('daemon', 'status', '--json');
-        return { milliseconds, peakMemory: await peakMemoryOf(serverPid(stdout)) };
+        return { milliseconds, coresMs, peakMemory: await peakMemoryOf(serverPid(stdout)) };
       } finally {
         await thin('daemon', 'cleanup', '--force', '--purge');
         await emptied(root);
       }
     },
   };
+}
+
+/** Of all cores since the machine began, whoever it was for: the registry and the network have their part. */
+function busyMs(): number {
+  const all = cpus().map(({ times }) => times.user + times.nice + times.sys + times.irq);
+  return all.reduce((sum, ms) => sum + ms, 0);
 }
 
 function serverPid(status: string): number {
