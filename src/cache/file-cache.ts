@@ -332,7 +332,7 @@ export class FileCache implements AsyncDisposable {
     const { images, partials, ledger, files } = this.#parts;
     ahead[Symbol.dispose]();
     flights.abortAll(closed());
-    await Promise.all([flights.settled(), copies.settled()]);
+    await Promise.all([flights.settled(), copies[Symbol.asyncDispose]()]);
     await keeper.settled();
     await scrubber[Symbol.asyncDispose]();
     await upkeep[Symbol.asyncDispose]();

@@ -128,7 +128,7 @@ export class RangePrefetch {
     if (this.#ended || (await this.#has(range.content))) return undefined;
     const chunked = partials.describe(range, this.#options.origin);
     if (!chunked) return undefined;
-    if (await copies.bring(chunked.file, chunked)) {
+    if (await copies.bring(chunked, this.#options.signal)) {
       this.#absent.delete(range.content);
       return undefined;
     }

@@ -1,10 +1,11 @@
+import { setMaxListeners } from 'node:events';
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../digest.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
 import type { KeeperEvents } from './frame-keeper.js';
 import type { ChunkedFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
-import type { SharedCopy, SharedFiles } from './shared-files.js';
+import type { CopyEnd, CopyTarget, SharedCopy, SharedFiles } from './shared-files.js';
 import type { TierFiles } from './tier-files.js';
 
 /**
@@ -13,19 +14,27 @@ import type { TierFiles } from './tier-files.js';
  */
 const atOnceBytesMax = 1024 * 1024;
 const wholeBytesMax = 8 * 1024 * 1024;
-/** Bytes that are being copied; beyond it nothing is copied that nobody waits for. */
+/** Files that are being copied, and their bytes; beyond either nothing is that no read waits for. */
+const flightsMax = 512;
 const bytesInFlightMax = 32 * 1024 * 1024;
 /** Frames whose files were brought, and files that were asked for, as far as that is remembered. */
 const framesMax = 4096;
 const askedMax = 65_536;
 /** Milliseconds for which it is remembered: what was missing may be there then. */
 const askedMs = 10_000;
+/** Milliseconds that a file is waited for, and bytes for which it is one more: 2 MB/s. Then others have it. */
+const bringMs = 2000;
+const bytesPerMs = 2000;
+/** Milliseconds for what is under way at the end. */
+const endMs = 1000;
 const blockBytes = 4096;
 
 interface Flight {
-  /** Ends when somebody who waits for the file should look again. Never fails. */
-  readonly inTime: Promise<unknown>;
-  readonly end: Promise<unknown>;
+  /** What was asked for of the file; undefined where it is late. Never fails. */
+  readonly bytes: Promise<Buffer | undefined>;
+  /** Ends, perhaps never by itself, when nothing is being written: true if the file is here. Never fails. */
+  readonly end: Promise<boolean>;
+  readonly isAtOnce: boolean;
 }
 
 /** What it asks of the rest of the cache. */
@@ -35,7 +44,7 @@ export type CopiesEvents = Pick<KeeperEvents, 'admit' | 'written' | 'completed' 
  * Whole files that the nodes of a site share, copied to this node by who reads them there: of what is read
  * of an image all comes by that way that is small, with what lies beside it in its frame.
  */
-export class SharedCopies {
+export class SharedCopies implements AsyncDisposable {
   readonly #files: TierFiles;
   readonly #partials: PartialFiles;
   readonly #events: CopiesEvents;
@@ -44,6 +53,7 @@ export class SharedCopies {
   readonly #frames = new LRUCache<string, true>({ max: framesMax, ttl: askedMs });
   readonly #asked = new LRUCache<Digest, true>({ max: askedMax, ttl: askedMs });
   #bytesInFlight = 0;
+  #closed: boolean = false;
 
   constructor(
     files: TierFiles,
@@ -57,9 +67,13 @@ export class SharedCopies {
     this.#shared = shared;
   }
 
-  /** Ends when a file that is being copied is here, or late; undefined if it is not. Never fails. */
+  /**
+   * Ends when a file that is being copied is here, or late; undefined if it is not, or is so large that what
+   * is read of it is sooner had elsewhere. Never fails.
+   */
   coming(content: Digest): Promise<unknown> | undefined {
-    return this.#flights.get(content)?.inTime;
+    const flight = this.#flights.get(content);
+    return flight?.isAtOnce ? flight.bytes : undefined;
   }
 
   /** Whether all of it is about to be here: parts of it need not be kept. */
@@ -81,75 +95,121 @@ export class SharedCopies {
     if (!this.#isUseful || file.size > wholeBytesMax || this.isComing(file.content))
       return undefined;
     const atOnce = file.size <= atOnceBytesMax;
-    const copy = this.#copy(file, chunked, offset, atOnce ? length : 0);
-    if (copy) origin.beside?.(file);
+    const flight = this.#begin(file, chunked, offset, atOnce ? length : 0);
+    if (flight) origin.beside?.(file);
     if (!atOnce) return undefined;
-    this.#bringBeside(chunked, origin);
-    return await copy?.bytes;
+    void this.#bringBeside(chunked, origin);
+    return await flight?.bytes;
   }
 
-  /** True if all of a file that is not here was copied. Never fails. */
-  async bring(file: FileRef, chunked: ChunkedFile): Promise<boolean> {
+  /** True if all of a file is here now; false also where that takes too long. Never fails. */
+  async bring(chunked: ChunkedFile, signal: AbortSignal): Promise<boolean> {
+    const { file } = chunked;
     if (!this.#isUseful || file.size > wholeBytesMax) return false;
-    const running = this.#flights.get(file.content);
-    if (running) await running.end;
-    else await this.#copy(file, chunked, 0, 0)?.kept;
-    return this.#files.isVerified(file.content);
-  }
-
-  /** Ends when nothing is being copied. */
-  async settled(): Promise<void> {
-    await Promise.all([...this.#flights.values()].map(({ end }) => end));
+    const flight = this.#flights.get(file.content) ?? this.#begin(file, chunked, 0, 0);
+    if (!flight) return false;
+    return await within(bringMs + file.size / bytesPerMs, flight.end, signal);
   }
 
   get #isUseful(): boolean {
     return this.#shared?.here === true && !this.#shared.direct;
   }
 
-  /** The other small files of its frame: nobody will see that they are read. */
-  #bringBeside({ table }: ChunkedFile, origin: FileOrigin): void {
+  /** The other small files of its frame: nobody will see that they are read. Never fails. */
+  async #bringBeside({ table }: ChunkedFile, origin: FileOrigin): Promise<void> {
     const { frame } = table.chunk(0);
     const name = `${frame.pack} ${frame.offset}`;
     if (this.#frames.has(name)) return;
     this.#frames.set(name, true);
-    for (const { content, size, chunk } of origin.placementsIn(frame)) {
-      if (size !== chunk.length || this.#asked.has(content)) continue;
-      if (this.#bytesInFlight >= bytesInFlightMax) return;
-      if (this.#copy({ content, size }, undefined, 0, 0)) origin.beside?.({ content, size });
+    const small = origin.placementsIn(frame).filter(({ content, size, chunk }) => {
+      const isKnown = this.#asked.has(content) || this.#files.isVerified(content);
+      return size === chunk.length && !isKnown;
+    });
+    const elsewhere = await this.#files.elsewhere(small.map(({ content }) => content));
+    for (const { content, size } of small) {
+      if (elsewhere.has(content) || this.isComing(content)) continue;
+      if (this.#begin({ content, size }, undefined, 0, 0)) origin.beside?.({ content, size });
     }
   }
 
-  /** Undefined where there is no room for it. @param chunked of a file that may be here in part */
-  #copy(
+  /**
+   * Undefined where there is no room for it.
+   * @param chunked of a file that may be here in part
+   * @param length none: no read waits for it
+   */
+  #begin(
     file: FileRef,
     chunked: ChunkedFile | undefined,
     offset: number,
     length: number,
-  ): SharedCopy | undefined {
+  ): Flight | undefined {
     const { content, size } = file;
     const bytes = Math.ceil(size / blockBytes) * blockBytes;
-    if (!this.#shared || !this.#events.admit(bytes)) return undefined;
+    const isFull =
+      this.#flights.size >= flightsMax || this.#bytesInFlight + bytes > bytesInFlightMax;
+    if (!this.#shared || this.#closed || (isFull && length === 0)) return undefined;
+    if (!this.#events.admit(bytes)) return undefined;
     const { local } = this.#files;
     const to = { incoming: local.incomingPath(), path: local.path(content) };
     this.#asked.set(content, true);
     this.#bytesInFlight += bytes;
     const copy = this.#shared.copy(file, to, offset, length);
-    const end = copy.kept.then(async (kept) => {
+    const end = this.#ended(file, copy, to).then((became) => {
       this.#bytesInFlight -= bytes;
-      if (kept) this.#kept(file, chunked);
+      if (became === 'kept') this.#completed(file, chunked);
       this.#events.written(bytes);
-      this.#flights.delete(content);
+      if (this.#flights.get(content) === flight) this.#flights.delete(content);
+      return became !== 'not-kept';
     });
-    this.#flights.set(content, { inTime: copy.bytes, end });
-    return copy;
+    const flight = { bytes: copy.bytes, end, isAtOnce: size <= atOnceBytesMax };
+    this.#flights.set(content, flight);
+    return flight;
   }
 
-  #kept(file: FileRef, chunked: ChunkedFile | undefined): void {
-    this.#files.verified(file.content);
+  /** What is `unknown` is looked for. Never fails. */
+  async #ended(
+    { content }: FileRef,
+    { end }: SharedCopy,
+    { incoming }: CopyTarget,
+  ): Promise<CopyEnd> {
+    const became = await end;
+    if (became === 'kept') this.#files.verified(content);
+    if (became !== 'unknown') return became;
+    const { local } = this.#files;
+    await local.disk.unlink(incoming).catch(() => undefined); // where there is something
+    return (await local.exists(content).catch(() => false)) ? 'kept' : 'not-kept';
+  }
+
+  #completed(file: FileRef, chunked: ChunkedFile | undefined): void {
     this.#events.completed(file);
     if (!chunked || chunked.table.chunks.length === 1) return;
     // What was here of it in part is of no use any more.
     this.#events.promoted(chunked.key);
     void this.#partials.remove(chunked.key).catch(() => undefined);
   }
+
+  /** Ends what is being copied, after a moment also what hangs. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    const hangs = setTimeout(() => this.#shared?.endCopies(), endMs);
+    await Promise.all([...this.#flights.values()].map(({ end }) => end));
+    clearTimeout(hangs);
+  }
+}
+
+/** False where it takes longer, or the signal is aborted. */
+function within(ms: number, work: Promise<boolean>, signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return Promise.resolve(false);
+  setMaxListeners(0, signal); // that of a mount
+  return new Promise((resolve) => {
+    const end = (isDone: boolean) => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
+      resolve(isDone);
+    };
+    const giveUp = () => end(false);
+    const timer = setTimeout(giveUp, ms);
+    signal.addEventListener('abort', giveUp, { once: true });
+    void work.then(end);
+  });
 }

@@ -13,12 +13,18 @@ export interface CopyTarget {
   readonly path: string;
 }
 
+/**
+ * What became of a copy. `kept`: all of it is there now, and was not before; `there`: something was there;
+ * `unknown`: either, and what it came by may be left; `not-kept`: none of these.
+ */
+export type CopyEnd = 'kept' | 'there' | 'unknown' | 'not-kept';
+
 /** A file on its way to this node. Neither fails. */
 export interface SharedCopy {
   /** What was asked for of it, verified; undefined where it cannot be had, or not in time. */
   readonly bytes: Promise<Buffer | undefined>;
-  /** Ends, perhaps later, when nothing is being written: true if all of it is there now, and was not before. */
-  readonly kept: Promise<boolean>;
+  /** Ends, perhaps much later or never by itself, when nothing is being written any more. */
+  readonly end: Promise<CopyEnd>;
 }
 
 /**
@@ -39,6 +45,8 @@ export interface SharedFiles {
    * @param length of what is read of it; it may be left out where that would take longer than all else
    */
   copy(file: FileRef, to: CopyTarget, offset: number, length: number): SharedCopy;
+  /** Whatever is being copied ends now. */
+  endCopies(): void;
   has(file: FileRef): Promise<boolean>;
   /** What it has under this name is something else. */
   wrong(content: Digest): void;
@@ -58,5 +66,5 @@ export function directDirectories(shared: SharedFiles | undefined): readonly str
 /** Of a file that is not to be had. */
 export const notCopied: SharedCopy = {
   bytes: Promise.resolve(undefined),
-  kept: Promise.resolve(false),
+  end: Promise.resolve('not-kept'),
 };

@@ -40,8 +40,11 @@ export class SharedTierLink implements Disposable {
     this.#closed = false;
   }
 
-  /** Undefined where no answer comes in time. Never fails. */
-  ask(request: TierQuestion, timeoutMs: number): Promise<SharedTierAnswer | undefined> {
+  /**
+   * Undefined where no answer comes in time. Never fails.
+   * @param timeoutMs none: until there is one, or the process is given up
+   */
+  ask(request: TierQuestion, timeoutMs?: number): Promise<SharedTierAnswer | undefined> {
     if (!this.#running()) return Promise.resolve(undefined);
     const id = this.#next++;
     return new Promise((resolve) => {
@@ -50,7 +53,8 @@ export class SharedTierLink implements Disposable {
         resolve(answer);
       };
       // What is late stays among the pending: that all hang is told by them.
-      const end = fairTimeout(timeoutMs, () => resolve(undefined));
+      const late = () => resolve(undefined);
+      const end = timeoutMs === undefined ? () => undefined : fairTimeout(timeoutMs, late);
       if (this.#pending.size === 0) this.#answeredAt = performance.now();
       this.#pending.set(id, settle);
       this.#outbox.push({ id, ...request });
@@ -72,7 +76,7 @@ export class SharedTierLink implements Disposable {
   }
 
   giveUpIfHung(): void {
-    if (this.#pending.size > 0 && performance.now() - this.#answeredAt > hungMs) this.#giveUp();
+    if (this.#pending.size > 0 && performance.now() - this.#answeredAt > hungMs) this.giveUp();
   }
 
   #settle(answer: SharedTierAnswer): void {
@@ -116,8 +120,11 @@ export class SharedTierLink implements Disposable {
     this.#settleAll();
   }
 
-  /** Where its threads hang it may take until the file system is back that it dies. */
-  #giveUp(): void {
+  /**
+   * What was asked has failed; the next question starts another process. Where the threads of this one hang
+   * it may take until the file system is back that it dies.
+   */
+  giveUp(): void {
     const child = this.#process;
     if (!child) return;
     this.#process = undefined;
@@ -134,6 +141,6 @@ export class SharedTierLink implements Disposable {
 
   [Symbol.dispose](): void {
     this.#closed = true;
-    this.#giveUp();
+    this.giveUp();
   }
 }

@@ -1,8 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { FileRef } from '../cache/file-origin.js';
 import {
+  type CopyEnd,
   type CopyTarget,
   notCopied,
   type SharedCopy,
@@ -15,6 +14,7 @@ import { systemClock } from '../store/clock.js';
 import type { SharedTierConfig } from '../tier-option.js';
 import { fairTimeout } from './fair-timeout.js';
 import { PeerHealth } from './peer-health.js';
+import { RememberedTier } from './remembered-tier.js';
 import { SharedTierLink, type TierQuestion } from './shared-tier-link.js';
 import type { SharedTierAnswer } from './shared-tier-messages.js';
 import type { SharedTierCounts, SharedTierReport } from './shared-tier-report.js';
@@ -66,6 +66,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   readonly #absent = new LRUCache<Digest, boolean>({ max: knownMax, ttl: absentMs });
   readonly #listing: TierListing;
   readonly #room: TierRoom;
+  readonly #remembered: RememberedTier;
   #uses: SiteUses | undefined;
   readonly #timer: NodeJS.Timeout;
   #tier: string;
@@ -86,8 +87,9 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     this.direct = options.direct;
     this.#options = options;
     this.#closed = false;
-    this.#tier = this.#remembered();
-    const { directory, freeSpaceFloorBytes } = options;
+    const { directory, freeSpaceFloorBytes, root } = options;
+    this.#remembered = new RememberedTier(root, directory);
+    this.#tier = this.#remembered.read();
     const start = { directory, freeSpaceFloorBytes };
     this.#link = new SharedTierLink(start, (tier) => this.#isHere(tier));
     this.#listing = new TierListing(this.#link);
@@ -129,6 +131,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if (!answer) this.#late(startedAt);
     else this.#heard(content, answer, startedAt);
     if (answer?.is !== 'bytes') return undefined;
+    this.counts.reads += 1;
     this.counts.bytes += length;
     return bufferOf(answer.bytes);
   }
@@ -138,16 +141,13 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if (!this.#mayHave(content)) return notCopied;
     const startedAt = performance.now();
     const request: TierQuestion = { ask: 'copy', content, size, ...to, offset, length };
-    const answer = this.#ask(request, putTimeoutMs);
-    const kept = answer.then((answer) => {
-      if (answer) this.#heard(content, answer, startedAt);
-      if (answer?.is === 'copied') this.counts.bytes += size;
-      return answer?.is === 'copied' && answer.kept;
-    });
+    const answer = this.#link.ask(request);
+    // Who only wants to have it has time, and does not learn how long reads take.
+    let waitedSince = length > 0 ? startedAt : undefined;
     const bytes = new Promise<Buffer | undefined>((resolve) => {
       const end = fairTimeout(this.#deadlineMs, () => {
-        // Who only wants to have it has time.
-        if (length > 0) this.#late(startedAt);
+        if (waitedSince !== undefined) this.#late(waitedSince);
+        waitedSince = undefined;
         resolve(undefined);
       });
       void answer.then((answer) => {
@@ -155,7 +155,26 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
         resolve(answer?.is === 'copied' && length > 0 ? bufferOf(answer.bytes) : undefined);
       });
     });
-    return { bytes, kept };
+    return { bytes, end: answer.then((answer) => this.#copied(file, answer, waitedSince)) };
+  }
+
+  #copied(
+    { content, size }: FileRef,
+    answer: SharedTierAnswer | undefined,
+    waitedSince: number | undefined,
+  ): CopyEnd {
+    if (!answer) return 'not-kept';
+    this.#heard(content, answer, waitedSince);
+    if (answer.is === 'there') return 'there';
+    if (answer.is === 'failed') return 'unknown';
+    if (answer.is !== 'copied') return 'not-kept';
+    this.counts.reads += 1;
+    this.counts.bytes += size;
+    return answer.kept ? 'kept' : 'not-kept';
+  }
+
+  endCopies(): void {
+    this.#link.giveUp();
   }
 
   #mayHave(content: Digest): boolean {
@@ -167,18 +186,19 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     this.#health.late(performance.now() - startedAt);
   }
 
-  #heard(content: Digest, answer: SharedTierAnswer, startedAt: number): void {
-    if (answer.is !== 'failed') this.#health.answered(performance.now() - startedAt);
-    else if (!answer.ours) this.#failed(answer.why);
+  /** @param waitedSince for the answer, and for nothing but reads; undefined also of those that came late */
+  #heard(content: Digest, answer: SharedTierAnswer, waitedSince: number | undefined): void {
+    if (answer.is === 'failed' && !answer.ours) this.#failed(answer.why);
+    if (answer.is !== 'failed' && waitedSince !== undefined) {
+      this.#health.answered(performance.now() - waitedSince);
+    }
     if (answer.is === 'wrong') this.wrong(content);
     if (answer.is === 'absent') {
       this.counts.absent += 1;
       this.#known.delete(content);
       this.#absent.set(content, true);
     }
-    if (answer.is !== 'bytes' && answer.is !== 'copied') return;
-    this.counts.reads += 1;
-    this.#known.set(content, true);
+    if (answer.is === 'bytes' || answer.is === 'copied') this.#known.set(content, true);
   }
 
   get #deadlineMs(): number {
@@ -186,8 +206,13 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     return Math.min(Math.max(deadlineHedges * this.#health.hedgeMs, leastMs), mostMs);
   }
 
-  async has(file: FileRef): Promise<boolean> {
-    return (await this.read(file, 0, 0)) !== undefined;
+  /** No read waits for this: that it is late or fails is not counted as if one did. */
+  async has({ content, size }: FileRef): Promise<boolean> {
+    if (!this.#mayHave(content)) return false;
+    const request: TierQuestion = { ask: 'read', content, size, offset: 0, length: 0 };
+    const answer = await this.#ask(request, lookTimeoutMs);
+    if (answer && answer.is !== 'failed') this.#heard(content, answer, undefined);
+    return answer?.is === 'bytes';
   }
 
   wrong(content: Digest): void {
@@ -279,7 +304,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   }
 
   #isHere(tier: string): void {
-    this.#remember(tier);
+    this.#tier = tier;
+    this.#remembered.write(tier);
     this.#turn(undefined);
     void this.#listing.list();
     void this.#putSome();
@@ -299,30 +325,6 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
 
   #ask(request: TierQuestion, timeoutMs: number): Promise<SharedTierAnswer | undefined> {
     return this.#link.ask(request, timeoutMs);
-  }
-
-  /** What is mounted over an empty folder is missed when it is not. */
-  #remembered(): string {
-    try {
-      const [directory, tier = ''] = readFileSync(this.#memory, 'utf8').split('\n');
-      return directory === this.directory ? tier : '';
-    } catch {
-      return '';
-    }
-  }
-
-  #remember(tier: string): void {
-    this.#tier = tier;
-    if (this.#remembered() === tier) return;
-    try {
-      writeFileSync(this.#memory, `${this.directory}\n${tier}\n`, { mode: 0o600 });
-    } catch {
-      // The next look tries again.
-    }
-  }
-
-  get #memory(): string {
-    return join(this.#options.root, 'shared-tier');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -25,6 +25,7 @@ class SharedFolder implements SharedFiles {
 
   read = async () => undefined;
   copy = () => notCopied;
+  endCopies = () => undefined;
   has = async () => false;
   wrong = () => undefined;
   mounted = () => undefined;

@@ -199,7 +199,7 @@ t.test('what nodes share is looked for several files at a time', async (t) => {
   const shared: SharedFiles = {
     ...{ directory: root, here: true, direct: false, has: async () => true },
     ...{ wrong: () => {}, mounted: () => {}, offer: () => {}, offerAll: () => {} },
-    ...{ copy: () => notCopied },
+    ...{ copy: () => notCopied, endCopies: () => {} },
     read: async (file, offset, length) => {
       asking += 1;
       await until(() => asking >= 12); // one after the other, they would wait for good

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -14,6 +15,7 @@ import t, { type Test } from 'tap';
 import type { FileCache } from '../../src/cache/file-cache.js';
 import type { FileRef } from '../../src/cache/file-origin.js';
 import { tierPath } from '../../src/cache/layout.js';
+import type { CopyEnd } from '../../src/cache/shared-files.js';
 import { type Digest, digestHex } from '../../src/digest.js';
 import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js';
 import type { SharedTierAnswer } from '../../src/pop/shared-tier-messages.js';
@@ -331,6 +333,45 @@ t.test('what the site uses least leaves a tier that is full, never what is mount
   await bring(1, 1);
   await until(() => second.shared.counts.stored > 8);
   t.same([there(0), there(1), there(2)], [8, 8, 8], 'and nothing leaves then');
+});
+
+t.test('one that always answers late is left alone, whoever else looks at it', async (t) => {
+  const directory = scratch(t);
+  const { origin } = await fill(t, directory);
+  const node = await startNode(t, directory, { deadline: { leastMs: 50, mostMs: 50 } });
+  const { shared } = node;
+  const worker = () => Number(execFileSync('pgrep', ['-P', `${process.pid}`, '-nf', directory]));
+  const awake = setInterval(() => undefined, 1000); // as a worker alone keeps nobody
+  t.teardown(() => clearInterval(awake));
+  const files = origin
+    .refs()
+    .filter(({ size }) => size < 4096)
+    .slice(0, 8); // its rests double
+  const [first] = files;
+  if (!first) throw new Error('small files');
+  const whileStopped = async (work: () => Promise<void>) => {
+    const pid = worker();
+    process.kill(pid, 'SIGSTOP');
+    await work();
+    process.kill(pid, 'SIGCONT');
+  };
+  await whileStopped(async () => void t.notOk(await shared.has(first)));
+  t.match(shared.counts, { late: 0, failures: 0 });
+  await until(() => shared.has(first));
+  t.equal(shared.counts.reads, 0);
+  const ends: CopyEnd[] = [];
+  for (const file of files) {
+    const to = { incoming: join(directory, 'way'), path: join(directory, `copy ${file.size}`) };
+    let end: Promise<CopyEnd> | undefined;
+    await whileStopped(async () => {
+      const copy = shared.copy(file, to, 0, 10);
+      t.equal(await copy.bytes, undefined);
+      end = copy.end;
+    });
+    ends.push((await end) ?? 'unknown');
+  }
+  t.not(ends[0], 'not-kept', 'what comes late is told when it does');
+  t.ok(ends.includes('not-kept'), 'then it has a rest');
 });
 
 t.test('a folder with other things in it is none', async (t) => {
