@@ -1,21 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { describeError, ThinError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
-import { makeFolder } from '../make-folder.js';
 import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
 import { writeContainerBundle } from './container-bundle.js';
-import {
-  type ContainerRecord,
-  containerSummary,
-  readContainer,
-  writeContainer,
-} from './container-record.js';
+import { ContainerFolders } from './container-folders.js';
+import { type ContainerRecord, containerSummary } from './container-record.js';
 import type { CheckedRequest, ContainerStart, MountSummary } from './control-api.js';
 import type { HotStarts } from './hot-starts.js';
+import { JoinedWork } from './joined-work.js';
 import type { LiveImage } from './live-image.js';
 import type { Root } from './root.js';
 import type { Roots } from './roots.js';
@@ -26,13 +21,12 @@ interface Container {
   record: ContainerRecord;
   /** Connections of the command that runs it: one, unless it has just been lost or replaced. */
   commands: number;
-  /** Absent once it has ended. */
+  /** Absent once it has been taken away. */
   root: Root | undefined;
   /** Of its command, as whoever told it first had it. */
   exitCode?: number;
 }
 
-const idGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
 /** Milliseconds between two looks at a container whose command was cut off from us. */
 const orphanPollMs = 1000;
 /** Milliseconds for a command to find the daemon again that took over. */
@@ -43,7 +37,7 @@ const attachGraceMs = 15_000;
  * command that runs one holds a connection; if that breaks, the container is left to end by itself.
  */
 export class Containers {
-  readonly #folder: string;
+  readonly #folders: ContainerFolders;
   readonly #runtimeRoot: string;
   /** Tells it from other nodes of this machine. */
   readonly #node: string;
@@ -53,8 +47,10 @@ export class Containers {
   readonly #log: Logger;
   /** Names of those that are being made. */
   readonly #coming = new Set<string>();
-  /** Those of which nothing can be read: they may run, and have changes that somebody wants. */
-  readonly #unreadable = new Set<string>();
+  readonly #finishing = new JoinedWork();
+  readonly #unmounting = new JoinedWork();
+  /** Their names are free when nothing of them is left. */
+  readonly #leaving = new JoinedWork();
   readonly #stopping = new AbortController();
 
   constructor(
@@ -64,7 +60,7 @@ export class Containers {
     hot: HotStarts,
     log: Logger,
   ) {
-    this.#folder = join(root, 'containers');
+    this.#folders = new ContainerFolders(root, log);
     this.#runtimeRoot = join(runFolder, 'runtime');
     this.#node = basename(runFolder);
     this.#roots = roots;
@@ -74,28 +70,12 @@ export class Containers {
 
   /** What an earlier daemon ran and nobody has ended; those that have ended are read besides. */
   async kept(): Promise<ContainerRecord[]> {
-    await makeFolder(this.#folder, 0o700);
-    const running: ContainerRecord[] = [];
-    for (const id of await readdir(this.#folder)) {
-      const record = await this.#read(id);
-      if (record === undefined) continue;
-      if (record.exitCode === undefined) running.push(record);
-      else this.#containers.set(id, { record, commands: 0, root: undefined });
+    const records = await this.#folders.read();
+    for (const record of records.filter(({ exitCode }) => exitCode !== undefined)) {
+      this.#containers.set(record.id, { record, commands: 0, root: undefined });
+      await detachPath(record.root.target); // that daemon may have died before it did
     }
-    return running;
-  }
-
-  /** Removes what was being made; what cannot be read is left as it is. */
-  async #read(id: string): Promise<ContainerRecord | undefined> {
-    try {
-      const record = await readContainer(join(this.#folder, id));
-      if (!record) await this.#removeFolder(id);
-      return record;
-    } catch (error) {
-      this.#unreadable.add(id);
-      this.#log.error({ id, reason: describeError(error) }, 'a container is left as it is');
-      return undefined;
-    }
+    return records.filter(({ exitCode }) => exitCode === undefined);
   }
 
   /** It goes on: its command will find us, or it ends without one. @param graceMs for its command */
@@ -134,6 +114,7 @@ export class Containers {
   ): Promise<ContainerStart> {
     const id = request.name ?? randomBytes(6).toString('hex');
     if (request.requestId !== undefined) await this.#forgetUnused(request.requestId);
+    if (this.#leaving.isGoing(id)) await this.#forget(id);
     this.#checkName(id);
     this.#coming.add(id);
     try {
@@ -143,7 +124,7 @@ export class Containers {
       const bundle = await this.#make(image, { ...request, id, runtime }, signal);
       return { id, ...bundle, runtime, runtimeRoot: this.#runtimeRoot };
     } catch (error) {
-      await this.#forget(id);
+      await this.#forget(id).catch((left: unknown) => this.#folders.leave(id, left));
       throw error;
     } finally {
       this.#coming.delete(id);
@@ -158,18 +139,9 @@ export class Containers {
   }
 
   #checkName(id: string): void {
-    if (!idGrammar.test(id)) {
-      throw new ThinError(
-        'invalid',
-        `Cannot name a container "${id}": wanted letters, digits, _ . -`,
-      );
-    }
+    this.#folders.checkName(id);
     if (this.#containers.has(id) || this.#coming.has(id)) {
       throw new ThinError('busy', `Cannot name a container ${id}: there is one (thin rm ${id})`);
-    }
-    if (this.#unreadable.has(id)) {
-      const what = `${join(this.#folder, id)} has one that cannot be read (wanted another name)`;
-      throw new ThinError('busy', `Cannot name a container ${id}: ${what}`);
     }
   }
 
@@ -179,7 +151,7 @@ export class Containers {
     signal: AbortSignal,
   ): Promise<{ bundle: string; stopSignal: string }> {
     const { id, requestId, runtime, reference, readOnly, remove } = request;
-    const directory = join(this.#folder, id);
+    const directory = this.#folders.path(id);
     const place = { target: join(directory, 'merged'), changes: directory };
     const root = await this.#roots.mount(image, place, request.form);
     const record = {
@@ -195,11 +167,14 @@ export class Containers {
       since: Date.now(),
     };
     this.#containers.set(id, { record, commands: 0, root });
-    const [bundle] = await Promise.all([
+    // Both have ended when one has failed: what they write is removed then.
+    const [bundle, written] = await Promise.allSettled([
       writeContainerBundle({ image, directory, node: this.#node, request, signal }),
-      writeContainer(directory, record),
+      this.#folders.write(record),
     ]);
-    return bundle;
+    if (bundle.status === 'rejected') throw bundle.reason;
+    if (written.status === 'rejected') throw written.reason;
+    return bundle.value;
   }
 
   /** It has written the line by which it is known to have started. */
@@ -220,15 +195,16 @@ export class Containers {
     await this.#finish(container, container.exitCode);
   }
 
+  #finish(container: Container, exitCode: number): Promise<void> {
+    return this.#finishing.join(container.record.id, () => this.#finishOne(container, exitCode));
+  }
+
   /** Written down first: a container without root whose record says that it runs looks like a lost one. */
-  async #finish(container: Container, exitCode: number): Promise<void> {
+  async #finishOne(container: Container, exitCode: number): Promise<void> {
     const { id, remove } = container.record;
-    if (remove) {
-      await this.#forget(id);
-      return;
-    }
+    if (remove) return this.#forget(id);
     const record = { ...container.record, exitCode };
-    await writeContainer(join(this.#folder, id), record);
+    await this.#folders.write(record);
     container.record = record;
     await this.#unmount(container);
   }
@@ -240,7 +216,9 @@ export class Containers {
    */
   attach(id: string): () => void {
     const container = this.#find(id);
-    if (!container.root) throw new ThinError('not-found', `Cannot attach to ${id}: it has ended`);
+    if (!runs(container)) {
+      throw new ThinError('not-found', `Cannot attach to ${id}: it has ended`);
+    }
     container.commands++;
     return () => {
       container.commands--;
@@ -283,13 +261,16 @@ export class Containers {
 
   /** @throws ThinError `not-found`; `busy` if it runs */
   async remove(id: string): Promise<void> {
-    if (this.#find(id).root) throw new ThinError('busy', `Cannot remove container ${id}: it runs`);
+    if (runs(this.#find(id))) {
+      throw new ThinError('busy', `Cannot remove container ${id}: it runs`);
+    }
     await this.#forget(id);
   }
 
   /** Removes all that have ended. */
   async removeEnded(): Promise<void> {
-    for (const [id, { root }] of this.#containers) if (!root) await this.#forget(id);
+    const ended = [...this.#containers.values()].filter((container) => !runs(container));
+    for (const { record } of ended) await this.#forget(record.id);
   }
 
   /** Containers whose root ends with this process. */
@@ -310,7 +291,9 @@ export class Containers {
       if (!root || (!all && record.root.form === 'composed')) continue;
       await deleteContainer(this.#key(record)).catch(() => {});
       // What is not written down is by the next daemon.
-      await this.#finish(container, unknownExitCode).catch(() => this.#unmount(container));
+      await this.#finish(container, unknownExitCode)
+        .catch(() => this.#unmount(container))
+        .catch((error: unknown) => this.#folders.leave(record.id, error));
     }
   }
 
@@ -324,25 +307,33 @@ export class Containers {
     throw new ThinError('not-found', `Cannot find container ${id} (thin status lists them)`);
   }
 
-  async #forget(id: string): Promise<void> {
-    const container = this.#containers.get(id);
-    if (container) await this.#unmount(container);
-    this.#containers.delete(id);
-    this.#hot.end(id);
-    await this.#removeFolder(id);
+  #forget(id: string): Promise<void> {
+    return this.#leaving.join(id, async () => {
+      const container = this.#containers.get(id);
+      if (container) {
+        const { record, exitCode = unknownExitCode } = container;
+        container.record = { exitCode, ...record }; // whatever is left of it
+        await this.#unmount(container);
+      }
+      this.#hot.end(id);
+      await this.#folders.remove(id);
+      this.#containers.delete(id);
+    });
   }
 
-  async #unmount(container: Container): Promise<void> {
-    const { root } = container;
-    container.root = undefined;
-    this.#hot.end(container.record.id);
-    await root?.detach();
+  /** Its root is known until it is gone: what fails is tried again. */
+  #unmount(container: Container): Promise<void> {
+    const { id } = container.record;
+    return this.#unmounting.join(id, async () => {
+      this.#hot.end(id);
+      await container.root?.detach();
+      container.root = undefined;
+    });
   }
+}
 
-  async #removeFolder(id: string): Promise<void> {
-    await detachPath(join(this.#folder, id, 'merged'));
-    await rm(join(this.#folder, id), { recursive: true, force: true });
-  }
+function runs({ root, record }: Container): boolean {
+  return root !== undefined && record.exitCode === undefined;
 }
 
 /** For a container whose end nobody saw. */

@@ -4,8 +4,10 @@ import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import type { ContainerRecord } from '../../src/daemon/container-record.js';
 import { Containers } from '../../src/daemon/containers.js';
+import { controlSchemas } from '../../src/daemon/control-api.js';
 import { FileLists } from '../../src/daemon/file-lists.js';
 import { HotStarts } from '../../src/daemon/hot-starts.js';
+import type { LiveImage } from '../../src/daemon/live-image.js';
 import { Mounts } from '../../src/daemon/mounts.js';
 import { digestOf } from '../../src/digest.js';
 import { PacksAhead } from '../../src/store/packs-ahead.js';
@@ -63,7 +65,13 @@ function rig(t: Test) {
     const all = existsSync(`${runtime}.calls`) ? readFileSync(`${runtime}.calls`, 'utf8') : '';
     return all.split('\n').filter((call) => call === name).length;
   };
-  return { containers, open, make, rootOf, say, calls, folder, runtime, detached };
+  // Of an image that cannot be mounted no more is looked at.
+  const image = { config: {}, record: { kind: 'pulled' } } as unknown as LiveImage;
+  const request = controlSchemas['container.create'].parse({
+    ...{ reference: 'image:1', remove: true, command: ['true'], env: [], volumes: [] },
+    ...{ network: 'none', readOnly: false, terminal: false, runtime },
+  });
+  return { containers, open, image, request, make, rootOf, say, calls, folder, runtime, detached };
 }
 
 t.test(
@@ -106,6 +114,48 @@ t.test('an end is written down before the root goes', async (t) => {
   );
   t.match(containers.list(), [{ id: 'a', exitCode: 7 }], 'as it was told first');
   t.strictSame(await open().kept(), [], 'it has ended for the next daemon, too');
+});
+
+t.test('a root that cannot be taken away yet is known until it is', async (t) => {
+  const { containers, open, make, rootOf } = rig(t);
+  const record = make('a', false);
+  const root = rootOf(record);
+  const held = { ...root, detach: () => Promise.reject<void>(new Error('the disk is full')) };
+  containers.adopt(record, held);
+  await t.rejects(containers.end('a', 7), /the disk is full/);
+  t.equal(containers.running, 1, 'it is ended again');
+  t.match(containers.list(), [{ exitCode: 7 }]);
+  t.throws(() => containers.attach('a'), { code: 'not-found' }, 'nobody runs in it');
+  held.detach = root.detach;
+  await Promise.all([containers.end('a', 255), containers.end('a', 255)]);
+  t.equal(containers.running, 0);
+  t.match(containers.list(), [{ exitCode: 7 }]);
+  t.strictSame(await open().kept(), []);
+});
+
+t.test('a name is free when nothing is left of who had it', async (t) => {
+  const { containers, make, rootOf, folder, image, request } = rig(t);
+  const record = make('a', true);
+  const root = rootOf(record);
+  let detaches = 0;
+  let letGo = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const detach = async () => {
+    detaches++;
+    await held;
+  };
+  containers.adopt(record, { ...root, detach });
+  const ends = [containers.end('a', 0), containers.end('a', 0)];
+  await until('it is being taken away', () => detaches > 0);
+  const another = containers.create(image, { ...request, name: 'a' }, new AbortController().signal);
+  const refused = t.rejects(another, /nothing is mounted/, 'it was its turn');
+  ends.push(containers.remove('a'));
+  letGo();
+  await Promise.all([...ends, refused]);
+  t.equal(detaches, 1);
+  t.notOk(existsSync(folder('a')));
 });
 
 t.test('what the next daemon finds: changes stay where they were to stay', async (t) => {
