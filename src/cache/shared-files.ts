@@ -54,8 +54,11 @@ export interface SharedFiles {
   mounted(image: string, files: readonly FileRef[]): void;
   /** A file that is complete on this node, for the others. @param path where it is now */
   offer(file: FileRef, path: string): void;
-  /** So many that they are not kept in memory: they are drawn when each is to be put. */
-  offerAll(offers: AsyncIterable<SharedOffer>): void;
+  /**
+   * So many that they are not kept in memory: they are drawn when each is to be put.
+   * @param count of them at most
+   */
+  offerAll(offers: AsyncIterable<SharedOffer>, count: number): void;
 }
 
 /** Where mounts read them by themselves; none where they do not, or nothing is there. */

@@ -22,7 +22,7 @@ export async function pinImage(
   if (!parts.shared) return await parts.images.pin(image, files);
   const listed = [...files];
   await parts.images.pin(image, listed);
-  parts.shared.offerAll(offersOf(parts, packFiles(listed, listed.length)));
+  parts.shared.offerAll(offersOf(parts, packFiles(listed, listed.length)), listed.length);
 }
 
 /** As each is drawn: a file that has left meanwhile, or cannot be looked for, is passed over. */

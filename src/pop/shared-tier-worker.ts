@@ -23,7 +23,7 @@ import { tierPath } from '../cache/layout.js';
 import type { Digest } from '../digest.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
 import type { SharedTierAnswer, SharedTierRequest, WithoutId } from './shared-tier-messages.js';
-import { copyFromTier, hashedCopy, writeAll } from './tier-copy.js';
+import { copyFromTier, hashedCopy, type OpenFile, openInTier, writeAll } from './tier-copy.js';
 import { TierLists, unlessAbsent, unlessThere } from './tier-lists.js';
 import { planTier } from './tier-plan.js';
 
@@ -46,11 +46,6 @@ const incoming = join(directory, '.incoming');
 const lists = new TierLists(directory);
 
 type Answer = WithoutId<SharedTierAnswer>;
-
-interface OpenFile {
-  readonly handle: FileHandle;
-  readonly size: number;
-}
 
 const files = new LRUCache<Digest, OpenFile>({
   max: openFilesMax,
@@ -198,17 +193,9 @@ async function read({
 }
 
 async function openFile(content: Digest): Promise<OpenFile | undefined> {
-  const handle = await open(tierPath(directory, content), 'r').catch(unlessAbsent);
-  if (!handle) return undefined;
-  try {
-    const { size } = await handle.stat();
-    const file = { handle, size };
-    files.set(content, file);
-    return file;
-  } catch (error) {
-    await handle.close().catch(() => undefined);
-    throw error;
-  }
+  const file = await openInTier(tierPath(directory, content));
+  if (file) files.set(content, file);
+  return file;
 }
 
 /** Copies a file of this node there, verified on the way; it appears whole, by rename. */

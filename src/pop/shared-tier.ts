@@ -228,8 +228,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     void this.#putSome();
   }
 
-  offerAll(offers: AsyncIterable<SharedOffer>): void {
-    this.#offers.addList(offers);
+  offerAll(offers: AsyncIterable<SharedOffer>, count: number): void {
+    this.#offers.addList(offers, count);
     void this.#putSome();
   }
 
@@ -300,7 +300,8 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   async #markUses(images: readonly string[]): Promise<void> {
     if (images.length === 0 || performance.now() < this.#markedUntil) return;
     this.#markedUntil = performance.now() + markMs;
-    await this.#ask({ ask: 'mark', images }, putTimeoutMs);
+    const answer = await this.#ask({ ask: 'mark', images }, putTimeoutMs);
+    if (answer?.is !== 'stored') this.#markedUntil = Number.NEGATIVE_INFINITY; // at the next look
   }
 
   #isHere(tier: string): void {

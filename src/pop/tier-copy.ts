@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { copyVerified } from '../../native-bindings/copy-verified.js';
 import { describeError } from '../errors.js';
 import type { SharedTierAnswer, SharedTierRequest, WithoutId } from './shared-tier-messages.js';
@@ -9,9 +10,16 @@ import { unlessAbsent } from './tier-lists.js';
 const stepBytes = 1024 * 1024;
 
 const nothing = Buffer.alloc(0);
+/** What stands in the place of a file may be a link, or a FIFO, which nobody ever writes to. */
+const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 type CopyRequest = Extract<SharedTierRequest, { ask: 'copy' }>;
 type Answer = WithoutId<SharedTierAnswer>;
+
+export interface OpenFile {
+  readonly handle: FileHandle;
+  readonly size: number;
+}
 
 /**
  * Copies a file of the shared tier to this node, verified.
@@ -25,6 +33,19 @@ export async function copyFromTier(source: string, request: CopyRequest): Promis
   if (outcome !== 'copied' && outcome !== 'not-kept') return { is: outcome };
   const wanted = Buffer.from(bytes.subarray(offset, offset + length)); // else all would be sent
   return { is: 'copied', bytes: wanted, kept: outcome === 'copied' };
+}
+
+/** A file of the shared tier; undefined if there is none. `size` of what is no file: -1. */
+export async function openInTier(path: string): Promise<OpenFile | undefined> {
+  const handle = await open(path, readFlags).catch(unlessAbsent);
+  if (!handle) return undefined;
+  try {
+    const found = await handle.stat();
+    return { handle, size: found.isFile() ? found.size : -1 };
+  } catch (error) {
+    await handle.close().catch(() => undefined);
+    throw error;
+  }
 }
 
 /** None of its bytes are answered: who reads some does not wait for all. */
@@ -51,16 +72,18 @@ async function copyInSteps(
   source: string,
   { content, size, incoming, path }: CopyRequest,
   onThisNode: <T>(work: Promise<T>) => Promise<T>,
-): Promise<'absent' | 'wrong' | 'copied'> {
-  const file = await open(source, 'r').catch(unlessAbsent);
+): Promise<'absent' | 'wrong' | 'copied' | 'there'> {
+  const isThere = await access(path).then(() => true, unlessAbsent);
+  if (isThere) return 'there';
+  const file = await openInTier(source);
   if (!file) return 'absent';
   try {
-    if ((await file.stat()).size !== size) return 'wrong';
+    if (file.size !== size) return 'wrong';
     const target = await onThisNode(open(incoming, 'wx', 0o644));
     let placed = false;
     try {
       const write = (bytes: Buffer, at: number) => onThisNode(writeAll(target, bytes, at));
-      if ((await hashedCopy(file, size, write)) !== content) return 'wrong';
+      if ((await hashedCopy(file.handle, size, write)) !== content) return 'wrong';
       await onThisNode(rename(incoming, path));
       placed = true;
       return 'copied';
@@ -69,7 +92,7 @@ async function copyInSteps(
       if (!placed) await unlink(incoming).catch(unlessAbsent);
     }
   } finally {
-    await file.close();
+    await file.handle.close();
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readdir, readFile, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mapBounded } from '../cache/bounded.js';
 import { fanOut, hexName } from '../cache/layout.js';
@@ -90,11 +90,11 @@ export class TierLists {
   /** @param now on the clock of the file system */
   async #marked(now: number): Promise<Set<string>> {
     const marked = new Set<string>();
-    for (const hex of (await readdir(this.#marks).catch(unlessAbsent)) ?? []) {
+    for (const hex of await namesIn(this.#marks)) {
       const path = join(this.#marks, hex);
       const { mtimeMs } = (await stat(path).catch(unlessAbsent)) ?? { mtimeMs: 0 };
       if (now - mtimeMs < markedMs) marked.add(`sha256:${hex}`);
-      else await rm(path, { force: true });
+      else await removeIfFile(path);
     }
     return marked;
   }
@@ -106,12 +106,13 @@ export class TierLists {
     const images: TierImage[] = [];
     const now = await this.#now();
     const marked = await this.#marked(now);
-    for (const hex of (await readdir(this.#folder).catch(unlessAbsent)) ?? []) {
+    for (const hex of await namesIn(this.#folder)) {
       const path = join(this.#folder, hex);
       const found = await stat(path).catch(unlessAbsent);
-      const list = parseList((await readFile(path).catch(unlessAbsent)) ?? Buffer.alloc(0));
+      const bytes = found?.isFile() ? await readFile(path).catch(unlessAbsent) : undefined;
+      const list = bytes && parseList(bytes);
       if (!found || !list) {
-        await rm(path, { force: true }); // the next node that mounts it writes it again
+        await removeIfFile(path); // the next node that mounts it writes it again
         continue;
       }
       for (const [file, size] of list) sizes.set(file, size);
@@ -125,8 +126,7 @@ export class TierLists {
     const files = new Map<FileName, number>();
     const orphans: FileName[] = [];
     await mapBounded(fanOut, looksInFlight, async (xx) => {
-      for (const name of (await readdir(join(this.#directory, xx)).catch(unlessAbsent)) ?? []) {
-        if (!hexName.test(name)) continue;
+      for (const name of await namesIn(join(this.#directory, xx))) {
         const size = sizes.get(name);
         if (size !== undefined) files.set(name, size);
         else await this.#addOrphan(xx, name, now, files, orphans);
@@ -143,7 +143,7 @@ export class TierLists {
     orphans: FileName[],
   ): Promise<void> {
     const found = await stat(join(this.#directory, xx, name)).catch(unlessAbsent);
-    if (!found) return;
+    if (!found?.isFile()) return;
     files.set(name, found.size);
     if (now - found.mtimeMs > orphanMs) orphans.push(name);
   }
@@ -160,6 +160,17 @@ export class TierLists {
   #path(image: string): string {
     return join(this.#folder, hexOf(image));
   }
+}
+
+/** Other names are none of ours, and stay. */
+async function namesIn(folder: string): Promise<string[]> {
+  const names = (await readdir(folder).catch(unlessAbsent)) ?? [];
+  return names.filter((name) => hexName.test(name));
+}
+
+/** What cannot be removed is left, and stops nothing. */
+async function removeIfFile(path: string): Promise<void> {
+  await unlink(path).catch(() => undefined);
 }
 
 function hexOf(image: string): string {

@@ -1,9 +1,19 @@
 import type { SharedOffer } from '../cache/shared-files.js';
 import type { Digest } from '../digest.js';
 
-/** Files that wait one by one, a path in memory for each, and lists of them that wait. */
+/**
+ * Files that wait one by one, a path in memory for each; lists of them that wait, and files of all lists, of
+ * which 40 bytes are in memory: one list alone may be longer.
+ */
 const filesMax = 16_384;
 const listsMax = 64;
+const listedMax = 500_000;
+
+interface OfferList {
+  readonly offers: AsyncIterator<SharedOffer>;
+  /** Files that it has yet, at most. */
+  left: number;
+}
 
 /**
  * What is to be put into the shared tier. A list, of an image of a hundred thousand files say, is looked
@@ -11,11 +21,15 @@ const listsMax = 64;
  */
 export class TierOffers {
   readonly #files = new Map<Digest, SharedOffer>();
-  readonly #lists: AsyncIterator<SharedOffer>[] = [];
+  readonly #lists: OfferList[] = [];
 
-  /** Files that wait, without those of lists. */
+  /** Files that wait, at most: those of lists may have left this node. */
   get size(): number {
-    return this.#files.size;
+    return this.#files.size + this.#listed;
+  }
+
+  get #listed(): number {
+    return this.#lists.reduce((sum, { left }) => sum + left, 0);
   }
 
   /** One that finds no room is passed over. */
@@ -23,8 +37,11 @@ export class TierOffers {
     if (this.#files.size < filesMax) this.putBack(offer);
   }
 
-  addList(list: AsyncIterable<SharedOffer>): void {
-    if (this.#lists.length < listsMax) this.#lists.push(list[Symbol.asyncIterator]());
+  /** One that finds no room is passed over. @param count of files that it has at most */
+  addList(list: AsyncIterable<SharedOffer>, count: number): void {
+    const fits = this.#lists.length === 0 || this.#listed + count <= listedMax;
+    if (!fits || this.#lists.length >= listsMax) return;
+    this.#lists.push({ offers: list[Symbol.asyncIterator](), left: count });
   }
 
   /** One that could not be put waits again. */
@@ -39,7 +56,8 @@ export class TierOffers {
       return offer;
     }
     for (let list = this.#lists[0]; list !== undefined; list = this.#lists[0]) {
-      const drawn = await list.next();
+      const drawn = await list.offers.next();
+      list.left = Math.max(0, list.left - 1);
       if (!drawn.done) return drawn.value;
       if (this.#lists[0] === list) this.#lists.shift();
     }

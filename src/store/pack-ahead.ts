@@ -20,6 +20,8 @@ export class PackAhead implements AsyncDisposable {
   readonly #pack: Digest;
   readonly #length: number;
   readonly #pieces: OnItsWay<Buffer>[] = [];
+  /** Those that will not come. */
+  readonly #failed = new Set<OnItsWay<Buffer>>();
   readonly #abort = new AbortController();
   readonly #fetches: Promise<void>[] = [];
 
@@ -28,27 +30,36 @@ export class PackAhead implements AsyncDisposable {
     this.counts = fetchCounts(store.toString());
     this.#pack = pack.digest;
     this.#length = length;
-    for (let at = 0; at < length; at += pieceBytes) this.#pieces.push(onItsWay());
+    for (let at = 0; at < length; at += pieceBytes) {
+      const piece = onItsWay<Buffer>();
+      piece.promise.catch(() => this.#failed.add(piece));
+      this.#pieces.push(piece);
+    }
     for (let at = 0; at < length; at += partBytes) {
       this.#fetches.push(this.#fetch(store, pack, at, Math.min(at + partBytes, length)));
     }
   }
 
-  /** Whether all of a frame was asked for, and is not forgotten. */
-  has({ pack, offset, length }: Frame): boolean {
-    return !this.#abort.signal.aborted && pack === this.#pack && offset + length <= this.#length;
+  /** Whether all of a frame was asked for, has not failed, and is not forgotten. */
+  has(frame: Frame): boolean {
+    const isOurs = frame.pack === this.#pack && frame.offset + frame.length <= this.#length;
+    if (this.#abort.signal.aborted || !isOurs) return false;
+    return !this.#piecesOf(frame).some((piece) => this.#failed.has(piece));
+  }
+
+  #piecesOf({ offset, length }: Frame): readonly OnItsWay<Buffer>[] {
+    const first = Math.floor(offset / pieceBytes);
+    return this.#pieces.slice(first, Math.ceil((offset + length) / pieceBytes));
   }
 
   /**
    * A frame's bytes as they are in the pack, not verified, when they have come.
    * @throws ThinError why they have not; `canceled`
    */
-  async read({ offset, length }: Frame, signal: AbortSignal): Promise<Buffer> {
-    const first = Math.floor(offset / pieceBytes);
-    const pieces = this.#pieces.slice(first, Math.ceil((offset + length) / pieceBytes));
-    const bytes = Buffer.concat(await unlessAborted(pieces, signal));
-    const start = offset - first * pieceBytes;
-    return bytes.subarray(start, start + length);
+  async read(frame: Frame, signal: AbortSignal): Promise<Buffer> {
+    const bytes = Buffer.concat(await unlessAborted(this.#piecesOf(frame), signal));
+    const start = frame.offset % pieceBytes;
+    return bytes.subarray(start, start + frame.length);
   }
 
   /** Never fails: who waits for the bytes is told. */

@@ -89,11 +89,19 @@ class AheadFrames implements CountedFrameSource {
     }
   }
 
-  async #take(frames: readonly Frame[], signal: AbortSignal, { onFrame }: RunOptions) {
+  /** What fails although it was to come is asked for by one request. */
+  async #take(frames: readonly Frame[], signal: AbortSignal, options: RunOptions) {
+    const failed: Frame[] = [];
     for (const frame of frames) {
-      const bytes = await this.#ahead.read(frame, signal);
-      onFrame(frame, decodeFrame(frame, bytes));
+      try {
+        const bytes = await this.#ahead.read(frame, signal);
+        options.onFrame(frame, decodeFrame(frame, bytes));
+      } catch (error) {
+        if (!isThinError(error) || signal.aborted) throw error;
+        failed.push(frame);
+      }
     }
+    if (failed.length > 0) await this.#origin.fetchRun(failed, signal, options);
   }
 
   link() {

@@ -7,10 +7,11 @@ import {
   readFileSync,
   rmSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { FileCache } from '../../src/cache/file-cache.js';
 import type { FileRef } from '../../src/cache/file-origin.js';
@@ -19,7 +20,9 @@ import type { CopyEnd } from '../../src/cache/shared-files.js';
 import { type Digest, digestHex } from '../../src/digest.js';
 import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js';
 import type { SharedTierAnswer } from '../../src/pop/shared-tier-messages.js';
+import { copyFromTier } from '../../src/pop/tier-copy.js';
 import { TierListing } from '../../src/pop/tier-listing.js';
+import { TierLists } from '../../src/pop/tier-lists.js';
 import { TierOffers } from '../../src/pop/tier-offers.js';
 import { TierRoom } from '../../src/pop/tier-room.js';
 import { openCache, scratchDirectory, signal } from '../cache/cache-rig.js';
@@ -191,7 +194,9 @@ t.test('what is pulled in full is put there as well', async (t) => {
   const many = async function* () {
     for (let at = 0; at < 20_000; at++) yield { file: { ...file, size: at }, path: 'path' };
   };
-  offers.addList(many());
+  offers.addList(many(), 20_000);
+  offers.addList(many(), 490_000);
+  t.equal(offers.size, 20_000, 'what would be too many is passed over');
   offers.add({ file, path: 'first' });
   t.match(await offers.next(), { path: 'first' });
   for (let at = 0; at < 20_000; at++) {
@@ -199,6 +204,7 @@ t.test('what is pulled in full is put there as well', async (t) => {
     if (next?.file.size !== at) t.equal(next?.file.size, at);
   }
   t.equal(await offers.next(), undefined, 'none is forgotten, however many there are');
+  t.equal(offers.size, 0);
 });
 
 t.test('read-only, full, unmounted: reads go on, and it is joined again', async (t) => {
@@ -372,6 +378,36 @@ t.test('one that always answers late is left alone, whoever else looks at it', a
   }
   t.not(ends[0], 'not-kept', 'what comes late is told when it does');
   t.ok(ends.includes('not-kept'), 'then it has a rest');
+});
+
+t.test('what is no file in its place stops nothing', async (t) => {
+  const directory = scratch(t);
+  const { shared } = await startNode(t, directory);
+  const [first, second] = newOrigin().refs();
+  if (!first || !second) throw new Error('24 files');
+  const path = tierPath(directory, first.content);
+  mkdirSync(dirname(path));
+  await runCommand('mkfifo', [path]);
+  t.notOk(await shared.has(first));
+  t.equal(shared.counts.wrong, 1);
+  const pipe = join(directory, 'pipe');
+  await runCommand('mkfifo', [pipe]);
+  const large = { id: 1, content: first.content, size: 2_000_000, offset: 0, length: 0 };
+  const way = { incoming: join(directory, 'way'), path: join(directory, 'copy') };
+  t.match(await copyFromTier(pipe, { ask: 'copy', ...large, ...way }), { is: 'wrong' });
+  writeFileSync(way.path, '');
+  t.match(await copyFromTier(pipe, { ask: 'copy', ...large, ...way }), { is: 'there' });
+
+  const [hex, old] = [digestHex(second.content), new Date(0)];
+  for (const folder of ['.images', '.in-use']) {
+    for (const name of [hex, 'lost+found']) {
+      mkdirSync(join(directory, folder, name), { recursive: true });
+      utimesSync(join(directory, folder, name), old, old);
+    }
+  }
+  mkdirSync(join(directory, hex.slice(0, 2), hex), { recursive: true });
+  const { files, images, orphans } = await new TierLists(directory).survey([]);
+  t.same([files.size, images, orphans], [0, [], []]);
 });
 
 t.test('a folder with other things in it is none', async (t) => {
