@@ -1,5 +1,11 @@
 import type { Command } from 'commander';
-import type { FirstStart, ImageSummary, MountSummary, NodeStatus } from '../daemon/control-api.js';
+import type {
+  FirstStart,
+  ImageSummary,
+  LeftFolder,
+  MountSummary,
+  NodeStatus,
+} from '../daemon/control-api.js';
 import { formatDuration, formatSize } from '../units.js';
 import { addNodeFlags, connectDaemon, type NodeFlags } from './connection.js';
 import type { Run } from './program.js';
@@ -33,8 +39,9 @@ export function addStatusCommands(program: Command, run: Run): void {
       process.stdout.write(`${flags.json ? JSON.stringify(removed) : text}\n`);
     });
   addNodeFlags(program.command('rm'))
-    .description('Remove an ended container that was run without --rm')
+    .description('Remove an ended container that was run without --rm, or what is left of one')
     .argument('<container...>', 'names or ids, as thin status shows them')
+    .addHelpText('after', '\nExample:\n  thin rm web-1    # with all that it has changed')
     .action(async (containers: string[], flags: NodeFlags) => {
       const client = await connectDaemon(flags, run.signal);
       for (const id of containers) {
@@ -54,6 +61,7 @@ function describe(status: NodeStatus): string {
     ...section('IMAGE', status.images, describeImage, 'no images'),
     '',
     ...section('MOUNTED', status.mounts, describeMount, 'nothing mounted'),
+    ...leftSection(status.left ?? []),
     ...waitingSection(status.waiting),
   ];
   return `${lines.join('\n')}\n`;
@@ -66,6 +74,15 @@ function section<T>(
   none: string,
 ): string[] {
   return items.length === 0 ? [none] : [title, ...items.map((item) => `  ${line(item)}`)];
+}
+
+function leftSection(left: readonly LeftFolder[]): string[] {
+  if (left.length === 0) return [];
+  return [
+    '',
+    'LEFT AS IT IS (thin rm removes it, with all that was changed in it)',
+    ...left.map(({ id, kind, folder, reason }) => `  ${id}  ${kind}  ${folder}  ${reason}`),
+  ];
 }
 
 function waitingSection(waiting: NodeStatus['waiting']): string[] {

@@ -1,5 +1,6 @@
 import type { FileCache } from '../cache/file-cache.js';
 import { parseDigest } from '../digest.js';
+import { ThinError } from '../errors.js';
 import type { ControlResults } from './control-api.js';
 import type { ImageFolder } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
@@ -12,11 +13,19 @@ export interface GarbageParts {
   readonly mounted: NodeMounts;
 }
 
-/** Files of no image go always; with `all`, images that nothing has mounted go too. */
+/**
+ * Files of no image go always; with `all`, images that nothing has mounted go too.
+ * @throws ThinError `busy` if with `all` it cannot be told which are mounted
+ */
 export async function collectGarbage(
   { cache, images, live, mounted }: GarbageParts,
   all: boolean,
 ): Promise<ControlResults['gc']> {
+  const [left] = mounted.left;
+  if (all && left) {
+    const what = `${left.kind} ${left.id} cannot be read, and may use any`;
+    throw new ThinError('busy', `Cannot remove images: ${what} (wanted: thin rm ${left.id})`);
+  }
   await mounted.containers.removeEnded();
   await mounted.closeIdle();
   const before = await cache.usage();

@@ -1,10 +1,13 @@
+import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { describeError, ThinError } from '../errors.js';
+import { ThinError } from '../errors.js';
 import { detachPath } from '../fuse/kernel-mount.js';
 import { makeFolder } from '../make-folder.js';
+import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
 import { type ContainerRecord, readContainer, writeContainer } from './container-record.js';
+import { LeftFolders } from './left-folders.js';
 
 /** As docker's, but shorter: a name is that of a folder, and part of a cgroup's. */
 const idGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
@@ -12,14 +15,12 @@ const idGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
 /** `containers/<id>/`: the bundle, the writable layer and `container.json` of each container. */
 export class ContainerFolders {
   readonly #folder: string;
-  readonly #log: Logger;
-  /** Those of which nothing can be read, or that could not be removed: there may be changes that somebody wants. */
-  readonly #left = new Map<string, string>();
+  readonly left: LeftFolders;
 
   /** @param root of the node's state */
   constructor(root: string, log: Logger) {
     this.#folder = join(root, 'containers');
-    this.#log = log;
+    this.left = new LeftFolders('container', this.#folder, log);
   }
 
   path(id: string): string {
@@ -36,7 +37,7 @@ export class ContainerFolders {
         if (record) records.push(record);
         else await this.remove(id);
       } catch (error) {
-        this.leave(id, error);
+        this.left.leave(id, error);
       }
     }
     return records;
@@ -47,27 +48,37 @@ export class ContainerFolders {
     await writeContainer(this.path(record.id), record);
   }
 
-  /** Nobody takes its name before it is removed. */
-  leave(id: string, error: unknown): void {
-    const reason = describeError(error);
-    this.#left.set(id, reason);
-    this.#log.error({ id, reason }, 'a container is left as it is');
-  }
-
-  /** @throws ThinError `invalid`; `busy` if what cannot be read has the name */
+  /** @throws ThinError `invalid`; `busy` if something was left under the name */
   checkName(id: string): void {
     if (!idGrammar.test(id)) {
       const what = 'wanted letters, digits, _ . -';
       throw new ThinError('invalid', `Cannot name a container "${id}": ${what}`);
     }
-    if (!this.#left.has(id)) return;
-    const what = `${this.path(id)} has one that cannot be read (wanted another name)`;
+    if (!this.left.has(id)) return;
+    const what = `${this.path(id)} is left of one (thin status says why, thin rm ${id} removes it)`;
     throw new ThinError('busy', `Cannot name a container ${id}: ${what}`);
   }
 
+  /**
+   * Of one whose record cannot be read only its runtime can tell whether it runs, if that is the usual one.
+   * @throws ThinError `busy` if it may run
+   */
+  async removeLeft({ id, root }: Omit<ContainerKey, 'runtime'>): Promise<void> {
+    const state = join(root, id);
+    if (existsSync(state)) {
+      const key = { id, root, runtime: findRuntime() };
+      if ((await containerState(key))?.status !== 'stopped') {
+        throw new ThinError('busy', `Cannot remove container ${id}: by ${state} it may run`);
+      }
+      await deleteContainer(key);
+    }
+    await this.remove(id);
+  }
+
+  /** Of which nothing runs. */
   async remove(id: string): Promise<void> {
     await detachPath(join(this.path(id), 'merged'));
     await rm(this.path(id), { recursive: true, force: true });
-    this.#left.delete(id);
+    this.left.forget(id);
   }
 }

@@ -32,9 +32,10 @@ export async function readContainer(folder: string): Promise<ContainerRecord | u
   return readRecordFile(join(folder, recordName), containerRecord);
 }
 
-/** @throws ThinError `no-space`, `denied` */
+/** The end of one is on the disk when this returns. @throws ThinError `no-space`, `denied` */
 export async function writeContainer(folder: string, record: ContainerRecord): Promise<void> {
-  await writeRecordFile(join(folder, recordName), record);
+  const synced = record.exitCode !== undefined;
+  await writeRecordFile(join(folder, recordName), record, { synced });
 }
 
 /** As commands are told of it. */

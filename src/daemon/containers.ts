@@ -8,7 +8,7 @@ import { type ContainerKey, containerState, deleteContainer, findRuntime } from 
 import { writeContainerBundle } from './container-bundle.js';
 import { ContainerFolders } from './container-folders.js';
 import { type ContainerRecord, containerSummary } from './container-record.js';
-import type { CheckedRequest, ContainerStart, MountSummary } from './control-api.js';
+import type { CheckedRequest, ContainerStart, LeftFolder, MountSummary } from './control-api.js';
 import type { HotStarts } from './hot-starts.js';
 import { JoinedWork } from './joined-work.js';
 import type { LiveImage } from './live-image.js';
@@ -100,6 +100,10 @@ export class Containers {
     return [record.root.target];
   }
 
+  get left(): LeftFolder[] {
+    return this.#folders.left.list();
+  }
+
   list(): MountSummary[] {
     return [...this.#containers.values()].map(({ record }) => containerSummary(record));
   }
@@ -124,7 +128,7 @@ export class Containers {
       const bundle = await this.#make(image, { ...request, id, runtime }, signal);
       return { id, ...bundle, runtime, runtimeRoot: this.#runtimeRoot };
     } catch (error) {
-      await this.#forget(id).catch((left: unknown) => this.#folders.leave(id, left));
+      await this.#forget(id).catch((left: unknown) => this.#folders.left.leave(id, left));
       throw error;
     } finally {
       this.#coming.delete(id);
@@ -261,6 +265,10 @@ export class Containers {
 
   /** @throws ThinError `not-found`; `busy` if it runs */
   async remove(id: string): Promise<void> {
+    if (this.#folders.left.has(id) && !this.#containers.has(id)) {
+      const root = this.#runtimeRoot;
+      return this.#leaving.join(id, () => this.#folders.removeLeft({ id, root }));
+    }
     if (runs(this.#find(id))) {
       throw new ThinError('busy', `Cannot remove container ${id}: it runs`);
     }
@@ -293,7 +301,7 @@ export class Containers {
       // What is not written down is by the next daemon.
       await this.#finish(container, unknownExitCode)
         .catch(() => this.#unmount(container))
-        .catch((error: unknown) => this.#folders.leave(record.id, error));
+        .catch((error: unknown) => this.#folders.left.leave(record.id, error));
     }
   }
 

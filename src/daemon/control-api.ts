@@ -92,6 +92,7 @@ export const controlSchemas = {
   /** It has written the line that was waited for. */
   'container.ready': z.object({ id: z.string() }),
   'container.end': z.object({ id: z.string(), exitCode: z.number().int() }),
+  /** Or of a mount that was left. */
   'container.remove': z.object({ id: z.string() }),
   status: z.object({}),
   /** Of a mount, a container or an image. */
@@ -180,6 +181,15 @@ export interface MountSummary {
   readonly exitCode?: number;
 }
 
+/** A folder of a mount or container that is left as it is: nothing can be read of it, or it cannot be removed. */
+export interface LeftFolder {
+  readonly id: string;
+  readonly kind: MountSummary['kind'];
+  /** Absolute. */
+  readonly folder: string;
+  readonly reason: string;
+}
+
 export interface ContainerStart {
   readonly id: string;
   /** OCI bundle: what `runc run --bundle` wants. */
@@ -209,6 +219,8 @@ export interface NodeStatus {
     readonly firstStart?: FirstStart | undefined;
   })[];
   readonly mounts: readonly MountSummary[];
+  /** What an earlier daemon, or a failure, has left. */
+  readonly left?: readonly LeftFolder[];
   /** Reads of programs that wait for bytes, the longest first. */
   readonly waiting: readonly WaitingRead[];
 }

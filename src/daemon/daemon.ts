@@ -165,7 +165,7 @@ export class Daemon implements AsyncDisposable {
         new FullPulls({ root, cache, images, site, arrivals, roots: mounted.roots, log }),
       );
       const whole = owned.use(new WholeImages({ images, stores, pulls, arrivals, log }));
-      await whole.resume(inUse());
+      await whole.resume((manifest) => mounted.mayUse(manifest));
       const opener = new ImageOpener({ images, stores, whole, hot: hot.folder, site });
       const observability = owned.use(
         await Observability.open(
@@ -252,7 +252,7 @@ export class Daemon implements AsyncDisposable {
         return null;
       },
       'container.remove': async ({ id }) => {
-        await this.#mounted.containers.remove(id);
+        await this.#mounted.remove(id);
         return null;
       },
       status: () => this.#status(),
@@ -342,6 +342,7 @@ export class Daemon implements AsyncDisposable {
         firstStart: this.#hot.firstStart(parseDigest(record.manifest)),
       })),
       mounts: this.#mounted.list(),
+      left: this.#mounted.left,
       waiting: await this.#observability.view.waiting(),
     };
   }

@@ -3,11 +3,13 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { byteStringFromText, byteStringToBuffer } from '../byte-string.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
 import { detachPath, mountSource, resolveMountPoint } from '../fuse/kernel-mount.js';
-import { findMount } from '../fuse/mount-table.js';
+import { findMount, readMountTable } from '../fuse/mount-table.js';
 import { makeFolder } from '../make-folder.js';
-import type { MountSummary } from './control-api.js';
+import type { LeftFolder, MountSummary } from './control-api.js';
+import { LeftFolders } from './left-folders.js';
 import type { LiveImage } from './live-image.js';
 import { readRecordFile, writeRecordFile } from './record-file.js';
 import { type MountChoice, type Root, rootRecord } from './root.js';
@@ -46,6 +48,7 @@ export class Mounts {
   readonly #folder: string;
   readonly #roots: Pick<Roots, 'mount'>;
   readonly #log: Logger;
+  readonly #left: LeftFolders;
   readonly #active = new Map<string, ActiveMount>();
 
   /** @param root of the node's state: changes made in writable mounts lie below it */
@@ -53,6 +56,7 @@ export class Mounts {
     this.#folder = join(root, 'mounts');
     this.#roots = roots;
     this.#log = log;
+    this.#left = new LeftFolders('mount', this.#folder, log);
   }
 
   /** What an earlier daemon has mounted. */
@@ -73,7 +77,7 @@ export class Mounts {
       if (!record) await this.#remove(id);
       return record;
     } catch (error) {
-      this.#log.error({ id, reason: describeError(error) }, 'a mount is left as it is');
+      this.#left.leave(id, error);
       return undefined;
     }
   }
@@ -140,11 +144,15 @@ export class Mounts {
     try {
       await makeFolder(directory, 0o700);
       // If we are killed meanwhile, this says where something may be mounted.
-      await writeRecordFile(path, { ...base, root: { target, form: 'portable', server: '' } });
+      await writeRecordFile(
+        path,
+        { ...base, root: { target, form: 'portable', server: '' } },
+        { synced: false },
+      );
       const root = await this.#roots.mount(image, { target, changes }, request.form);
       const record = { ...base, root: root.record };
       this.#add({ record, root });
-      await writeRecordFile(path, record);
+      await writeRecordFile(path, record, { synced: true });
     } catch (error) {
       await this.#active.get(target)?.root.detach();
       await this.#remove(id);
@@ -182,6 +190,29 @@ export class Mounts {
     await (force ? active.root.detach() : active.root.unmount());
     await this.#remove(summary.id);
     return summary;
+  }
+
+  get left(): LeftFolder[] {
+    return this.#left.list();
+  }
+
+  /**
+   * Removes what is left of one whose record cannot be read.
+   * @throws ThinError `busy` if it is mounted somewhere, as far as that can be seen
+   */
+  async removeLeft(id: string): Promise<void> {
+    const changes = byteStringFromText(`upperdir=${join(this.#folder, id, 'upper')}`);
+    const own = byteStringFromText(join(this.#folder, id, 'merged'));
+    const mounted = (await readMountTable()).find(
+      ({ mountPoint, options }) => mountPoint !== own && options.split(',').includes(changes),
+    );
+    if (mounted) {
+      const place = byteStringToBuffer(mounted.mountPoint).toString('utf8');
+      const what = `it is mounted at ${place} (wanted: umount ${place})`;
+      throw new ThinError('busy', `Cannot remove mount ${id}: ${what}`);
+    }
+    await this.#remove(id);
+    this.#left.forget(id);
   }
 
   /** Ends those that could not go on without this process, or all. */

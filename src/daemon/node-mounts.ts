@@ -4,7 +4,7 @@ import { describeError } from '../errors.js';
 import { detachLeftovers } from '../mount/leftovers.js';
 import { Composer, type ComposerOptions, type PartialFileEnds } from './composer.js';
 import { Containers } from './containers.js';
-import type { MountSummary } from './control-api.js';
+import type { LeftFolder, MountSummary } from './control-api.js';
 import { FileLists } from './file-lists.js';
 import type { HotStarts } from './hot-starts.js';
 import { Mounts } from './mounts.js';
@@ -66,6 +66,22 @@ export class NodeMounts implements AsyncDisposable {
   inUse(): string[] {
     const live = this.list().filter(({ exitCode }) => exitCode === undefined);
     return live.map(({ manifest }) => manifest);
+  }
+
+  /** What cannot be read of earlier daemons' mounts and containers, or cannot be removed. */
+  get left(): LeftFolder[] {
+    return [...this.mounts.left, ...this.containers.left];
+  }
+
+  /** Whether an image may be used: what cannot be read may use any. */
+  mayUse(manifest: string): boolean {
+    return this.left.length > 0 || this.inUse().includes(manifest);
+  }
+
+  /** Removes a container, or what is left of a mount. @throws ThinError `not-found`; `busy` if it is used */
+  async remove(id: string): Promise<void> {
+    if (this.mounts.left.some((left) => left.id === id)) await this.mounts.removeLeft(id);
+    else await this.containers.remove(id);
   }
 
   /** Disposal takes away also what could go on. */

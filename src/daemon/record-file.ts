@@ -37,10 +37,18 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** @throws ThinError `no-space`, `denied` */
-export async function writeRecordFile(path: string, record: object): Promise<void> {
+/**
+ * @param options `synced`: a power cut does not tear it from here on. What a power cut ends anyhow, as
+ *   all that runs, need not wait for the disk.
+ * @throws ThinError `no-space`, `denied`
+ */
+export async function writeRecordFile(
+  path: string,
+  record: object,
+  { synced }: { readonly synced: boolean },
+): Promise<void> {
   try {
-    await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+    await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600, flush: synced });
     await rename(`${path}.new`, path);
   } catch (error) {
     throw fromSystemError(`Cannot write ${path}`, error);

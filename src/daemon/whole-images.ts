@@ -85,13 +85,13 @@ export class WholeImages implements AsyncDisposable {
   }
 
   /**
-   * Pulled images that were not here for good when the last daemon ended: those in use go on to come, the
-   * others are removed. One of which neither can be done keeps nothing else from being done.
+   * Pulled images that were not here for good when the last daemon ended: those that may be in use go on to
+   * come, the others are removed. One of which neither can be done keeps nothing else from being done.
    */
-  async resume(inUse: readonly string[]): Promise<void> {
+  async resume(mayUse: (manifest: Digest) => boolean): Promise<void> {
     for (const manifest of this.arrivals.unfinished) {
       const record = this.#images.get(manifest);
-      if (record && inUse.includes(manifest)) this.#pulls.resume(manifest, this.#again(record));
+      if (record && mayUse(manifest)) this.#pulls.resume(manifest, this.#again(record));
       else await this.#drop(manifest);
     }
   }

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
+import { collectGarbage, type GarbageParts } from '../../src/daemon/collect-garbage.js';
 import type { ContainerRecord } from '../../src/daemon/container-record.js';
 import { Containers } from '../../src/daemon/containers.js';
 import { controlSchemas } from '../../src/daemon/control-api.js';
@@ -159,7 +160,7 @@ t.test('a name is free when nothing is left of who had it', async (t) => {
 });
 
 t.test('what the next daemon finds: changes stay where they were to stay', async (t) => {
-  const { open, make, folder } = rig(t);
+  const { open, make, folder, image, request, say } = rig(t);
   for (const id of ['kept', 'removed']) make(id, id === 'removed');
   mkdirSync(join(folder('unmade'), 'upper'), { recursive: true });
   make('newer', true);
@@ -180,6 +181,24 @@ t.test('what the next daemon finds: changes stay where they were to stay', async
     ids.filter((id) => existsSync(join(folder(id), 'upper'))),
     ['kept', 'newer', 'torn', 'unreadable'],
   );
+
+  t.strictSame(
+    new Set(containers.left.map(({ id }) => id)),
+    new Set(['newer', 'torn', 'unreadable']),
+  );
+  const torn = containers.left.find(({ id }) => id === 'torn');
+  t.match(torn, { kind: 'container', folder: folder('torn'), reason: /it is no record/ });
+  const { signal } = new AbortController();
+  const named = containers.create(image, { ...request, name: 'torn' }, signal);
+  await t.rejects(named, { code: 'busy', message: /thin rm torn/ });
+  say('newer', 'running'); // of a runtime that is not known
+  await t.rejects(containers.remove('newer'), { code: 'busy' });
+  for (const id of ['torn', 'unreadable']) await containers.remove(id);
+  t.match(containers.left, [{ id: 'newer' }]);
+  t.notOk(existsSync(folder('torn')));
+  t.ok(existsSync(folder('newer')));
+  const parts = { mounted: { left: containers.left } } as unknown as GarbageParts;
+  await t.rejects(collectGarbage(parts, true), { code: 'busy', message: /thin rm newer/ });
 });
 
 t.test('a mount whose record cannot be read is left, too', async (t) => {
@@ -188,9 +207,13 @@ t.test('a mount whose record cannot be read is left, too', async (t) => {
   for (const id of ['unmade', 'newer']) mkdirSync(upper(id), { recursive: true });
   writeFileSync(join(root, 'mounts/newer/mount.json'), '{"version":2}');
   const roots = { mount: () => Promise.reject(new Error('nothing is mounted')) };
-  t.strictSame(await new Mounts(root, roots, log).kept(), []);
+  const mounts = new Mounts(root, roots, log);
+  t.strictSame(await mounts.kept(), []);
   t.notOk(existsSync(upper('unmade')));
   t.ok(existsSync(upper('newer')));
+  t.match(mounts.left, [{ id: 'newer', kind: 'mount', folder: join(root, 'mounts/newer') }]);
+  await mounts.removeLeft('newer');
+  t.strictSame([mounts.left, existsSync(upper('newer'))], [[], false]);
 });
 
 t.test('a file list that cannot be read is made anew', async (t) => {

@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap';
 import { ImageArrival, type OnArrival } from '../../src/daemon/image-arrival.js';
+import { WholeImages, type WholeImagesParts } from '../../src/daemon/whole-images.js';
+import { digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
 import type { LayerState } from '../../src/pull/pull-meter.js';
 import { until } from '../cli/test-node.js';
@@ -117,3 +119,32 @@ t.test('who reads is not told that the daemon ends', async (t) => {
   await Promise.all([reads, later]);
   t.match(ended, [/nobody brings it/, /nobody brings it/]);
 });
+
+t.test(
+  "an image that cannot be removed, or asked for, is in nobody's way at a start",
+  async (t) => {
+    const unfinished = ['unused', 'used', 'unused too'].map((name) => digestOf(Buffer.from(name)));
+    const [unused, used] = unfinished;
+    const dropped: string[] = [];
+    const tries: Promise<unknown>[] = [];
+    const parts = {
+      arrivals: { unfinished, forget: async () => undefined },
+      images: {
+        get: (manifest: string) => ({ manifest, platform: 'linux/amd64', sources: [] }),
+        remove: async (manifest: string) => {
+          dropped.push(manifest);
+          if (manifest === unused) throw new ThinError('denied', 'Cannot remove image');
+        },
+      },
+      pulls: {
+        resume: (_: string, read: (signal: AbortSignal) => Promise<unknown>) =>
+          tries.push(read(never)),
+      },
+      log: { warn: () => undefined },
+    } as unknown as WholeImagesParts;
+    await new WholeImages(parts).resume((manifest) => manifest === used);
+    t.same(dropped, [unused, unfinished[2]]);
+    t.equal(tries.length, 1);
+    for (const read of tries) await t.rejects(read, { code: 'invalid' });
+  },
+);
