@@ -18,6 +18,7 @@ import { makeRootfs } from './small-rootfs.js';
 import { startNode, type TestNode, thinifyProgram } from './test-node.js';
 
 const yearMs = 365 * 24 * 3_600_000;
+t.jobs = 3; // each has nodes of its own
 t.setTimeout(400_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const folder = mkdtempSync(join(tmpdir(), 'thinfs-composed-'));

@@ -17,6 +17,7 @@ import {
   until,
 } from './test-node.js';
 
+t.jobs = 2; // each has nodes of its own
 t.setTimeout(900_000); // dozens of processes on a busy machine
 const registry = await startRegistry(t);
 const folder = mkdtempSync(join(tmpdir(), 'thinfs-crashes-'));

@@ -9,6 +9,7 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { mountsBelow, startNode, type TestNode, thinifyProgram, thinProgram } from './test-node.js';
 
+t.jobs = 3; // each has nodes of its own
 t.setTimeout(400_000); // whole images are read, on a busy machine
 /** A user without rights. */
 const nobody = 65_534;

@@ -52,7 +52,6 @@ function makeNode(
 ): TestNode {
   const node = startNode(t, {
     DOCKER_CONFIG: dockerConfig,
-    THINFS_READ_DEADLINE: '2s',
     ...environment,
   });
   const copy = join(folder, `kept-${kept.length}`);
@@ -151,7 +150,7 @@ t.test('thin run, with a credential helper', async (t) => {
 });
 
 t.test('thin run, with a password that is piped', async (t) => {
-  const node = makeNode(t, empty, { THINFS_PREFETCH: 'none' });
+  const node = makeNode(t, empty, { THINFS_PREFETCH: 'none', THINFS_READ_DEADLINE: '6s' });
   const run = ['run', '--rm', '-q', ...flags];
   expectError(t, await node.thin([...run, image, 'true']), 4, /wants a login/);
   const refused = await node.thin([...run, ...login, image, 'true'], { input: wrong });

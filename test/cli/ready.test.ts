@@ -11,6 +11,7 @@ import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startNode, startThin, thinifyProgram, until } from './test-node.js';
 
+t.jobs = 3; // each has a node of its own
 const registry = await startRegistry(t);
 const reference = `${registry.host}/busybox:1`;
 await pushToRegistry(await testImage('busybox'), reference);

@@ -7,6 +7,7 @@ import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 
+t.jobs = 3; // each has a node of its own
 const registry = await startRegistry(t);
 const reference = `${registry.host}/base:1`;
 await pushToRegistry(await testImage('base'), reference);
