@@ -195,7 +195,8 @@ t.test('cleanup under a running container', async (t) => {
   const command = startThin(t, node, ['run', '--rm', '-q', image, 'sh', '-c', waits]);
   await command.printed('ready');
   t.equal((await node.thin(['daemon', 'cleanup'])).code, 8);
-  t.equal((await node.thin(['daemon', 'cleanup', '--force', '--purge'])).code, 0);
+  const cleaned = await node.thin(['daemon', 'cleanup', '--force', '--purge']);
+  t.equal(cleaned.code, 0, cleaned.stderr);
   t.same(await command.ended, { code: 137, signal: null });
   t.strictSame(mountsBelow(node.folder), []);
   t.strictSame((await node.status()).images, [], 'nothing is left of it');

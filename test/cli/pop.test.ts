@@ -8,7 +8,7 @@ import { startRegistry } from '../support/docker-registry.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { holderOf } from './holder-status.js';
-import { startNode, type TestNode, thinifyProgram, until } from './test-node.js';
+import { startNode, startThin, type TestNode, thinifyProgram, until } from './test-node.js';
 
 t.setTimeout(400_000); // one conversion, and then some
 const registry = await startRegistry(t);
@@ -19,15 +19,25 @@ const reference = `${registry.host}/python:1`;
 await pushToRegistry(await testImage('python'), reference);
 await runCommand(process.execPath, [thinifyProgram, reference]);
 
-/** Reads many small files and a large one. */
-const program = ['python3', '-c', 'import json, http.client; print(json.dumps([1]))'];
+/** Reads many small files and a large one, and ends when it is let go. */
+const script = `
+import json, http.client, os, time
+print(json.dumps([1]), flush=True)
+while not os.path.exists('/control/go'): time.sleep(0.02)
+`;
+const control = t.testdir({});
+const letGo = () => writeFileSync(join(control, 'go'), '');
+const words = ['-v', `${control}:/control`, reference, 'python3', '-c', script];
 const alone = startNode(t);
 const secret = join(alone.folder, 'secret');
 writeFileSync(secret, 'what the nodes know each other by');
-const popEnv = { THINFS_POP: redis.url, THINFS_POP_SECRET: secret, THINFS_COMPLETE: 'never' };
+const popEnv = {
+  ...{ THINFS_POP: redis.url, THINFS_POP_SECRET: secret, THINFS_COMPLETE: 'never' },
+  THINFS_LOG_LEVEL: 'debug',
+};
 
 async function runs(node: TestNode): Promise<string> {
-  const { code, stdout, stderr } = await node.thin(['run', '--rm', reference, ...program]);
+  const { code, stdout, stderr } = await node.thin(['run', '--rm', ...words]);
   return code === 0 ? stdout : `exit ${code}: ${stderr}`;
 }
 
@@ -63,7 +73,14 @@ async function join1(members: number): Promise<TestNode> {
 t.test('what one node has fetched, the next gets from it', async (t) => {
   t.match((await alone.thin(['pop', 'status'])).stdout, /in no site/);
   const first = await join1(1);
-  t.equal(await runs(first), '[1]\n');
+  const started = startThin(t, first, ['run', '--rm', ...words]);
+  await started.printed('[1]');
+  await until('all that is expected to be read is here', () => {
+    const log = readFileSync(join(first.root, 'daemon.log'), 'utf8');
+    return log.includes('brought ahead of a container');
+  });
+  letGo();
+  t.same(await started.ended, { code: 0, signal: null }, started.errors());
   const fetched = ofOrigin(await report(first));
   t.ok(fetched > 0);
   const second = await join1(2);
