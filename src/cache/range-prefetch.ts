@@ -68,7 +68,10 @@ export class RangePrefetch {
   #waiting = 0;
   /** What nodes share is far from the program that asks for it: several ranges come at a time. */
   readonly #looks = new WorkAhead<PrefetchRange, Look | undefined>(
-    { countMax: looksAheadMax, weightMax: lookAheadBytesMax, weightOf: ({ length }) => length },
+    {
+      ...{ countMax: looksAheadMax, weightMax: lookAheadBytesMax },
+      weightOf: (range) => this.#parts.copies.weightOf(range),
+    },
     (range) => this.#lookFor(range),
   );
   /** Frames that were asked for, or will be, by name; when they were found missing. */

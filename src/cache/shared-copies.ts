@@ -5,6 +5,7 @@ import type { FileOrigin, FileRef } from './file-origin.js';
 import type { KeeperEvents } from './frame-keeper.js';
 import type { ChunkedFile } from './partial-file.js';
 import type { PartialFiles } from './partial-files.js';
+import type { PrefetchRange } from './prefetch-range.js';
 import type { CopyEnd, CopyTarget, SharedCopy, SharedFiles } from './shared-files.js';
 import type { TierFiles } from './tier-files.js';
 
@@ -25,6 +26,8 @@ const askedMs = 10_000;
 /** Milliseconds that a file is waited for, and bytes for which it is one more: 2 MB/s. Then others have it. */
 const bringMs = 2000;
 const bytesPerMs = 2000;
+/** A file that is brought weighs so much less than what is read of it: nothing is counted as late. */
+const weightShare = 4;
 /** Milliseconds for what is under way at the end. */
 const endMs = 1000;
 const blockBytes = 4096;
@@ -109,6 +112,12 @@ export class SharedCopies implements AsyncDisposable {
     const flight = this.#flights.get(file.content) ?? this.#begin(file, chunked, 0, 0);
     if (!flight) return false;
     return await within(bringMs + file.size / bytesPerMs, flight.end, signal);
+  }
+
+  /** Bytes of a look for some of a file, which is brought whole where that is so. */
+  weightOf({ size, length }: PrefetchRange): number {
+    const isBrought = this.#isUseful && size <= wholeBytesMax;
+    return isBrought ? Math.max(length, size / weightShare) : length;
   }
 
   get #isUseful(): boolean {

@@ -249,7 +249,7 @@ t.test('files in two tiers, and files of a tier that was away', async (t) => {
 
 t.test('a tier that fails takes nothing from the local one', async (t) => {
   const { root, fast } = places(t);
-  const state: { fails: boolean } = { fails: false };
+  const state: { fails: boolean; breaks: boolean } = { fails: false, breaks: false };
   const check = (path: string) => {
     if (state.fails && path.startsWith(fast)) throw Object.assign(new Error(), { code: 'EIO' });
   };
@@ -271,7 +271,9 @@ t.test('a tier that fails takes nothing from the local one', async (t) => {
     storeAll: async (place, bytes, files) => {
       if (place.others.length > 0) t.fail('another tier is asked by the call of the local disk');
       stored.push(files.length);
-      return await quickDisk.storeAll(place, bytes, files);
+      const all = await quickDisk.storeAll(place, bytes, files);
+      if (state.breaks) throw Object.assign(new Error(), { code: 'EIO' });
+      return all;
     },
   };
   const cache = await openCache(t, root, { tiers: [fastTier(fast)], disk });
@@ -283,12 +285,15 @@ t.test('a tier that fails takes nothing from the local one', async (t) => {
   const [first, second, third, large] = origin.refs();
   if (!first || !second || !third || !large) throw new Error('four files');
   await store(cache, origin.bytesOf(first), 'fast');
+  state.breaks = true;
   await cache.read(second, 0, 10, origin, signal);
   await until(() => existsSync(cache.pathOf(third.content)));
   t.same(stored, [2], 'what another tier has is not stored again');
   await until(() => existsSync(cache.pathOf(large.content)));
+  await until(async () => (await cache.usage()).completeFiles === 4);
+  t.equal((await cache.usage()).tiers[0]?.bytes, 4096, 'nor counted there');
 
-  state.fails = true;
+  Object.assign(state, { fails: true, breaks: false });
   t.ok((await cache.read(third, 0, 3002, none, signal)).equals(origin.bytesOf(third)));
   const other = image('b');
   for (const file of other.refs()) {
