@@ -21,8 +21,8 @@ const copiedChunks = 64;
  * all. What nodes share has 16 threads, and is left alone when it is late: on a slow way to it many at
  * once would all be, and reads that somebody waits for have to find a thread.
  */
-const looksAheadMax = 12;
 const lookAheadBytesMax = 1024 * 1024;
+const looksAhead = { countMax: 12, weightMax: lookAheadBytesMax };
 /** Ranges that wait: a program that opens more files than that is helped no more. */
 const rangesMax = 65_536;
 
@@ -68,10 +68,7 @@ export class RangePrefetch {
   #waiting = 0;
   /** What nodes share is far from the program that asks for it: several ranges come at a time. */
   readonly #looks = new WorkAhead<PrefetchRange, Look | undefined>(
-    {
-      ...{ countMax: looksAheadMax, weightMax: lookAheadBytesMax },
-      weightOf: (range) => this.#parts.copies.weightOf(range),
-    },
+    { ...looksAhead, weightOf: (range) => this.#parts.copies.weightOf(range) },
     (range) => this.#lookFor(range),
   );
   /** Frames that were asked for, or will be, by name; when they were found missing. */
