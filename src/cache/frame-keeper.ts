@@ -156,9 +156,7 @@ export class FrameKeeper {
     if (first === undefined) return;
     const file = { content: first.content, size: first.size };
     const chunked = this.#partials.describe(file, origin);
-    if (chunked === undefined) return;
-    // Of what cannot be asked it is as good as missing.
-    if (await this.#tier.has(file.content).catch(() => false)) return;
+    if (chunked === undefined || (await this.#tier.has(file.content))) return;
     const chunks: ChunkBytes[] = [];
     for (const { offsetInFile, chunk } of placements) {
       const index = chunked.table.indexAt(offsetInFile);

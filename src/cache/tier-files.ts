@@ -79,8 +79,10 @@ export class TierFiles {
     this.#verified.add(content);
   }
 
+  /** What is in a tier that cannot be asked is as good as missing. */
   async has(content: Digest): Promise<boolean> {
-    if (this.#open.has(content) || (await this.find(content)) !== undefined) return true;
+    if (this.#open.has(content)) return true;
+    if ((await this.find(content).catch(() => undefined)) !== undefined) return true;
     return this.#suspects && (await this.settle(content)) !== undefined;
   }
 

@@ -173,7 +173,7 @@ async function removeAbandoned(): Promise<void> {
   for (const name of await readdir(incoming)) {
     const path = join(incoming, name);
     const { mtimeMs } = (await stat(path).catch(unlessAbsent)) ?? { mtimeMs: now };
-    if (now - mtimeMs > abandonedMs) await unlink(path).catch(unlessAbsent);
+    if (now - mtimeMs > abandonedMs) await unlink(path).catch(() => undefined);
   }
 }
 

@@ -301,7 +301,7 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
     if (images.length === 0 || performance.now() < this.#markedUntil) return;
     this.#markedUntil = performance.now() + markMs;
     const answer = await this.#ask({ ask: 'mark', images }, putTimeoutMs);
-    if (answer?.is !== 'stored') this.#markedUntil = Number.NEGATIVE_INFINITY; // at the next look
+    if (answer?.is !== 'stored') this.#markedUntil = performance.now() + restMs;
   }
 
   #isHere(tier: string): void {

@@ -84,7 +84,10 @@ export class TierLists {
   /** These are in use now, which nobody hears otherwise. */
   async mark(images: readonly string[]): Promise<void> {
     await mkdir(this.#marks, { recursive: true, mode: 0o700 });
-    for (const image of images) await writeFile(join(this.#marks, hexOf(image)), '1');
+    const marks = images.map((image) => writeFile(join(this.#marks, hexOf(image)), '1'));
+    for (const mark of await Promise.allSettled(marks)) {
+      if (mark.status === 'rejected') throw mark.reason;
+    }
   }
 
   /** @param now on the clock of the file system */

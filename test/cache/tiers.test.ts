@@ -295,12 +295,14 @@ t.test('a tier that fails takes nothing from the local one', async (t) => {
 
   Object.assign(state, { fails: true, breaks: false });
   t.ok((await cache.read(third, 0, 3002, none, signal)).equals(origin.bytesOf(third)));
+  const pulled = await store(cache, randomBytes(4096));
+  t.ok(existsSync(cache.pathOf(pulled.content)), 'and what is pulled is kept there');
   const other = image('b');
   for (const file of other.refs()) {
     await cache.read(file, 0, file.size, other, signal);
     await until(() => existsSync(cache.pathOf(file.content)));
   }
-  await until(async () => (await cache.usage()).completeFiles === 8);
+  await until(async () => (await cache.usage()).completeFiles === 9);
 });
 
 t.test('a tier is ours alone, or is refused', async (t) => {
