@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
@@ -10,6 +12,7 @@ import { FileLists } from '../../src/daemon/file-lists.js';
 import { HotStarts } from '../../src/daemon/hot-starts.js';
 import type { LiveImage } from '../../src/daemon/live-image.js';
 import { Mounts } from '../../src/daemon/mounts.js';
+import type { Roots } from '../../src/daemon/roots.js';
 import { digestOf } from '../../src/digest.js';
 import { PacksAhead } from '../../src/store/packs-ahead.js';
 import { scratchDirectory } from '../cache/cache-rig.js';
@@ -34,7 +37,9 @@ function rig(t: Test) {
   const folder = (id: string) => join(root, 'containers', id);
   const events = { shared: undefined, onReady: () => {}, ahead: new PacksAhead(undefined) };
   const hot = new HotStarts(root, 'none', log, events);
-  const roots = { mount: () => Promise.reject(new Error('nothing is mounted')) };
+  const roots: Pick<Roots, 'mount'> = {
+    mount: () => Promise.reject(new Error('nothing is mounted')),
+  };
   const open = () => new Containers(root, runFolder, roots, hot, log);
   const containers = open();
   t.teardown(() => containers.stopWatching());
@@ -72,7 +77,8 @@ function rig(t: Test) {
     ...{ reference: 'image:1', remove: true, command: ['true'], env: [], volumes: [] },
     ...{ network: 'none', readOnly: false, terminal: false, runtime },
   });
-  return { containers, open, image, request, make, rootOf, say, calls, folder, runtime, detached };
+  const parts = { containers, open, roots, image, request };
+  return { ...parts, make, rootOf, say, calls, folder, runtime, detached };
 }
 
 t.test(
@@ -156,6 +162,28 @@ t.test('a name is free when nothing is left of who had it', async (t) => {
   letGo();
   await Promise.all([...ends, refused]);
   t.equal(detaches, 1);
+  t.notOk(existsSync(folder('a')));
+});
+
+t.test('what was being made is removed when nobody writes it any more', async (t) => {
+  const { containers, make, rootOf, roots, folder, image, request } = rig(t);
+  const detach = async () => undefined;
+  const root = { ...rootOf(make('a', false)), detach };
+  roots.mount = async () => root;
+  rmSync(join(folder('a'), 'container.json'));
+  const record = join(folder('a'), 'container.json.new');
+  execFileSync('mkfifo', [record]); // its writer waits for a reader
+  const failing = { ...image, readSmallFile: () => Promise.reject(new Error('a bad disk')) };
+  const wanted = { ...request, name: 'a', user: 'nobody' };
+  const made = containers.create(
+    failing as unknown as LiveImage,
+    wanted,
+    new AbortController().signal,
+  );
+  const failed = t.rejects(made, /a bad disk/);
+  for (let look = 0; look < 100; look++) await stat(record);
+  await readFile(record);
+  await failed;
   t.notOk(existsSync(folder('a')));
 });
 
