@@ -1,6 +1,6 @@
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { nodeFolders } from '../../src/config.js';
 import type { SharedTierReport } from '../../src/pop/shared-tier-report.js';
 import { startRegistry } from '../support/docker-registry.js';
@@ -53,6 +53,19 @@ function filesOf(node: TestNode): string[] {
   return below.filter((name) => /[0-9a-f]{64}$/.test(name));
 }
 
+/** A node that has read all: one that the GlusterFS was not too slow for, as it is on a busy machine. */
+async function startReader(t: Test, read: string, setting?: string): Promise<TestNode> {
+  for (let tries = 0; tries < 5; tries++) {
+    const node = await startReady(setting);
+    t.match(await node.thin(words), { code: 0, stdout: read });
+    const log = readFileSync(join(node.root, 'daemon.log'), 'utf8');
+    const wasAway = log.includes('going on without the shared tier');
+    if (!wasAway && (await report(node)).counts.late === 0) return node;
+    await node.stop();
+  }
+  throw new Error('the GlusterFS was too slow five times');
+}
+
 t.test('what one node has brought, others read from a GlusterFS', async (t) => {
   const first = start('', 'always');
   const { code, stdout: read } = await first.thin(words);
@@ -69,16 +82,12 @@ t.test('what one node has brought, others read from a GlusterFS', async (t) => {
   const all = await fetched(first);
   t.ok(all > 0);
 
-  const second = await startReady();
-  t.match(await second.thin(words), { code: 0, stdout: read });
-  const { bytes, late } = (await report(second)).counts;
-  t.ok(bytes > 0);
-  // A read that waits too long for the GlusterFS, as on a busy machine, goes on there.
-  t.ok(late > 0 || (await fetched(second)) === 0, 'nothing comes from the registry');
+  const second = await startReader(t, read);
+  t.ok((await report(second)).counts.bytes > 0);
+  t.equal(await fetched(second), 0, 'nothing comes from the registry');
   t.ok(filesOf(second).length > 0, 'what was read is copied');
 
-  const direct = await startReady(',direct');
-  t.match(await direct.thin(words), { code: 0, stdout: read });
+  const direct = await startReader(t, read, ',direct');
   t.same(filesOf(direct), [], 'the kernel reads there, and nothing is copied');
   // The daemon itself reads who the container's users are.
   t.ok((await report(direct)).counts.bytes < 65_536);
