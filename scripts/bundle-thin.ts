@@ -1,6 +1,7 @@
 /**
  * Bundles `thin` in dist/: half of a short command's time is finding, reading and compiling modules
- * (RESULTS.md). The daemon's server stays as it is, since it starts threads by the names of modules.
+ * (RESULTS.md), and so is half of a server's first seconds. Threads and processes of the server stay as they
+ * are: they are started by the names of modules.
  */
 import { rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -45,11 +46,6 @@ await build({
           path: `../../native-bindings/${basename(path)}`,
           external: true,
         }));
-        onResolve({ filter: /^\.\/serve\.js$/ }, ({ importer }) =>
-          importer.endsWith('/cli/daemon.js')
-            ? { path: '../cli/serve.js', external: true }
-            : undefined,
-        );
       },
     },
   ],

@@ -8,9 +8,10 @@ export interface WorkerModuleOptions {
 }
 
 /**
- * Starts a worker thread from a module beside the caller's, compiled or not. From TypeScript source
+ * Starts a worker thread from a module, compiled or not, that may stand beside a bundle of the caller. From TypeScript source
  * (tests, development) the loader is registered first: threads do not inherit it on Node 20.
- * @param name file name without its extension
+ * @param name from the caller's folder, without its extension, and by the folder's own name, which is where
+ *   it is seen from a bundle too: `../pull/layer-worker`
  * @param base `import.meta.url` of the caller
  */
 export function startWorker(
@@ -20,10 +21,10 @@ export function startWorker(
   { transferList = [], resourceLimits = {} }: WorkerModuleOptions = {},
 ): Worker {
   if (!base.endsWith('.ts')) {
-    const module = new URL(`./${name}.js`, base);
+    const module = new URL(`${name}.js`, base);
     return new Worker(module, { workerData, transferList, resourceLimits });
   }
-  const module = JSON.stringify(new URL(`./${name}.ts`, base).href);
+  const module = JSON.stringify(new URL(`${name}.ts`, base).href);
   const start = `import('tsx/esm/api').then(({ register }) => { register(); return import(${module}); })`;
   return new Worker(start, { eval: true, execArgv: [], workerData, transferList });
 }

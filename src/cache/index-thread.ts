@@ -52,7 +52,7 @@ export class IndexThread implements CacheIndex {
   }
 
   private constructor(layout: CacheLayout) {
-    this.#worker = startWorker('index-worker', import.meta.url, layout);
+    this.#worker = startWorker('../cache/index-worker', import.meta.url, layout);
     this.#worker.on('message', (reply: IndexReply) => this.#answer(reply));
     this.#worker.on('error', (error) => this.#end(error));
     this.#worker.on('exit', (code) => this.#end(new Error(`its thread ended with code ${code}`)));

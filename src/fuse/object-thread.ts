@@ -40,7 +40,7 @@ export class ObjectThread {
     this.#events = events;
     const workerData: ObjectWorkerData = { ...data, updates: port2, state: this.state };
     const options = { transferList: [port2], resourceLimits };
-    const worker = startWorker('object-worker', import.meta.url, workerData, options);
+    const worker = startWorker('../fuse/object-worker', import.meta.url, workerData, options);
     worker.on('message', (report: ObjectWorkerReport) => events.hear(report));
     this.ended = new Promise((resolve, reject) => {
       worker.once('error', reject);

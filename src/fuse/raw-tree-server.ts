@@ -67,7 +67,7 @@ async function startServer(
       form: options.form,
       tiers: options.tiers,
     };
-    const start = () => startWorker('tree-worker', import.meta.url, data);
+    const start = () => startWorker('../fuse/tree-worker', import.meta.url, data);
     return new RawTreeServer(
       { mountPoint, device, descriptor, control: await ConnectionControl.open(device) },
       data.stop,

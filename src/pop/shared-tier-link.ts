@@ -90,7 +90,7 @@ export class SharedTierLink implements Disposable {
   #running(): ChildProcess | undefined {
     if (this.#process || this.#closed || this.#undead >= undeadMax) return this.#process;
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-    const module = new URL(`./shared-tier-worker.${extension}`, import.meta.url);
+    const module = new URL(`../pop/shared-tier-worker.${extension}`, import.meta.url);
     const { directory, freeSpaceFloorBytes } = this.#start;
     const child = fork(module, [directory, String(freeSpaceFloorBytes)], {
       serialization: 'advanced',

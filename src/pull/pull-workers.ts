@@ -45,7 +45,7 @@ const mergeYoungGenerationMb = 24;
 /** Threads of their own. */
 export const pullThreads: PullWorkers = {
   startLayers: () => {
-    const worker = startWorker('layer-worker', import.meta.url, undefined, {
+    const worker = startWorker('../pull/layer-worker', import.meta.url, undefined, {
       resourceLimits: {
         maxYoungGenerationSizeMb: youngGenerationMb,
         maxOldGenerationSizeMb: oldGenerationMb,
@@ -58,7 +58,7 @@ export const pullThreads: PullWorkers = {
     };
   },
   startMerge: (request) => {
-    const worker = startWorker('merge-worker', import.meta.url, request, {
+    const worker = startWorker('../pull/merge-worker', import.meta.url, request, {
       resourceLimits: { maxYoungGenerationSizeMb: mergeYoungGenerationMb },
     });
     const reply = new Promise<MergeReply>((resolve, reject) => {
