@@ -38,7 +38,7 @@ export class Metrics implements Disposable {
   }
 
   async page(): Promise<MetricsPage> {
-    this.#registry ??= import('prom-client').then((client) => this.#register(client));
+    this.#registry ??= import('prom-client').then(({ default: client }) => this.#register(client));
     const registry = await this.#registry;
     return { contentType: registry.contentType, text: await registry.metrics() };
   }
