@@ -1,5 +1,13 @@
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -43,6 +51,14 @@ function copyProgram(folder: string, version: string): string {
     description.replace(/"version": "[^"]*"/, `"version": "${version}"`),
   );
   return join(copy, 'dist/src/cli/thin.js');
+}
+
+/** The module that a program's server begins with, as the bundle has it. */
+function serverOf(program: string): string {
+  const parts = join(program, '../../thin-parts');
+  const [name] = readdirSync(parts).filter((part) => /^serve-\w+\.js$/.test(part));
+  if (name === undefined) throw new Error(`no server in ${parts}`);
+  return join(parts, name);
 }
 
 t.test('a server that is killed comes back under the same holder', async (t) => {
@@ -127,7 +143,7 @@ t.test('an upgrade: the command that restarts is the program that runs', async (
   t.equal((await node.thin(['daemon', 'restart'])).code, 0);
   t.equal((await node.status()).version, version, 'and back');
 
-  writeFileSync(join(newer, '../serve.js'), 'throw new Error("not in this version");');
+  writeFileSync(serverOf(newer), 'throw new Error("not in this version");');
   const broken = await runCommand(process.execPath, [newer, 'daemon', 'restart'], {
     env: node.env,
     mayFail: true,
@@ -140,7 +156,7 @@ t.test('an upgrade: the command that restarts is the program that runs', async (
 t.test('a crash loop is told, and ends by itself', async (t) => {
   const node = startNode(t);
   const program = copyProgram(node.folder, '1.0.0');
-  const serve = join(program, '../serve.js');
+  const serve = serverOf(program);
   const works = readFileSync(serve);
   await runCommand(process.execPath, [program, 'daemon', 'start'], { env: node.env });
   const { pid, serverPid } = await holderOf(node);
