@@ -1,5 +1,6 @@
 import { posix } from 'node:path';
 import type { ImageFile, ImageFiles } from './image-files.js';
+import { programOptions } from './program-options.js';
 
 /** Bytes of a script that the kernel looks at for its interpreter (BINPRM_BUF_SIZE). */
 const scriptHeadBytes = 256;
@@ -7,6 +8,10 @@ const scriptHeadBytes = 256;
 const pathFoldersMax = 256;
 /** Interpreters of interpreters, as the kernel limits them. */
 const interpretersMax = 4;
+
+/** Options of `env` with values, and those whose value is more of its command line. */
+const envValued = ['-u', '--unset', '-C', '--chdir', '-S', '--split-string'];
+const envSplits = ['-S', '--split-string'];
 
 /** What a command is started with. */
 export interface CommandStart {
@@ -78,16 +83,24 @@ function findProgram(
   return undefined;
 }
 
-function isNamed(folder: string): boolean {
-  return folder !== '';
+function isNamed(text: string): boolean {
+  return text !== '';
 }
 
-/** What `env` executes; undefined if the program is another one. */
+/**
+ * What `env` executes; undefined if the program is another one.
+ * @see https://www.gnu.org/software/coreutils/manual/html_node/env-invocation.html
+ */
 function throughEnv({ path, args }: Program): string[] | undefined {
   if (posix.basename(path) !== 'env') return undefined;
-  const rest = args[0] === '-S' ? args.slice(1).flatMap((arg) => arg.split(/\s+/)) : args;
-  const first = rest.findIndex((arg) => !arg.startsWith('-') && !arg.includes('='));
-  return first < 0 ? undefined : rest.slice(first);
+  const { options, rest } = programOptions(args, envValued, envSplits);
+  const [name = '', value = ''] = options.at(-1) ?? [];
+  // The kernel gives all that stands behind the program of a `#!` line as one word.
+  const words = envSplits.includes(name)
+    ? programOptions([...value.split(/\s+/).filter(isNamed), ...rest], envValued).rest
+    : rest;
+  const first = words.findIndex((word) => word !== '-' && !word.includes('='));
+  return first < 0 ? undefined : words.slice(first);
 }
 
 /** The words of a `#!` line. */

@@ -68,8 +68,9 @@ export class ImageFiles {
 
   read(file: ImageFile, offset: number, length: number): Promise<Buffer> {
     const end = Math.min(file.size, offset + length);
+    if (offset >= end) return Promise.resolve(Buffer.alloc(0)); // and nothing is given back for it
     this.#bytesLeft -= end - offset;
-    if (offset >= end || this.#bytesLeft < 0) return Promise.resolve(Buffer.alloc(0));
+    if (this.#bytesLeft < 0) return Promise.resolve(Buffer.alloc(0));
     return this.#read(file, offset, end - offset);
   }
 

@@ -17,17 +17,23 @@ export function programOptions(
   valued: readonly string[],
   ending: readonly string[] = [],
 ): ProgramOptions {
-  const options: [string, string][] = [];
-  const left = [...args];
-  while (left[0]?.startsWith('-') && left[0] !== '-') {
-    const word = left.shift() ?? '';
+  const options: (readonly [string, string])[] = [];
+  let at = 0;
+  let isOver = false;
+  while (!isOver) {
+    const word = args[at];
+    if (word === undefined || word === '-' || !word.startsWith('-')) break;
+    at += 1;
     if (word === '--') break;
     for (const name of word.startsWith('--') ? [word] : lettersOf(word, valued)) {
-      options.push(withValue(name, valued, left));
+      const isApart = valued.includes(name);
+      const option = isApart ? ([name, args[at] ?? ''] as const) : splitOption(name);
+      if (isApart) at += 1;
+      options.push(option);
+      isOver ||= ending.includes(option[0]);
     }
-    if (options.some(([name]) => ending.includes(name))) break;
   }
-  return { options, rest: left };
+  return { options, rest: args.slice(at) };
 }
 
 /** `-xo` are `-x` and `-o`; behind a letter that takes a value is that value. */
@@ -42,8 +48,8 @@ function lettersOf(word: string, valued: readonly string[]): string[] {
   return names;
 }
 
-function withValue(word: string, valued: readonly string[], left: string[]): [string, string] {
-  if (valued.includes(word)) return [word, left.shift() ?? ''];
+/** With the value that stands in the same word. */
+function splitOption(word: string): readonly [string, string] {
   if (!word.startsWith('--')) return [word.slice(0, 2), word.slice(2)];
   const equals = word.indexOf('=');
   return equals < 0 ? [word, ''] : [word.slice(0, equals), word.slice(equals + 1)];

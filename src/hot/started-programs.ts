@@ -59,7 +59,7 @@ export async function* startedPrograms(
 
 /** The words of a command, and what it may be told to run: what is behind each word. */
 function nested(args: readonly string[]): string[][] {
-  const lines = args.map((_, at) => args.slice(at)).slice(0, nestedMax + 1);
+  const lines = args.slice(0, nestedMax + 1).map((_, at) => args.slice(at));
   return lines.filter(([name], at) => at === 0 || name?.startsWith('-') === false);
 }
 
@@ -78,31 +78,22 @@ interface ShellScript {
   readonly start: CommandStart;
 }
 
-/** What a shell is to run: after `-c`, or in a file. */
+/** What a shell is to run: after `-c`, or in a file, which may have named the shell by its `#!` line. */
 async function scriptsOf(
   files: ImageFiles,
   start: CommandStart,
-  { scripts, program }: ResolvedCommand,
+  { program }: ResolvedCommand,
 ): Promise<ShellScript[]> {
   if (!program || !shellNames.test(posix.basename(program.path))) return [];
   const { options, rest } = programOptions(program.args, shellValued);
-  const [named] = rest;
+  const named = rest.find((word) => word !== '-');
   if (named !== undefined && options.some(([name]) => name === '-c')) {
     return [{ text: named, start }];
   }
-  const script = scripts.at(-1) ?? argumentScript(files, named, start);
-  if (!script) return [];
-  const bytes = await files.read(script.file, 0, scriptBytesMax);
+  const file = named === undefined ? undefined : files.file(posix.resolve(start.workdir, named));
+  if (!file) return [];
+  const bytes = await files.read(file, 0, scriptBytesMax);
   return [{ text: bytes.toString('latin1'), start }];
-}
-
-function argumentScript(
-  files: ImageFiles,
-  named: string | undefined,
-  { workdir }: CommandStart,
-): Pick<Program, 'file'> | undefined {
-  const file = named === undefined ? undefined : files.file(posix.resolve(workdir, named));
-  return file && { file };
 }
 
 /** Folders that a script names are looked into too: it may have set PATH. */

@@ -111,6 +111,38 @@ t.test('programs in folders that a script puts into PATH, and behind wrappers', 
   t.strictSame(found, [...wanted, '/entry.sh*'].sort());
 });
 
+t.test('scripts whose first line asks env for their shell', async (t) => {
+  const wanted = ['/usr/bin/env*', '/bin/sh*', '/bin/serve*', '/entry.sh*'];
+  const lines = ['env sh', 'env -S sh -e', 'env -iS A=1  sh -', 'env --split-string=sh -e'];
+  for (const line of [...lines, 'env -S -u B sh']) {
+    const given = { '/entry.sh*': `#!/usr/bin/${line}\nexec serve --fast\n` };
+    const paths = wanted.filter((path) => path !== '/entry.sh*');
+    t.strictSame(await guessed([...paths, '/bin/b*'], given, ['/entry.sh']), wanted.sort(), line);
+  }
+});
+
+t.test('a command of very many words costs no more memory than they do', async (t) => {
+  const text = `#!/bin/sh\nenv ${'a '.repeat(30_000)}\n`;
+  const given = { '/entry.sh*': text };
+  const paths = ['/bin/sh*', '/usr/bin/env*'];
+  const words = Array.from({ length: 30_000 }, () => '-x');
+  const args = ['/entry.sh', ...words];
+  t.strictSame(await guessed(paths, given, args), [...paths, '/entry.sh*'].sort());
+});
+
+t.test('what is looked for behind the end of a file gives back no budget', async (t) => {
+  const size = 1024 * 1024 * 1024;
+  const big = { content: digestOf(Buffer.from('big')), size, executable: true, seconds: 0 };
+  let reads = 0;
+  const files = new ImageFiles(ErofsImage.parse(writeErofs(directory())), async () => {
+    reads += 1;
+    return Buffer.alloc(1);
+  });
+  await files.read(big, 2 ** 60, 1);
+  t.equal((await files.read(big, 0, size)).length, 0);
+  t.equal(reads, 0, 'more than the budget is not read');
+});
+
 t.test('the language that the environment names', async (t) => {
   const folder = '/usr/lib/locale';
   const german = [`${folder}/de_DE.utf8/LC_CTYPE`, `${folder}/de_DE.utf8/LC_TIME`];
