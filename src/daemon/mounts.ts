@@ -50,6 +50,8 @@ export class Mounts {
   readonly #log: Logger;
   readonly #left: LeftFolders;
   readonly #active = new Map<string, ActiveMount>();
+  /** Mount points where something is being mounted. */
+  readonly #coming = new Set<string>();
 
   /** @param root of the node's state: changes made in writable mounts lie below it */
   constructor(root: string, roots: Pick<Roots, 'mount'>, log: Logger) {
@@ -90,8 +92,7 @@ export class Mounts {
   /** It ended with its daemon. @returns its mount point, if something was left there */
   async clean({ id, root }: MountRecord): Promise<string[]> {
     const left = await isMounted(root.target);
-    if (left) await detachPath(root.target);
-    await this.#remove(id);
+    await this.#takeAway(id, left ? { detach: () => detachPath(root.target) } : undefined);
     return left ? [root.target] : [];
   }
 
@@ -129,10 +130,20 @@ export class Mounts {
     if (there && request.requestId !== undefined && there.record.requestId === request.requestId) {
       return this.#summary(target);
     }
-    if (there) {
+    if (there || this.#coming.has(target)) {
       throw new ThinError('busy', `Cannot mount at ${target}: an image is mounted there`);
     }
-    await refuseUnfit(target);
+    this.#coming.add(target);
+    try {
+      await refuseUnfit(target);
+      await this.#make(image, request, target);
+    } finally {
+      this.#coming.delete(target);
+    }
+    return this.#summary(target);
+  }
+
+  async #make(image: LiveImage, request: MountRequest, target: string): Promise<void> {
     const id = randomBytes(6).toString('hex');
     const directory = join(this.#folder, id);
     const changes = request.readOnly ? undefined : directory;
@@ -141,6 +152,7 @@ export class Mounts {
     const since = Date.now();
     const base = { version: 1 as const, id, reference, manifest, readOnly, since, requestId };
     const path = join(directory, recordName);
+    let root: Root | undefined;
     try {
       await makeFolder(directory, 0o700);
       // If we are killed meanwhile, this says where something may be mounted.
@@ -149,16 +161,24 @@ export class Mounts {
         { ...base, root: { target, form: 'portable', server: '' } },
         { synced: false },
       );
-      const root = await this.#roots.mount(image, { target, changes }, request.form);
+      root = await this.#roots.mount(image, { target, changes }, request.form);
       const record = { ...base, root: root.record };
       this.#add({ record, root });
       await writeRecordFile(path, record, { synced: true });
     } catch (error) {
-      await this.#active.get(target)?.root.detach();
-      await this.#remove(id);
+      await this.#takeAway(id, root);
       throw fromSystemError(`Cannot mount at ${target}`, error);
     }
-    return this.#summary(target);
+  }
+
+  /** What cannot be taken away is left: that is no reason to do no more, or to tell of nothing else. */
+  async #takeAway(id: string, root: Pick<Root, 'detach'> | undefined): Promise<void> {
+    try {
+      await root?.detach();
+      await this.#remove(id);
+    } catch (error) {
+      this.#left.leave(id, error);
+    }
   }
 
   #add(active: ActiveMount): void {
@@ -212,7 +232,6 @@ export class Mounts {
       throw new ThinError('busy', `Cannot remove mount ${id}: ${what}`);
     }
     await this.#remove(id);
-    this.#left.forget(id);
   }
 
   /** Ends those that could not go on without this process, or all. */
@@ -220,8 +239,7 @@ export class Mounts {
     for (const [target, { record, root }] of this.#active) {
       if (!all && root.record.form === 'composed') continue;
       this.#active.delete(target);
-      await root.detach();
-      await this.#remove(record.id);
+      await this.#takeAway(record.id, root);
     }
   }
 
@@ -229,6 +247,7 @@ export class Mounts {
     const directory = join(this.#folder, id);
     await detachPath(join(directory, 'merged')).catch(() => {});
     await rm(directory, { recursive: true, force: true });
+    this.#left.forget(id);
   }
 }
 

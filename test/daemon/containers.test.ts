@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -242,6 +242,38 @@ t.test('a mount whose record cannot be read is left, too', async (t) => {
   t.match(mounts.left, [{ id: 'newer', kind: 'mount', folder: join(root, 'mounts/newer') }]);
   await mounts.removeLeft('newer');
   t.strictSame([mounts.left, existsSync(upper('newer'))], [[], false]);
+});
+
+t.test('a mount that fails tells why, whatever else does', async (t) => {
+  const root = scratchDirectory(t);
+  const target = join(root, 'target');
+  mkdirSync(target);
+  let letGo = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const mounted: string[] = [];
+  const detach = () => Promise.reject<void>(new Error('it is held'));
+  const roots: Pick<Roots, 'mount'> = {
+    mount: async () => {
+      const [id = ''] = readdirSync(join(root, 'mounts'));
+      mounted.push(id);
+      await held;
+      mkdirSync(join(root, 'mounts', id, 'mount.json.new')); // nothing can be written there
+      const record = { target, form: 'composed', server: 'erofs' } as const;
+      return { record, ended: new Promise<void>(() => {}), unmount: detach, detach };
+    },
+  };
+  const mounts = new Mounts(root, roots, log);
+  const image = { manifest: 'none' } as unknown as LiveImage;
+  const request = { reference: 'image:1', target, readOnly: true, form: 'auto' } as const;
+  const failed = t.rejects(mounts.mount(image, request), { message: /Cannot write .*mount\.json/ });
+  await until('it is being mounted', () => mounted.length > 0);
+  const another = mounts.mount(image, request);
+  await t.rejects(another, { code: 'busy' }, 'nobody mounts over what is being mounted');
+  letGo();
+  await failed;
+  t.match(mounts.left, [{ id: mounted[0], kind: 'mount', reason: /it is held/ }]);
 });
 
 t.test('a file list that cannot be read is made anew', async (t) => {
