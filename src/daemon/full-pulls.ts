@@ -103,9 +103,9 @@ export class FullPulls implements AsyncDisposable {
     await this.#keep(image, tree);
     let first: WholeImage | undefined = image;
     this.resume(manifest, async (stop) => {
-      const known = first;
+      const asked = first;
       first = undefined;
-      return known ?? (await again(stop));
+      return asked ?? (await again(stop));
     });
     return { files: tree.files, missing: tree.missing };
   }
@@ -113,7 +113,7 @@ export class FullPulls implements AsyncDisposable {
   /** Brings the files of an image that is in use. @param read what its registry has of it */
   resume(manifest: Digest, read: ReadImage): void {
     const { images, arrivals, roots } = this.#parts;
-    const way = { mode: 'auto', smallestFirst: true } as const;
+    const way = { mode: 'auto', asItComes: true } as const;
     arrivals.begin(manifest, async (signal, tell) => {
       const image = await read(signal);
       const digests = digestsOf(image);
@@ -127,7 +127,7 @@ export class FullPulls implements AsyncDisposable {
 
   async #bring(
     { client, record, layers }: WholeImage,
-    options: Omit<FullPull, 'prepared'> & Pick<PullOptions, 'smallestFirst'>,
+    options: Omit<FullPull, 'prepared'> & Pick<PullOptions, 'asItComes'>,
   ): Promise<PulledImage> {
     const puller = await this.#readyPuller();
     return puller.pull({

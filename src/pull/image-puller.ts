@@ -34,8 +34,8 @@ export interface PullOptions {
   readonly layers: readonly PullLayer[];
   /** Default: `auto`. */
   readonly mode?: PullMode;
-  /** Whatever the mode says. Default: false */
-  readonly smallestFirst?: boolean;
+  /** As RunOptions has it, whatever the mode says. Default: false */
+  readonly asItComes?: boolean;
   readonly signal: AbortSignal;
   /** Called some times a second, and at the end. */
   readonly onProgress?: (progress: PullProgress) => void;
@@ -161,7 +161,7 @@ export class ImagePuller {
     const {
       layers,
       mode = 'auto',
-      smallestFirst = false,
+      asItComes = false,
       signal,
       onProgress = () => undefined,
     } = options;
@@ -170,7 +170,7 @@ export class ImagePuller {
     const run = new PullRun(this.#parts, this.#flights, {
       layers,
       mode,
-      smallestFirst,
+      asItComes,
       signal,
       onProgress,
       onLayer: (index, { record, diffId }) => merge.brought(index, { record, diffId }),

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { debuglog } from 'node:util';
-import { describeError } from '../errors.js';
+import { describeError, isThinError } from '../errors.js';
 import { type BroughtLayer, bringLayer, type LayerWay, type PullParts } from './bring-layer.js';
 import { canceled } from './canceled.js';
 import { Gate } from './gate.js';
@@ -32,8 +32,11 @@ export interface RunOptions {
   /** Lowest first. */
   readonly layers: readonly PullLayer[];
   readonly mode: PullMode;
-  /** For who uses the image as it comes: what its config needs is in small layers most often. */
-  readonly smallestFirst: boolean;
+  /**
+   * Somebody uses the image as it comes: small layers are first, in which most often is what its config
+   * needs, and one that is refused or wrong keeps no other from coming.
+   */
+  readonly asItComes: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: PullProgress) => void;
   /** A layer is here; they come in any order. */
@@ -79,12 +82,15 @@ export class PullRun {
     const { layers } = options;
     const order = [...layers.keys()];
     const sizeOf = (index: number) => layers[index]?.descriptor.size ?? 0;
-    if (options.smallestFirst) order.sort((a, b) => sizeOf(a) - sizeOf(b));
+    if (options.asItComes) order.sort((a, b) => sizeOf(a) - sizeOf(b));
     else if (plan.largestFirst) order.sort((a, b) => sizeOf(b) - sizeOf(a));
     this.#order = order;
   }
 
-  /** All layers, lowest first, held until each is disposed. The first failure ends the others. */
+  /**
+   * All layers, lowest first, held until each is disposed. The first failure ends the others, unless the
+   * image is used as it comes, and it is of no other layer: then they come before this fails.
+   */
   async bring(): Promise<Brought<BroughtLayer>[]> {
     const { signal } = this.#options;
     const onAbort = () => this.#stop.abort(canceled(signal));
@@ -96,7 +102,10 @@ export class PullRun {
     try {
       return await allOrNone(coming, {
         onEach: (index, { value }) => this.#options.onLayer(index, value),
-        onFailure: (error) => this.#stop.abort(error),
+        onFailure: (error) => {
+          const isOwn = isThinError(error, 'denied', 'not-found', 'corrupt');
+          if (!(this.#options.asItComes && isOwn)) this.#stop.abort(error);
+        },
       });
     } finally {
       clearInterval(timer);

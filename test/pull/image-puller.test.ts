@@ -10,12 +10,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { FileCache } from '../../src/cache/file-cache.js';
 import { layerRecordPath, layerRecordsFolder } from '../../src/cache/layer-records.js';
 import { type Digest, digestOf } from '../../src/digest.js';
+import { ThinError } from '../../src/errors.js';
 import { mergeLayers } from '../../src/metadata/merge.js';
 import { FileArrivals } from '../../src/pull/file-arrivals.js';
 import { ImagePuller } from '../../src/pull/image-puller.js';
@@ -347,7 +349,7 @@ t.test(
     const stop = new AbortController();
     const vain = wait(digestOf(Buffer.from('of no image')), stop.signal);
     const came = [bytes, Buffer.from('b')].map((content) => wait(digestOf(content), signal));
-    await pullAndPin(puller, { image: 'i', layers, signal, smallestFirst: true });
+    await pullAndPin(puller, { image: 'i', layers, signal, asItComes: true });
     await Promise.all(came);
     await wait(digestOf(bytes), signal);
     stop.abort(new Error('given up'));
@@ -428,6 +430,28 @@ t.test('one failing layer ends the download of the others', async (t) => {
   const options = { image: 'i', layers: [endless, wrong], mode: 'parallel', signal } as const;
   await t.rejects(puller.pull(options), { code: 'corrupt', message: /diff ID/ });
   t.ok(ended, 'before the pull has ended');
+  await leavesNothing(t, cache, root);
+});
+
+t.test('where an image is used as it comes, one refused layer ends no other', async (t) => {
+  const { root, cache, puller } = await openNode(t);
+  const refused = layerOf(archive(file('a', 'x')), {
+    serve: () => {
+      throw new ThinError('denied', 'Cannot get layer: it is refused');
+    },
+  });
+  const content = Buffer.from('what a program waits for');
+  const late = layerOf(archive(file('b', content)), {
+    serve: async function* (blob, layerSignal) {
+      // Whoever would end it has had many turns since.
+      for (let turns = 0; turns < 100; turns += refused.requests) await nextTurn();
+      layerSignal.throwIfAborted();
+      yield blob;
+    },
+  });
+  const options = { image: 'i', layers: [refused, late], asItComes: true, signal };
+  await t.rejects(puller.pull(options), { code: 'denied' });
+  t.ok(await cache.has(digestOf(content)));
   await leavesNothing(t, cache, root);
 });
 
