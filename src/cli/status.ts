@@ -39,7 +39,9 @@ export function addStatusCommands(program: Command, run: Run): void {
       process.stdout.write(`${flags.json ? JSON.stringify(removed) : text}\n`);
     });
   addNodeFlags(program.command('rm'))
-    .description('Remove an ended container that was run without --rm, or what is left of one')
+    .description(
+      'Remove an ended container that was run without --rm, or what is left of a container or mount',
+    )
     .argument('<container...>', 'names or ids, as thin status shows them')
     .addHelpText('after', '\nExample:\n  thin rm web-1    # with all that it has changed')
     .action(async (containers: string[], flags: NodeFlags) => {

@@ -23,7 +23,7 @@ export async function collectGarbage(
 ): Promise<ControlResults['gc']> {
   const [left] = mounted.left;
   if (all && left) {
-    const what = `${left.kind} ${left.id} cannot be read, and may use any`;
+    const what = `${left.kind} ${left.id} was left as it is, and may use any`;
     throw new ThinError('busy', `Cannot remove images: ${what} (wanted: thin rm ${left.id})`);
   }
   await mounted.containers.removeEnded();

@@ -32,7 +32,7 @@ export async function readContainer(folder: string): Promise<ContainerRecord | u
   return readRecordFile(join(folder, recordName), containerRecord);
 }
 
-/** The end of one is on the disk when this returns. @throws ThinError `no-space`, `denied` */
+/** No power cut tears that of one that has ended: it may have changes that are to stay. @throws ThinError `no-space`, `denied` */
 export async function writeContainer(folder: string, record: ContainerRecord): Promise<void> {
   const synced = record.exitCode !== undefined;
   await writeRecordFile(join(folder, recordName), record, { synced });
