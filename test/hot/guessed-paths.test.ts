@@ -117,7 +117,7 @@ t.test('scripts whose first line asks env for their shell', async (t) => {
   for (const line of [...lines, 'env -S -u B sh']) {
     const given = { '/entry.sh*': `#!/usr/bin/${line}\nexec serve --fast\n` };
     const paths = wanted.filter((path) => path !== '/entry.sh*');
-    t.strictSame(await guessed([...paths, '/bin/b*'], given, ['/entry.sh']), wanted.sort(), line);
+    t.strictSame(await guessed([...paths, '/bin/B*'], given, ['/entry.sh']), wanted.sort(), line);
   }
 });
 
