@@ -135,13 +135,14 @@ t.test(
   async (t) => {
     const mine = `Basic ${Buffer.from('me:of today').toString('base64')}`;
     const refuse = status(401, { 'www-authenticate': 'Basic realm="test"' });
-    // The layer with the shell comes all the same.
+    const { lie: held, letGo } = holding(); // until the shell is here: who is to log in is refused all
     proxy.tell((request, ask) => {
       const isMine = request.headers.authorization === mine;
-      return isMine ? ask() : ofLast(refuse)(request, ask);
+      return held(request, isMine ? ask : () => ofLast(refuse)(request, ask));
     });
     const run = startThin(t, node, shell(image, reads));
     await run.printed('started');
+    letGo();
     await until('it is refused', async () => {
       const { images } = await node.status();
       return images[0]?.completion?.reason !== undefined;
