@@ -45,11 +45,12 @@ class CopyVerified final : public Work {
     // What stands there may be a FIFO, which nobody ever writes to.
     const Descriptor file(open(source_.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (file.failed() && errno == ENOENT) return;
-    if (file.failed()) return failSystem("open", errno);
+    if (file.failed() && errno != ELOOP && errno != ENXIO) return failSystem("open", errno);
+    outcome_ = wrong;
+    if (file.failed()) return;  // a link, or a socket
     struct stat found;
     if (fstat(file.number(), &found) != 0) return failSystem("fstat", errno);
-    outcome_ = wrong;
-    if (found.st_size != static_cast<off_t>(bytes_.length)) return;
+    if (!S_ISREG(found.st_mode) || found.st_size != static_cast<off_t>(bytes_.length)) return;
     for (size_t at = 0; at < bytes_.length;) {
       const ssize_t count = read(file.number(), bytes_.data + at, bytes_.length - at);
       if (count < 0 && errno == EINTR) continue;

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import {
   type FileHandle,
   link,
+  lstat,
   mkdir,
   open,
   readdir,
@@ -184,7 +185,7 @@ async function read({
   length,
 }: Extract<SharedTierRequest, { ask: 'read' }>): Promise<Answer> {
   const file = files.get(content) ?? (await openFile(content));
-  if (!file) return { is: 'absent' };
+  if (typeof file === 'string') return { is: file };
   if (file.size !== size) return { is: 'wrong' };
   const bytes = Buffer.allocUnsafeSlow(length);
   const { bytesRead } =
@@ -192,9 +193,9 @@ async function read({
   return bytesRead === length ? { is: 'bytes', bytes } : { is: 'wrong' };
 }
 
-async function openFile(content: Digest): Promise<OpenFile | undefined> {
+async function openFile(content: Digest): Promise<OpenFile | 'absent' | 'wrong'> {
   const file = await openInTier(tierPath(directory, content));
-  if (file) files.set(content, file);
+  if (typeof file === 'object') files.set(content, file);
   return file;
 }
 
@@ -205,8 +206,8 @@ async function put({
   from,
 }: Extract<SharedTierRequest, { ask: 'put' }>): Promise<'there' | 'stored'> {
   const path = tierPath(directory, content);
-  const there = await stat(path).catch(unlessAbsent);
-  if (there?.size === size) return 'there';
+  const there = await lstat(path).catch(unlessAbsent);
+  if (there?.isFile() && there.size === size) return 'there';
   await mustBeThere();
   const { bavail, bsize } = await statfs(directory);
   if (bavail * bsize - size < Number(freeSpaceFloorBytes)) {

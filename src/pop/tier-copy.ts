@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { copyVerified } from '../../native-bindings/copy-verified.js';
+import { errnoName } from '../cache/disk.js';
 import { describeError } from '../errors.js';
 import type { SharedTierAnswer, SharedTierRequest, WithoutId } from './shared-tier-messages.js';
 import { unlessAbsent } from './tier-lists.js';
@@ -35,17 +36,26 @@ export async function copyFromTier(source: string, request: CopyRequest): Promis
   return { is: 'copied', bytes: wanted, kept: outcome === 'copied' };
 }
 
-/** A file of the shared tier; undefined if there is none. `size` of what is no file: -1. */
-export async function openInTier(path: string): Promise<OpenFile | undefined> {
-  const handle = await open(path, readFlags).catch(unlessAbsent);
-  if (!handle) return undefined;
+/** A file of the shared tier; `wrong`: what is there is none. */
+export async function openInTier(path: string): Promise<OpenFile | 'absent' | 'wrong'> {
+  const handle = await open(path, readFlags).catch(whyNoFile);
+  if (typeof handle === 'string') return handle;
   try {
     const found = await handle.stat();
-    return { handle, size: found.isFile() ? found.size : -1 };
+    if (found.isFile()) return { handle, size: found.size };
   } catch (error) {
     await handle.close().catch(() => undefined);
     throw error;
   }
+  await handle.close();
+  return 'wrong';
+}
+
+function whyNoFile(error: unknown): 'absent' | 'wrong' {
+  const code = errnoName(error);
+  if (code === 'ENOENT') return 'absent';
+  if (code === 'ELOOP' || code === 'ENXIO') return 'wrong'; // a link, or a socket
+  throw error;
 }
 
 /** None of its bytes are answered: who reads some does not wait for all. */
@@ -73,10 +83,10 @@ async function copyInSteps(
   { content, size, incoming, path }: CopyRequest,
   onThisNode: <T>(work: Promise<T>) => Promise<T>,
 ): Promise<'absent' | 'wrong' | 'copied' | 'there'> {
-  const isThere = await access(path).then(() => true, unlessAbsent);
+  const isThere = await onThisNode(access(path).then(() => true, unlessAbsent));
   if (isThere) return 'there';
   const file = await openInTier(source);
-  if (!file) return 'absent';
+  if (typeof file === 'string') return file;
   try {
     if (file.size !== size) return 'wrong';
     const target = await onThisNode(open(incoming, 'wx', 0o644));
@@ -88,8 +98,8 @@ async function copyInSteps(
       placed = true;
       return 'copied';
     } finally {
-      await target.close();
-      if (!placed) await unlink(incoming).catch(unlessAbsent);
+      await onThisNode(target.close());
+      if (!placed) await onThisNode(unlink(incoming).catch(unlessAbsent));
     }
   } finally {
     await file.handle.close();

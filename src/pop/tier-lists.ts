@@ -84,10 +84,12 @@ export class TierLists {
   /** These are in use now, which nobody hears otherwise. */
   async mark(images: readonly string[]): Promise<void> {
     await mkdir(this.#marks, { recursive: true, mode: 0o700 });
-    const marks = images.map((image) => writeFile(join(this.#marks, hexOf(image)), '1'));
-    for (const mark of await Promise.allSettled(marks)) {
-      if (mark.status === 'rejected') throw mark.reason;
-    }
+    const failures: unknown[] = [];
+    await mapBounded(images, looksInFlight, async (image) => {
+      const mark = writeFile(join(this.#marks, hexOf(image)), '1');
+      await mark.catch((error: unknown) => failures.push(error)); // it stops no other
+    });
+    if (failures.length > 0) throw failures[0];
   }
 
   /** @param now on the clock of the file system */
@@ -129,7 +131,7 @@ export class TierLists {
     const files = new Map<FileName, number>();
     const orphans: FileName[] = [];
     await mapBounded(fanOut, looksInFlight, async (xx) => {
-      for (const name of await namesIn(join(this.#directory, xx))) {
+      for (const name of await filesIn(join(this.#directory, xx))) {
         const size = sizes.get(name);
         if (size !== undefined) files.set(name, size);
         else await this.#addOrphan(xx, name, now, files, orphans);
@@ -146,7 +148,7 @@ export class TierLists {
     orphans: FileName[],
   ): Promise<void> {
     const found = await stat(join(this.#directory, xx, name)).catch(unlessAbsent);
-    if (!found?.isFile()) return;
+    if (!found) return;
     files.set(name, found.size);
     if (now - found.mtimeMs > orphanMs) orphans.push(name);
   }
@@ -169,6 +171,14 @@ export class TierLists {
 async function namesIn(folder: string): Promise<string[]> {
   const names = (await readdir(folder).catch(unlessAbsent)) ?? [];
   return names.filter((name) => hexName.test(name));
+}
+
+/** Without what only has the name of one: nobody removes that. */
+async function filesIn(folder: string): Promise<string[]> {
+  const entries = (await readdir(folder, { withFileTypes: true }).catch(unlessAbsent)) ?? [];
+  return entries
+    .filter((entry) => entry.isFile() && hexName.test(entry.name))
+    .map(({ name }) => name);
 }
 
 /** What cannot be removed is left, and stops nothing. */

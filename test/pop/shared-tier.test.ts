@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   unlinkSync,
   utimesSync,
   writeFileSync,
@@ -22,7 +23,7 @@ import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js
 import type { SharedTierAnswer } from '../../src/pop/shared-tier-messages.js';
 import { copyFromTier } from '../../src/pop/tier-copy.js';
 import { TierListing } from '../../src/pop/tier-listing.js';
-import { TierLists } from '../../src/pop/tier-lists.js';
+import { packList, TierLists } from '../../src/pop/tier-lists.js';
 import { TierOffers } from '../../src/pop/tier-offers.js';
 import { TierRoom } from '../../src/pop/tier-room.js';
 import { openCache, scratchDirectory, signal } from '../cache/cache-rig.js';
@@ -383,8 +384,8 @@ t.test('one that always answers late is left alone, whoever else looks at it', a
 t.test('what is no file in its place stops nothing', async (t) => {
   const directory = scratch(t);
   const { shared } = await startNode(t, directory);
-  const [first, second] = newOrigin().refs();
-  if (!first || !second) throw new Error('24 files');
+  const [first, second, third] = newOrigin().refs();
+  if (!first || !second || !third) throw new Error('24 files');
   const path = tierPath(directory, first.content);
   mkdirSync(dirname(path));
   await runCommand('mkfifo', [path]);
@@ -397,6 +398,18 @@ t.test('what is no file in its place stops nothing', async (t) => {
   t.match(await copyFromTier(pipe, { ask: 'copy', ...large, ...way }), { is: 'wrong' });
   writeFileSync(way.path, '');
   t.match(await copyFromTier(pipe, { ask: 'copy', ...large, ...way }), { is: 'there' });
+  const below = { ...way, path: join(way.path, 'copy') };
+  const failed = await copyFromTier(pipe, { ask: 'copy', ...large, ...below });
+  t.match(failed, { is: 'failed', ours: true }, 'this node is no fault of the tier');
+  const linked = tierPath(directory, third.content);
+  mkdirSync(dirname(linked), { recursive: true });
+  symlinkSync(way.path, linked);
+  for (const size of [0, 2_000_000]) {
+    const request = { ...large, ...way, size, path: join(directory, 'other copy') };
+    t.match(await copyFromTier(linked, { ask: 'copy', ...request }), { is: 'wrong' });
+  }
+  t.notOk(await shared.has(third));
+  t.match(shared.counts, { wrong: 2, failures: 0 });
 
   const [hex, old] = [digestHex(second.content), new Date(0)];
   for (const folder of ['.images', '.in-use']) {
@@ -406,8 +419,10 @@ t.test('what is no file in its place stops nothing', async (t) => {
     }
   }
   mkdirSync(join(directory, hex.slice(0, 2), hex), { recursive: true });
-  const { files, images, orphans } = await new TierLists(directory).survey([]);
-  t.same([files.size, images, orphans], [0, [], []]);
+  const lists = new TierLists(directory);
+  await lists.write(`sha256:${digestHex(first.content)}`, packList([{ hex, size: second.size }]));
+  const { files, images, orphans } = await lists.survey([]);
+  t.same([files.size, images.length, orphans], [0, 1, []]);
 });
 
 t.test('a folder with other things in it is none', async (t) => {
