@@ -94,11 +94,16 @@ function fasterLayout({ name, directory }: TierPlace): TierLayout {
   return { name, directory, incoming, suspect: join(directory, '.suspect') };
 }
 
+/** What nobody else has while a daemon has this root. */
+export function rootLockPlace(root: string): LockPlace {
+  return { directory: root, lock: join(root, 'lock.db'), owner: join(root, 'owner') };
+}
+
 /** Everything that must be ours alone, to be locked in this order. */
 export function lockPlaces({ root, tiers }: CacheLayout): LockPlace[] {
   const others = tiers.filter(({ name }) => name !== localTier);
   return [
-    { directory: root, lock: join(root, 'lock.db'), owner: join(root, 'owner') },
+    rootLockPlace(root),
     ...others.map(({ directory }) => ({
       directory,
       lock: join(directory, '.lock.db'),
