@@ -1,6 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { decodeHotList } from '../../src/hot/hot-list.js';
 import type { PopReport } from '../../src/pop/point-of-presence.js';
 import { RedisServer } from '../pop/redis-server.js';
@@ -10,6 +10,8 @@ import { runCommand } from '../support/run-command.js';
 import { holderOf } from './holder-status.js';
 import { startNode, startThin, type TestNode, thinifyProgram, until } from './test-node.js';
 
+/** Sites that are started for one whose Redis answers in time. */
+const triesMax = 3;
 t.setTimeout(400_000); // one conversion, and then some
 const registry = await startRegistry(t);
 /** Lets in who gives no name, and this user. */
@@ -26,7 +28,7 @@ print(json.dumps([1]), flush=True)
 while not os.path.exists('/control/go'): time.sleep(0.02)
 `;
 const control = t.testdir({});
-const letGo = () => writeFileSync(join(control, 'go'), '');
+const go = join(control, 'go');
 const words = ['-v', `${control}:/control`, reference, 'python3', '-c', script];
 const alone = startNode(t);
 const secret = join(alone.folder, 'secret');
@@ -74,28 +76,51 @@ async function join1(members: number): Promise<TestNode> {
   return node;
 }
 
-t.test('what one node has fetched, the next gets from it', async (t) => {
-  t.match((await alone.thin(['pop', 'status'])).stdout, /in no site/);
-  const first = await join1(1);
+/** Runs the program, which ends when all is here that it is expected to read. */
+async function runsToTheFull(t: Test, first: TestNode): Promise<void> {
+  rmSync(go, { force: true });
   const started = startThin(t, first, ['run', '--rm', ...words]);
   await started.printed('[1]');
   await until('all that is expected to be read is here', () => {
     return logOf(first).includes('brought ahead of a container');
   });
-  letGo();
+  writeFileSync(go, '');
   t.same(await started.ended, { code: 0, signal: null }, started.errors());
-  const fetched = ofOrigin(await report(first));
+}
+
+/** Whether Redis took longer than a read waits: what was fetched then is not for the site. */
+async function wasAlone(node: TestNode): Promise<boolean> {
+  const { counts } = await report(node);
+  return counts.alone.frames > 0 || logOf(node).includes('going on without the PoP');
+}
+
+/** The first two nodes of a site: others where the machine was too busy for the first to share. */
+async function startTwo(t: Test) {
+  for (let tries = 1; ; tries++) {
+    const first = await join1(1);
+    await runsToTheFull(t, first);
+    const fetched = ofOrigin(await report(first));
+    const second = await join1(2);
+    t.equal(await runs(second), '[1]\n');
+    const hasShared = !(await wasAlone(first));
+    if (hasShared || tries === triesMax) return { first, fetched, second, hasShared };
+    t.comment('Redis was too slow for the first node');
+    await Promise.all([first.stop(), second.stop()]);
+    await redis.restart();
+  }
+}
+
+t.test('what one node has fetched, the next gets from it', async (t) => {
+  t.match((await alone.thin(['pop', 'status'])).stdout, /in no site/);
+  const { first, fetched, second, hasShared } = await startTwo(t);
   t.ok(fetched > 0);
-  const second = await join1(2);
-  t.equal(await runs(second), '[1]\n');
   // It knows what is read: what the first has brought ahead in vain is not wanted again.
   const seen = await report(second);
   const near = seen.counts.peers.frames;
   const needed = near + ofOrigin(seen);
   t.ok(near > 0, `${near} came from there`);
   const { origin, alone: lonely } = seen.counts;
-  // What is fetched while Redis takes longer than a read waits is not for the site.
-  if (!logOf(first).includes('going on without the PoP')) {
+  if (hasShared) {
     t.ok(needed <= 1.2 * fetched, `${needed} were needed, where the first had ${fetched} fetched`);
     t.ok(origin.frames <= 0.1 * (near + origin.frames), `${origin.frames} did not`);
   }
