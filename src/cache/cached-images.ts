@@ -2,7 +2,7 @@ import { isThinError, ThinError } from '../errors.js';
 import type { FileRef } from './file-origin.js';
 import type { MountLease } from './index-images.js';
 import type { CacheIndex } from './index-thread.js';
-import { packFiles } from './packed-files.js';
+import { packInBatches } from './packed-files.js';
 import { processStart } from './process-start.js';
 
 /** Files in one transaction of the index: 0.1 s of its time, see index-feed.ts. */
@@ -116,19 +116,15 @@ export class CachedImages implements AsyncDisposable {
 
   async #list(image: string, files: Iterable<FileRef>): Promise<void> {
     if (await this.#index.call('hasMembers', image)) return;
-    let batch: FileRef[] = [];
-    const add = async (): Promise<void> => {
-      const packed = packFiles(batch, batch.length);
-      batch = [];
-      await this.#index.call('addPackedMembers', image, packed);
-    };
-    for (const { content, size } of files) {
+    for (const batch of packInBatches(withBytes(files), batchFiles)) {
       if (this.#closing) return;
-      if (size === 0) continue; // an empty file needs no file here
-      batch.push({ content, size });
-      if (batch.length === batchFiles) await add();
+      await this.#index.call('addPackedMembers', image, batch);
     }
-    await add();
     await this.#index.call('completeMembers', image);
   }
+}
+
+/** An empty file needs no file here. */
+function* withBytes(files: Iterable<FileRef>): Generator<FileRef, void> {
+  for (const file of files) if (file.size > 0) yield file;
 }

@@ -160,7 +160,9 @@ export class IndexFeed {
   async #recordPacked(packed: PackedList): Promise<boolean> {
     const recorded = this.#recording();
     try {
-      const totals = await this.#index.call('placePacked', packed.tier, packed.files);
+      // A copy: of a view, all memory that it is of would go to the other thread.
+      const files = Buffer.from(packed.files);
+      const totals = await this.#index.call('placePacked', packed.tier, files);
       if (this.#packed.length === 0) recorded(totals);
     } catch (error) {
       this.#onFailure(error);

@@ -17,6 +17,19 @@ export function packFiles(files: Iterable<FileRef & Partial<PackedFile>>, count:
   return bytes;
 }
 
+/** The same as lists of `count`, and a last one of fewer or none; each is valid until the next is asked for. */
+export function* packInBatches(files: Iterable<FileRef>, count: number): Generator<Buffer, void> {
+  const bytes = Buffer.allocUnsafeSlow(count * itemSize);
+  let at = 0;
+  for (const file of files) {
+    at = writeItem(bytes, at, file);
+    if (at < bytes.length) continue;
+    yield bytes;
+    at = 0;
+  }
+  yield Buffer.from(bytes.subarray(0, at));
+}
+
 /** @returns where the next one goes */
 function writeItem(bytes: Buffer, at: number, file: FileRef & Partial<PackedFile>): number {
   bytes.write(digestHex(file.content), at, 'hex');

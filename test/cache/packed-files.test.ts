@@ -8,6 +8,7 @@ import {
   packedCount,
   packedDigests,
   packFiles,
+  packInBatches,
   unpackFiles,
 } from '../../src/cache/packed-files.js';
 import { digestFromBytes, digestSize } from '../../src/digest.js';
@@ -41,6 +42,9 @@ t.test(
           files.map((_, at) => digestFromBytes(digests, at * digestSize)),
           contentsOf(files),
         );
+
+        const batches = [...packInBatches(files, 7)].map((batch) => Buffer.from(batch));
+        t.strictSame([...unpackFiles(Buffer.concat(batches))], files);
 
         const [first, second] = [files.slice(0, 20), files.slice(20)];
         const lists = [first, second].map((some) => packFiles(some, some.length));
