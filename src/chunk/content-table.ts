@@ -1,8 +1,8 @@
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
+import { NumberColumn } from '../number-column.js';
 import { DigestTable } from './digest-table.js';
 import type { Chunk, FileChunks, Frame } from './frame.js';
-import { NumberColumn } from './number-column.js';
 
 /**
  * Contents of files and the chunks that they are made of, each once, in columns: about 70 bytes a

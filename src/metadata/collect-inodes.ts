@@ -9,6 +9,7 @@ import {
   isWhiteout,
   refusal,
 } from './inode-plan.js';
+import { InodeTable } from './inode-table.js';
 import { problemOfName, problemOfNode } from './node-limits.js';
 
 const dot = '.' as ByteString;
@@ -20,42 +21,41 @@ const dotDot = '..' as ByteString;
  * @param linked nodes that may have several names, if that is known
  * @throws ThinError `invalid` if the tree is none, or has what the format cannot say
  */
-export function collectInodes(root: DirectoryNode, linked?: ReadonlySet<TreeNode>): InodePlan[] {
-  const rootPlan = newPlan(root, emptyByteString, undefined);
-  const plans = [rootPlan];
-  const planOf = new SeenPlans(linked);
-  planOf.set(root, rootPlan);
-  const pending: InodePlan[] = [rootPlan];
-  for (let plan = pending.pop(); plan !== undefined; plan = pending.pop()) {
+export function collectInodes(root: DirectoryNode, linked?: ReadonlySet<TreeNode>): InodeTable {
+  const inodes = new InodeTable();
+  const seen = new SeenInodes(linked);
+  seen.set(root, addInode(inodes, root, emptyByteString, undefined));
+  const pending = [0];
+  for (let number = pending.pop(); number !== undefined; number = pending.pop()) {
+    const plan = inodes.at(number);
     if (plan.node.type !== 'directory') continue;
-    const firstNew = plans.length;
-    plan.directory = planDirectory(plan, plan.node, planOf, plans);
-    if (plans.length > limits.entriesMax) {
+    const firstNew = inodes.length;
+    inodes.setDirectory(number, planDirectory(plan, plan.node, seen, inodes));
+    if (inodes.length > limits.entriesMax) {
       throw refusal(plan, `the tree has more than ${limits.entriesMax} inodes`);
     }
-    for (let i = plans.length - 1; i >= firstNew; i--) {
-      const child = plans[i];
-      if (child?.node.type === 'directory') pending.push(child);
+    for (let child = inodes.length - 1; child >= firstNew; child -= 1) {
+      if (inodes.at(child).node.type === 'directory') pending.push(child);
     }
   }
-  return plans;
+  return inodes;
 }
 
-/** Plans by their nodes: only of those that may be met again, as it takes half as much as the plans. */
-class SeenPlans {
+/** Numbers of nodes that may be met again: of all nodes they take half as much as the tree. */
+class SeenInodes {
   readonly #linked: ReadonlySet<TreeNode> | undefined;
-  readonly #plans = new Map<TreeNode, InodePlan>();
+  readonly #numbers = new Map<TreeNode, number>();
 
   constructor(linked: ReadonlySet<TreeNode> | undefined) {
     this.#linked = linked;
   }
 
-  get(node: TreeNode): InodePlan | undefined {
-    return this.#plans.get(node);
+  get(node: TreeNode): number | undefined {
+    return this.#numbers.get(node);
   }
 
-  set(node: TreeNode, plan: InodePlan): void {
-    if (this.#linked === undefined || this.#linked.has(node)) this.#plans.set(node, plan);
+  set(node: TreeNode, number: number): void {
+    if (this.#linked === undefined || this.#linked.has(node)) this.#numbers.set(node, number);
   }
 }
 
@@ -63,41 +63,45 @@ class SeenPlans {
 function planDirectory(
   plan: InodePlan,
   node: DirectoryNode,
-  planOf: SeenPlans,
-  plans: InodePlan[],
+  seen: SeenInodes,
+  inodes: InodeTable,
 ): DirectoryPlan {
-  const names = [...node.children.keys(), dot, dotDot].sort(); // by UTF-16 units, which are bytes here
+  const sorted = [...node.children.keys(), dot, dotDot].sort(); // by UTF-16 units, which are bytes here
+  const names = sorted.slice(); // what has grown has room for more
   let holdsWhiteout = false;
-  const inodes = names.map((name) => {
+  const numbers = names.map((name) => {
     const childNode = node.children.get(name);
-    if (childNode === undefined) return name === dot ? plan : (plan.parent ?? plan);
+    if (childNode === undefined) return (name === dot ? plan : (plan.parent ?? plan)).number;
     holdsWhiteout ||= isWhiteout(childNode);
-    const known = planOf.get(childNode);
-    if (known !== undefined) return linkAgain(known, name, plan);
-    const child = newPlan(childNode, name, plan);
-    planOf.set(childNode, child);
-    plans.push(child);
+    const known = seen.get(childNode);
+    if (known !== undefined) return linkAgain(inodes.at(known), name, plan);
+    const child = addInode(inodes, childNode, name, plan);
+    seen.set(childNode, child);
     if (childNode.type === 'directory') plan.nlink++;
     return child;
   });
-  return { names, inodes, ...packRecords(names), holdsWhiteout };
+  return { names, inodes: numbers, ...packRecords(names), holdsWhiteout };
 }
 
-function newPlan(node: TreeNode, name: ByteString, parent: InodePlan | undefined): InodePlan {
-  const nlink = node.type === 'directory' ? 2 : 1;
-  const directory: DirectoryPlan | undefined = undefined;
-  const plan = { node, name, parent, directory, nlink, xattrBytes: 0, offset: 0, block: 0 };
+/** @returns its number */
+function addInode(
+  inodes: InodeTable,
+  node: TreeNode,
+  name: ByteString,
+  parent: InodePlan | undefined,
+): number {
   const problem = (parent && problemOfName(name)) ?? problemOfNode(node);
-  if (problem !== undefined) throw refusal(plan, problem);
-  return plan;
+  if (problem !== undefined) throw refusal({ name, parent }, problem);
+  return inodes.add(node, name, parent?.number ?? 0);
 }
 
-function linkAgain(known: InodePlan, name: ByteString, parent: InodePlan): InodePlan {
+/** @returns its number */
+function linkAgain(known: InodePlan, name: ByteString, parent: InodePlan): number {
   const problem =
     known.node.type === 'directory'
       ? `the directory is also at ${displayPath(known)} (wanted one name for a directory)`
       : problemOfName(name);
   if (problem !== undefined) throw refusal({ name, parent }, problem);
   known.nlink++;
-  return known;
+  return known.number;
 }

@@ -2,6 +2,7 @@ import type { ByteString } from '../byte-string.js';
 import { blockSize, directoryRecord, slotSize } from './erofs-layout.js';
 import { recordType } from './erofs-node-type.js';
 import { type DirectoryPlan, storedType } from './inode-plan.js';
+import type { InodeTable } from './inode-table.js';
 import { writeLatin1 } from './write-latin1.js';
 
 /**
@@ -27,6 +28,7 @@ export function packRecords(names: readonly ByteString[]): { blockEnds: number[]
 export function writeRecords(
   out: Buffer,
   at: number,
+  inodes: InodeTable,
   directory: DirectoryPlan,
   first: number,
   end: number,
@@ -35,8 +37,9 @@ export function writeRecords(
   let nameOffset = (end - first) * directoryRecord.size;
   for (let index = first; index < end; index++) {
     const name = directory.names[index];
-    const inode = directory.inodes[index];
-    if (name === undefined || inode === undefined) return;
+    const number = directory.inodes[index];
+    if (name === undefined || number === undefined) return;
+    const inode = inodes.at(number);
     // A nid has 64 bits; of an image below 4 GiB the upper ones are zero.
     out.writeUInt32LE(inode.offset / slotSize, record + directoryRecord.nid);
     out.writeUInt16LE(nameOffset, record + directoryRecord.nameOffset);

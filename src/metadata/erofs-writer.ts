@@ -22,6 +22,7 @@ import {
 import { formatBits } from './erofs-node-type.js';
 import { ImagePieces, type WritePiece } from './image-pieces.js';
 import { type InodePlan, isWhiteout, storedType } from './inode-plan.js';
+import type { InodeTable } from './inode-table.js';
 import { bodyOf, type ImagePlan, placeInodes } from './place-inodes.js';
 import {
   type SharedXattrs,
@@ -63,7 +64,7 @@ export function planErofs(root: DirectoryNode, linked?: ReadonlySet<TreeNode>): 
 
 function writeImage(
   write: WritePiece,
-  plans: readonly InodePlan[],
+  plans: InodeTable,
   shared: SharedXattrs,
   image: ImagePlan,
 ): void {
@@ -77,10 +78,10 @@ function writeImage(
     serial += 1;
     writeInode(out, at, plan, serial);
     if (plan.xattrBytes > 0) writeXattrArea(out, at + inodeRecord.size, plan, shared);
-    writeInline(out, at + bodyAt, plan);
+    writeInline(out, at + bodyAt, plan, plans);
   }
   if (image.xattrBlock > 0) writeSharedXattrs(pieces, image.xattrBlock * blockSize, shared);
-  for (const plan of plans) writeBlocks(pieces, plan);
+  for (const plan of plans) writeBlocks(pieces, plan, plans);
   const { head, digest } = pieces.finish(image.size);
   write(signedSuperblock(head, digest), superblock.at);
 }
@@ -133,7 +134,7 @@ function chunkFormat(size: number): number {
 }
 
 /** What is right behind an inode's xattrs. */
-function writeInline(out: Buffer, at: number, plan: InodePlan): void {
+function writeInline(out: Buffer, at: number, plan: InodePlan, plans: InodeTable): void {
   const { node, directory } = plan;
   const { layout } = bodyOf(plan);
   if (layout === dataLayout.chunked) out.writeUInt32LE(noBlock, at);
@@ -141,35 +142,30 @@ function writeInline(out: Buffer, at: number, plan: InodePlan): void {
   if (node.type === 'symlink') writeLatin1(out, node.target, at);
   if (directory === undefined) return;
   const { blockEnds } = directory;
-  writeRecords(out, at, directory, blockEnds.at(-2) ?? 0, blockEnds.at(-1) ?? 0);
+  writeRecords(out, at, plans, directory, blockEnds.at(-2) ?? 0, blockEnds.at(-1) ?? 0);
 }
 
 /** What has blocks of its own. */
-function writeBlocks(pieces: ImagePieces, plan: InodePlan): void {
+function writeBlocks(pieces: ImagePieces, plan: InodePlan, plans: InodeTable): void {
   const { node, directory, block } = plan;
   const { blocks } = bodyOf(plan);
   for (let index = 0; index < blocks; index++) {
     const at = pieces.place((block + index) * blockSize, blockSize);
     if (node.type === 'symlink') writeLatin1(pieces.window, node.target, at);
     if (directory === undefined) continue;
-    const first = index === 0 ? 0 : directory.blockEnds[index - 1];
-    writeRecords(pieces.window, at, directory, first ?? 0, directory.blockEnds[index] ?? 0);
+    const first = index === 0 ? 0 : (directory.blockEnds[index - 1] ?? 0);
+    writeRecords(pieces.window, at, plans, directory, first, directory.blockEnds[index] ?? 0);
   }
 }
 
 /** Without uuid and checksum, which are of everything else. */
-function writeSuperblock(
-  out: Buffer,
-  at: number,
-  image: ImagePlan,
-  plans: readonly InodePlan[],
-): void {
+function writeSuperblock(out: Buffer, at: number, image: ImagePlan, plans: InodeTable): void {
   const field = superblock;
   const block = out.subarray(at, at + superblock.size);
   block.writeUInt32LE(magicNumber, field.magic);
   block.writeUInt32LE(featureCompat.checksum | featureCompat.mtime, field.featureCompat);
   block.writeUInt8(blockBits, field.blockBits);
-  block.writeUInt16LE((plans[0]?.offset ?? 0) / slotSize, field.rootNid);
+  block.writeUInt16LE(plans.at(0).offset / slotSize, field.rootNid);
   block.writeUInt32LE(plans.length, field.inodeCount);
   block.writeUInt32LE(image.size / blockSize, field.blockCount);
   block.writeUInt32LE(image.xattrBlock, field.xattrBlock);

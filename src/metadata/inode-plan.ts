@@ -5,12 +5,14 @@ import { limits } from '../limits.js';
 
 /** An inode on its way into an image. Fields that are not `readonly` are filled by later stages. */
 export interface InodePlan {
+  /** Its place among the inodes; the root's is 0. */
+  readonly number: number;
   readonly node: TreeNode;
   /** Its first name, and the directory that has it: undefined for the root. */
   readonly name: ByteString;
   readonly parent: InodePlan | undefined;
   /** What a directory holds, undefined for everything else. */
-  directory: DirectoryPlan | undefined;
+  readonly directory: DirectoryPlan | undefined;
   nlink: number;
   /** Bytes of its xattr area. */
   xattrBytes: number;
@@ -23,8 +25,8 @@ export interface InodePlan {
 export interface DirectoryPlan {
   /** In the order of the records: byte order, with `.` and `..` among them. */
   readonly names: readonly ByteString[];
-  /** What each of them names. */
-  readonly inodes: readonly InodePlan[];
+  /** The numbers of what each of them names. */
+  readonly inodes: readonly number[];
   /** For each block, the index after its last record. */
   readonly blockEnds: readonly number[];
   /** Bytes of all records with their names. */

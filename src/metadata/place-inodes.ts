@@ -51,7 +51,7 @@ function flatBody(size: number): Body {
  * far below the 16 bits that the superblock has for it.
  * @throws ThinError `invalid` if the image would be too large, or an inode has too many xattrs
  */
-export function placeInodes(plans: readonly InodePlan[], shared: SharedXattrs): ImagePlan {
+export function placeInodes(plans: Iterable<InodePlan>, shared: SharedXattrs): ImagePlan {
   let end = superblock.at + superblock.size;
   for (const plan of plans) {
     plan.xattrBytes = xattrAreaBytes(plan, shared);

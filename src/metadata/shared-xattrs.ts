@@ -19,7 +19,7 @@ export interface SharedXattrs {
 }
 
 /** Finds the xattrs worth sharing, in the order in which `plans` have them. */
-export function shareXattrs(plans: readonly InodePlan[]): SharedXattrs {
+export function shareXattrs(plans: Iterable<InodePlan>): SharedXattrs {
   const seen = new Map<string, StoredXattr | 'repeated'>();
   const ids = new Map<string, number>();
   const entries: StoredXattr[] = [];

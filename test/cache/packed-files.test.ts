@@ -43,7 +43,7 @@ t.test(
           contentsOf(files),
         );
 
-        const batches = [...packInBatches(files, 7)].map((batch) => Buffer.from(batch));
+        const batches = Array.from(packInBatches(files, 7), (batch) => Buffer.from(batch));
         t.strictSame([...unpackFiles(Buffer.concat(batches))], files);
 
         const [first, second] = [files.slice(0, 20), files.slice(20)];

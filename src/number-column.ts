@@ -15,6 +15,11 @@ export class NumberColumn {
     return this.#values[row] ?? 0;
   }
 
+  /** Of a row that is there. */
+  set(row: number, value: number): void {
+    this.#values[row] = value;
+  }
+
   push(value: number): void {
     if (this.#length === this.#values.length) {
       const larger = new Uint32Array(2 * this.#length);
