@@ -22,6 +22,9 @@ export type LayerEntry =
   | Exclude<TarEntry, { type: 'file' }>
   | (Extract<TarEntry, { type: 'file' }> & { readonly content: Digest });
 
+/** What the names of whiteouts begin with, wherever in a path they stand. */
+export const whiteoutPrefix = '.wh.';
+
 /** One layer, in the order of its archive, whiteout entries included. */
 export interface LayerChanges {
   /** Digest of the uncompressed archive, computed by us. */
@@ -30,6 +33,8 @@ export interface LayerChanges {
   readonly entries: Iterable<LayerEntry>;
   /** The paths of the entries, where those can be had for less. */
   readonly paths?: Iterable<ByteString>;
+  /** False where no path holds {@link whiteoutPrefix}, as far as that is known: then they need not be looked at. */
+  readonly mayHaveWhiteouts?: boolean;
 }
 
 /** The same with its entries in memory. */

@@ -43,7 +43,7 @@ function opened(path: string): number {
 /** Entries that lie one behind the other in these pieces. @throws ThinError `corrupt` */
 export function decodeEntries(pieces: Iterable<Buffer>): Generator<LayerEntry, void> {
   const decoder = new EntryDecoder();
-  return eachEntry(pieces, (bytes) => decoder.decode(bytes));
+  return eachEntry(pieces, (bytes, at, end) => decoder.decode(bytes, at, end));
 }
 
 /** Their paths. @throws ThinError `corrupt` */
@@ -51,19 +51,39 @@ export function decodePaths(pieces: Iterable<Buffer>): Generator<ByteString, voi
   return eachEntry(pieces, EntryDecoder.pathOf);
 }
 
-/** @param decode is given the bytes of one entry, valid until the next one */
-function* eachEntry<T>(pieces: Iterable<Buffer>, decode: (entry: Buffer) => T): Generator<T, void> {
+/** @param decode is given where one entry is, valid until the next one */
+function* eachEntry<T>(
+  pieces: Iterable<Buffer>,
+  decode: (bytes: Buffer, at: number, end: number) => T,
+): Generator<T, void> {
   let rest: Buffer = Buffer.alloc(0);
   for (const piece of pieces) {
-    const bytes = rest.length === 0 ? piece : Buffer.concat([rest, piece]);
-    let at = 0;
+    let bytes = piece;
+    let from = 0;
+    if (rest.length > 0) {
+      // The entry that began in the piece before is put together, and nothing else.
+      from = restOfEntry(rest, piece);
+      bytes = Buffer.concat([rest, piece.subarray(0, from)]);
+      const length = EntryDecoder.lengthAt(bytes, 0);
+      rest = bytes;
+      if (length === undefined || length > bytes.length) continue;
+      yield decode(bytes, 0, length);
+    }
+    let at = from;
     for (;;) {
-      const length = EntryDecoder.lengthAt(bytes, at);
-      if (length === undefined || length > bytes.length - at) break;
-      yield decode(bytes.subarray(at, at + length));
+      const length = EntryDecoder.lengthAt(piece, at);
+      if (length === undefined || length > piece.length - at) break;
+      yield decode(piece, at, at + length);
       at += length;
     }
-    rest = Buffer.from(bytes.subarray(at));
+    rest = Buffer.from(piece.subarray(at));
   }
   if (rest.length > 0) throw malformed();
+}
+
+/** Bytes of `piece` that belong to the entry that `rest` begins. */
+function restOfEntry(rest: Buffer, piece: Buffer): number {
+  const start = Buffer.concat([rest.subarray(0, 4), piece.subarray(0, 4)]);
+  const length = EntryDecoder.lengthAt(start, 0) ?? Number.POSITIVE_INFINITY;
+  return Math.min(length - rest.length, piece.length);
 }

@@ -201,9 +201,14 @@ export function splitPath(path: ByteString): { parent: ByteString; name: ByteStr
 /** Characters from which on V8 makes a slice that keeps the whole string that it is of in memory. */
 const slicedMin = 13;
 
+const scratch = Buffer.allocUnsafeSlow(4096);
+
 /** The name without its path, which is as long again as the rest of the node. */
 function detached(name: ByteString): ByteString {
-  return name.length < slicedMin ? name : byteString(byteStringToBuffer(name));
+  if (name.length < slicedMin) return name;
+  if (name.length > scratch.length) return byteString(byteStringToBuffer(name));
+  scratch.write(name, 0, name.length, 'latin1');
+  return scratch.toString('latin1', 0, name.length) as ByteString;
 }
 
 function isName(name: ByteString): boolean {

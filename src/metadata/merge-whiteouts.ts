@@ -1,4 +1,5 @@
 import type { ByteString } from '../byte-string.js';
+import { whiteoutPrefix as prefix } from '../image/layer-entry.js';
 import type { DirectoryNode } from '../image/tree.js';
 import { unmergeable } from './merge-error.js';
 import type { MergeTree } from './merge-tree.js';
@@ -15,7 +16,6 @@ export type EntryRole =
   | { readonly kind: 'whiteout'; readonly parent: ByteString; readonly name: ByteString }
   | { readonly kind: 'opaque'; readonly parent: ByteString };
 
-const prefix = '.wh.';
 const metaPrefix = '.wh..wh.';
 const opaqueName = '.wh..wh..opq';
 

@@ -82,8 +82,11 @@ export class LayerMerge {
   }
 }
 
-function applyLayer(tree: MergeTree, { entries, paths }: LayerChanges): void {
-  applyWhiteouts(tree, paths ?? { [Symbol.iterator]: () => pathsOf(entries) });
+function applyLayer(tree: MergeTree, layer: LayerChanges): void {
+  const { entries, paths, mayHaveWhiteouts = true } = layer;
+  if (mayHaveWhiteouts) {
+    applyWhiteouts(tree, paths ?? { [Symbol.iterator]: () => pathsOf(entries) });
+  }
   const links = new MergeHardlinks(tree);
   for (const entry of entries) {
     const role = roleOf(entry.path).kind;

@@ -32,10 +32,10 @@ export class ImageMerge {
     try {
       this.#merge ??= new LayerMerge(this.#request.layers);
       const record = LayerRecordFile.open(path);
-      const { entries, paths, summary } = record;
+      const { entries, paths, summary, mayHaveWhiteouts } = record;
       checkRecord(summary, diffId);
       this.#plainBytes += summary.plainBytes;
-      this.#merge.add({ diffId: summary.diffId, entries, paths });
+      this.#merge.add({ diffId: summary.diffId, entries, paths, mayHaveWhiteouts });
     } catch (error) {
       this.#failure = { error };
     }
