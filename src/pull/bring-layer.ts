@@ -23,6 +23,14 @@ export interface PullParts {
   readonly arrivals: FileArrivals;
 }
 
+/** Of layers that come in an order: what is looked up of each takes its own time. */
+export interface PlaceInLine {
+  /** Ends when all before it are in the line, or have no need to be. */
+  readonly before: Promise<unknown>;
+  /** Those behind it may get into the line. */
+  readonly taken: () => void;
+}
+
 /** How one layer is to come, as its pull's mode has it. */
 export interface LayerWay {
   readonly wholeFirst: boolean;
@@ -30,6 +38,8 @@ export interface LayerWay {
   /** Records looked through at once. */
   readonly checks: Gate;
   readonly downloads: Gate;
+  /** Its place in the line for {@link downloads}. */
+  readonly place: PlaceInLine;
   /** Ends when this layer may be stored, where layers are stored one after the other. */
   readonly turn: Promise<unknown>;
   /** Connections that the layer may use now. */
@@ -74,6 +84,7 @@ export async function bringLayer(task: Task): Promise<BroughtLayer> {
     return { summary, record, diffId, [Symbol.dispose]: () => hold[Symbol.dispose]() };
   } finally {
     meter.waits.enter(undefined);
+    task.way.place.taken();
   }
 }
 
@@ -88,6 +99,7 @@ async function findHere(task: Task): Promise<Held | undefined> {
   const { layer, parts, way, signal } = task;
   const { cache, records, threads } = parts;
   if (!(await records.has(layer.diffId))) return undefined;
+  way.place.taken(); // it is likely to be here, and looked through for long
   using _place = await way.checks.enter(signal);
   const hold = cache.hold();
   try {
@@ -130,10 +142,17 @@ async function fetchLayer(first: Task): Promise<Held> {
   }
 }
 
+async function enterInOrder({ downloads, place }: LayerWay, signal: AbortSignal) {
+  await place.before;
+  const entered = downloads.enter(signal);
+  place.taken();
+  return await entered;
+}
+
 /** Inflates and stores the layer while it downloads. */
 async function fetchAndStore(task: Task, partial: PartialBlob): Promise<Held> {
   const { meter, way, signal } = task;
-  using _place = await way.downloads.enter(signal);
+  using _place = await enterInOrder(way, signal);
   meter.phase = 'downloading';
   return await store(task, layerBytes(sourceOf(task, partial)));
 }
@@ -142,7 +161,7 @@ async function fetchAndStore(task: Task, partial: PartialBlob): Promise<Held> {
 async function fetchThenStore(task: Task, partial: PartialBlob): Promise<Held> {
   const { meter, way, signal } = task;
   {
-    using _place = await way.downloads.enter(signal);
+    using _place = await enterInOrder(way, signal);
     meter.phase = 'downloading';
     meter.waits.enter('source');
     await downloadWhole(sourceOf(task, partial));

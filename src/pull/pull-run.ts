@@ -138,13 +138,20 @@ export class PullRun {
   #join(): Promise<Brought<BroughtLayer>>[] {
     const coming: Promise<Brought<BroughtLayer>>[] = [];
     let turn: Promise<unknown> = Promise.resolve();
+    let before: Promise<unknown> = Promise.resolve();
     for (const index of this.#order) {
       const layer = this.#options.layers[index];
       if (layer === undefined) continue;
-      const { meter, brought } = this.#joinOne(layer, index, turn);
+      let taken = (): void => undefined;
+      const next = new Promise<void>((resolve) => {
+        taken = resolve;
+      });
+      const order = { turn, place: { before, taken } };
+      const { meter, brought } = this.#joinOne(layer, index, order);
       this.#meters[index] = meter;
       coming[index] = brought;
       turn = brought.catch(() => undefined);
+      before = Promise.all([before, next]);
     }
     return coming;
   }
@@ -152,22 +159,25 @@ export class PullRun {
   #joinOne(
     layer: PullLayer,
     index: number,
-    turn: Promise<unknown>,
+    order: Pick<LayerWay, 'turn' | 'place'>,
   ): Coming<BroughtLayer, LayerMeter> {
     const way: LayerWay = {
       wholeFirst: this.#plan.wholeFirst,
       storesInFlight: this.#plan.storesInFlight,
       checks: this.#checks,
       downloads: this.#downloads,
-      turn,
+      ...order,
       connections: (meter) => this.#connections(meter),
       chooseTier: () => this.#chooseTier(index),
     };
+    let isOurs = false;
     const bring = (signal: AbortSignal) => {
+      isOurs = true;
       const meter = new LayerMeter(layer.descriptor.size);
       return { meter, result: bringLayer({ layer, meter, parts: this.#parts, way, signal }) };
     };
     const coming = this.#flights.join(layer.diffId, bring, this.#stop.signal);
+    if (!isOurs) order.place.taken(); // it is not in our line
     if (coming.meter.phase !== 'done') return coming;
     const meter = new LayerMeter(layer.descriptor.size); // what another pull has brought is here
     meter.phase = 'here';

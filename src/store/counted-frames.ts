@@ -6,6 +6,7 @@ export interface FetchCounts {
   /** The store, for people. */
   readonly store: string;
   requests: number;
+  /** Without what was given up, as another attempt was faster or nobody wanted it any more. */
   failures: number;
   /** Compressed bytes of the frames that came. */
   bytes: number;
@@ -35,7 +36,7 @@ export class CountedFrames implements FrameSource {
       this.#counts.plainBytes += plain.length;
       return plain;
     } catch (error) {
-      this.#counts.failures += 1;
+      if (!signal.aborted) this.#counts.failures += 1;
       throw error;
     }
   }

@@ -78,7 +78,7 @@ export async function fetchRun(
       health.slots.release();
     }
   } catch (error) {
-    counts.failures += 1;
+    if (!signal.aborted) counts.failures += 1;
     throw storeError(what, abort.signal.aborted ? abort.signal.reason : error, signal);
   } finally {
     signal.removeEventListener('abort', giveUp);
