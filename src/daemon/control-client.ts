@@ -36,6 +36,8 @@ const triesMax = 3;
 /** Milliseconds for which one that was killed may still seem to listen, and between two looks. */
 const dyingMs = 2000;
 const dyingLookMs = 20;
+/** Looks in any case: this process may have stood still meanwhile, and the dying one too. */
+const dyingLooksMin = 10;
 
 /** Speaks to the daemon that listens on `socket`. */
 export class ControlClient {
@@ -66,19 +68,21 @@ export class ControlClient {
     options: CallOptions,
   ): Promise<Held<ControlResults[M]>> {
     let diedAt = Number.NEGATIVE_INFINITY;
+    let looks = dyingLooksMin;
     for (let tries = 1; ; ) {
       const answer = await this.#ask(method, body, options);
       if (!('why' in answer)) return answer;
       if (!options.reconnect) throw answer.why;
-      const isStillDying = !answer.taken && performance.now() - diedAt < dyingMs;
-      if (isStillDying) {
+      const mayBeDying = looks < dyingLooksMin || performance.now() - diedAt < dyingMs;
+      if (!answer.taken && mayBeDying) {
+        looks += 1;
         await delay(dyingLookMs);
         await options.reconnect();
         continue;
       }
       if (tries === triesMax) throw answer.why;
       tries += 1;
-      diedAt = performance.now();
+      [diedAt, looks] = [performance.now(), 0];
       await options.reconnect();
       options.onEvent?.({ event: 'note', message: 'the daemon is gone: asking the next one' });
     }
