@@ -15,7 +15,7 @@ import { startRegistry } from '../support/docker-registry.js';
 import { type CommandResult, type RunCommandOptions, runCommand } from '../support/run-command.js';
 import { Secrets } from './secrets.js';
 import { makeRootfs } from './small-rootfs.js';
-import { startNode, type TestNode, thinifyProgram } from './test-node.js';
+import { setReadDeadline, startNode, type TestNode, thinifyProgram } from './test-node.js';
 
 /*
  * A registry with TLS by an authority of its own and one account: each way to log in, through the
@@ -150,7 +150,7 @@ t.test('thin run, with a credential helper', async (t) => {
 });
 
 t.test('thin run, with a password that is piped', async (t) => {
-  const node = makeNode(t, empty, { THINFS_PREFETCH: 'none', THINFS_READ_DEADLINE: '6s' });
+  const node = makeNode(t, empty, { THINFS_PREFETCH: 'none' });
   const run = ['run', '--rm', '-q', ...flags];
   expectError(t, await node.thin([...run, image, 'true']), 4, /wants a login/);
   const refused = await node.thin([...run, ...login, image, 'true'], { input: wrong });
@@ -163,8 +163,10 @@ t.test('thin run, with a password that is piped', async (t) => {
   await node.stop();
   const here = await node.thin([...run, image, ...program]);
   t.equal(here.stdout, '100000\n', 'what is here needs no login');
+  await setReadDeadline(node, '4s');
   const gone = await node.thin(['cat', ...flags, image, '/data/2']);
   expectError(t, gone, 4, /wants a login/);
+  await setReadDeadline(node, '5m');
   const again = await node.thin([...run, ...login, image, 'sh', '-c', 'cat /data/2 | wc -c'], {
     input: password,
   });

@@ -3,12 +3,14 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { startRegistry } from '../support/docker-registry.js';
+import { freePort } from '../support/free-port.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startTokenServer } from '../support/token-server.js';
 import { metricsOf } from './metrics-page.js';
 import {
   type StartedCommand,
+  setReadDeadline,
   startNode,
   startThin,
   type TestNode,
@@ -20,7 +22,7 @@ import { why } from './why-report.js';
 t.setTimeout(400_000); // outages and deadlines take their time, on a busy machine
 /** What lasts longer than one test. */
 const all = t;
-const registry = await startRegistry(all);
+const registry = await startRegistry(all, { port: await freePort() }); // it comes back there
 const python = `${registry.host}/python:1`;
 await pushToRegistry(await testImage('python'), python);
 await runCommand(process.execPath, [thinifyProgram, python]);
@@ -112,24 +114,31 @@ t.test('an outage is waited for, and can be seen', async (t) => {
 });
 
 t.test('after the deadline programs see an error, which is counted', async (t) => {
-  const environment = { ...onlyWanted, THINFS_READ_DEADLINE: '6s', THINFS_METRICS: '0' };
-  const node = startNode(t, environment);
+  const node = startNode(t, { ...onlyWanted, THINFS_METRICS: '0' });
   const again = await startRegistry(t, { root: registry.root });
   const here = python.replace(registry.host, again.host);
   const words = ['-v', `${toldFolder(node)}:/told:ro`, here, 'python3', '-c', reader];
   const command = startThin(t, node, ['run', '--rm', ...words]);
   await command.printed('ready');
+  await setReadDeadline(node, '6s');
+  await until('something comes', async () => {
+    return (await node.thin(['cat', here, '/usr/bin/tar'])).code === 0;
+  });
   await again.stop();
   tellReaders(node);
   t.same(await command.ended, { code: 1, signal: null });
   t.match(command.errors(), /OSError: \[Errno 5\] Input\/output error/);
-  const failed = logOf(node).filter(({ msg }) => msg === 'a read failed');
+  const { stdout } = await node.thin(['stat', '--json', here, '/app/model.txt']);
+  const { digest } = JSON.parse(stdout);
+  const failed = logOf(node).filter((line) => {
+    return line.msg === 'a read failed' && line.content === digest;
+  });
   t.equal(failed.length, 1, 'told once for the file');
   t.match(failed[0], {
     code: 'unavailable',
     reason: /did not come in 6\.00 s: Cannot .*no answer/,
   });
-  const served = logOf(node).find(({ msg }) => msg === 'metrics are served');
+  const served = logOf(node).findLast(({ msg }) => msg === 'metrics are served');
   const metrics = await metricsOf({ port: Number(served?.port) });
   t.ok((metrics.get('thinfs_reads_total{outcome="unavailable"}') ?? 0) > 0);
   t.ok((metrics.get('thinfs_read_seconds_count{outcome="unavailable"}') ?? 0) > 0);

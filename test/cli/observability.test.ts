@@ -19,7 +19,7 @@ await pushToRegistry(await testImage('busybox'), pulled);
 await runCommand(process.execPath, [thinifyProgram, busybox]);
 
 t.test('what is told of images in each state', async (t) => {
-  const node = startNode(t);
+  const node = startNode(t, { THINFS_COMPLETE: 'never' });
   t.equal((await node.thin(['why', 'nobody'])).code, 3);
   const at = join(node.folder, 'mnt');
   t.equal((await node.thin(['mount', '--read-only', busybox, at])).code, 0);

@@ -6,7 +6,7 @@ import { type CommandResult, runCommand } from '../support/run-command.js';
 import { startS3 } from '../support/s3-server.js';
 import { Secrets } from './secrets.js';
 import { makeRootfs } from './small-rootfs.js';
-import { startNode, type TestNode, thinifyProgram } from './test-node.js';
+import { setReadDeadline, startNode, type TestNode, thinifyProgram } from './test-node.js';
 
 /*
  * Ceph's S3 service as the store: published by one machine, run by another that has nothing but the
@@ -44,8 +44,6 @@ function run(node: TestNode, from: string, file: number, ...flags: string[]) {
 }
 
 const right = { code: 0, stdout: '200000\n', stderr: '' };
-/** A slow server has that long, and each read of an outage takes it. */
-const deadline = { THINFS_READ_DEADLINE: '6s' };
 
 t.test('published to a bucket, and run from there by a node that has nothing', async (t) => {
   const words = [`dir:${rootfs}`, '--name', image, '--to', place];
@@ -89,9 +87,10 @@ t.test('keys that are refused, and a bucket that is not there', async (t) => {
 });
 
 t.test('an outage: what is here goes on, the rest waits and fails', async (t) => {
-  const node = startNode(t, deadline);
+  const node = startNode(t);
   t.match(await run(node, place, 0), right);
   await s3.stop();
+  await setReadDeadline(node, '4s');
   t.match(await run(node, place, 0), right, 'from the cache');
   const cut = await run(node, place, 5);
   t.match(cut, { code: 0, stdout: '0\n', stderr: /^cat: [^\n]*Input\/output error\n$/ });

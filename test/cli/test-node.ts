@@ -65,6 +65,15 @@ export function startNode(t: Test, environment: Readonly<Record<string, string>>
   return { folder, root, env, thin, status, stop };
 }
 
+/**
+ * Has the node's daemon wait for reads so long from now on: briefly for what is not to come, and in no
+ * test for what is, as a busy machine takes its time.
+ */
+export async function setReadDeadline(node: TestNode, duration: string): Promise<void> {
+  const { code, stderr } = await node.thin(['daemon', 'restart', '--read-deadline', duration]);
+  if (code !== 0) throw new Error(`thin daemon restart exited with ${code}: ${stderr}`);
+}
+
 /** Polls until `condition` holds. @throws Error if it does not in time */
 export async function until(
   what: string,

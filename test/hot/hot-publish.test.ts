@@ -244,7 +244,7 @@ t.test('a recording that is interrupted ends with its container', async (t) => {
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said += text;
   });
-  const code = once(child, 'exit');
+  const code = once(child, 'close'); // by then it has been heard out
   await until('the container runs', () => said.includes('begun'));
   child.kill('SIGTERM');
   t.same(await code, [exitCodes.canceled, null], said);

@@ -31,6 +31,8 @@ export interface Row {
   readonly change: Change;
   /** For all columns, or for each that differs from `others`. */
   readonly outcome: Outcome | (Partial<Record<Column, Outcome>> & { readonly others: Outcome });
+  /** What is wrong is that something does not come: only these are waited for briefly. */
+  readonly isLate?: true;
 }
 
 const flipped = (body: Answer['body'] = ''): Buffer => {
@@ -269,20 +271,33 @@ export const rows: readonly Row[] = [
   },
 
   // timing
-  { name: 'no answer, once', change: first(misdeed({ kind: 'silent' })), outcome: 'right' },
-  { name: 'no answer, for ever', change: misdeed({ kind: 'silent' }), outcome: 'unavailable' },
+  {
+    name: 'no answer, once',
+    isLate: true,
+    change: first(misdeed({ kind: 'silent' })),
+    outcome: 'right',
+  },
+  {
+    name: 'no answer, for ever',
+    isLate: true,
+    change: misdeed({ kind: 'silent' }),
+    outcome: 'unavailable',
+  },
   {
     name: 'headers that drip',
+    isLate: true,
     change: misdeed({ kind: 'slow-headers', ms: 20 }),
     outcome: 'unavailable',
   },
   {
     name: 'a body that drips',
+    isLate: true,
     change: misdeed({ kind: 'drip', ms: 20 }),
     outcome: { config: 'right', blob: 'right', others: 'unavailable' }, // small enough to be resumed
   },
   {
     name: 'a body that stalls, once',
+    isLate: true,
     change: first(misdeed({ kind: 'stall', after: 30 })),
     outcome: 'right',
   },

@@ -8,6 +8,7 @@ import { parseManifest } from '../../src/image/manifest.js';
 import { mediaTypes } from '../../src/image/media-type.js';
 import { RegistryClient, type RegistryOptions } from '../../src/registry/registry-client.js';
 import { startRegistry, type TestRegistry } from '../support/docker-registry.js';
+import { freePort } from '../support/free-port.js';
 
 const { signal } = new AbortController();
 
@@ -159,7 +160,7 @@ t.test('what is absent or malformed', async (t) => {
 });
 
 t.test('a registry that is not there', async (t) => {
-  const registry = await startRegistry(t);
+  const registry = await startRegistry(t, { port: await freePort() }); // it comes back there
   const client = await open(t, registry, { patience: { attemptsMax: 2, backoffMs: 1 } });
   const blob = await push(client, Buffer.from('a blob'));
   await registry.stop();

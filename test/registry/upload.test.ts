@@ -23,7 +23,7 @@ async function openRepository(
   registry: string,
   more: Partial<Patience> = {},
 ): Promise<Repository> {
-  const patience = { attemptsMax: 4, backoffMs: 1, answerMs: 5000, ...more };
+  const patience = { attemptsMax: 4, backoffMs: 1, ...more };
   const session = await RegistrySession.open({ registry, credentials: 'anonymous', patience });
   t.teardown(() => session[Symbol.asyncDispose]());
   return { session, name: 'team/app' };

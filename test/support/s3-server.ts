@@ -103,7 +103,8 @@ class Cluster {
     await until('ceph-mon', monitor.child, monitor.log, isNew);
     await this.#run('ceph-osd', ['-i', '0', '--mkfs', '--osd-uuid', id, '--no-mon-config']);
     const isUp = async () => {
-      const { stdout } = await this.#run('ceph', ['osd', 'dump', '--format=json']);
+      // The monitor may be refusing everybody once more.
+      const { stdout } = await this.#run('ceph', ['osd', 'dump', '--format=json'], true);
       return /"osd":0,[^}]*"up":1/.test(stdout);
     };
     for (let tries = 1; ; tries++) {
