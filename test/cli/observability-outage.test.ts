@@ -20,6 +20,7 @@ import {
 import { why } from './why-report.js';
 
 t.setTimeout(400_000); // outages and deadlines take their time, on a busy machine
+t.jobs = 3; // which is waiting most of all: each has a node and a registry of its own
 /** What lasts longer than one test. */
 const all = t;
 const registry = await startRegistry(all, { port: await freePort() }); // it comes back there
