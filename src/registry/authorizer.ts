@@ -55,9 +55,9 @@ export class Authorizer {
     const challenge = choose(parseChallenges(response.headerValues('www-authenticate')));
     if (!challenge) return response;
     await response.discard();
-    this.#challenge = challenge;
     if (first) this.#forget(first);
     const second = await answer(challenge);
+    this.#challenge = challenge; // of one that cannot be met, what is asked next knows nothing
     return this.#transport.send(request, second.header);
   }
 

@@ -269,6 +269,22 @@ t.test('a token that is refused before its time is renewed once', async (t) => {
   t.equal(valid, 3);
 });
 
+t.test('one blob that is refused refuses no other', async (t) => {
+  const refused = digestOf(blob);
+  for (const challenge of ['Basic realm="r"', 'Bearer realm="ORIGIN/token"']) {
+    const server = await startHostile(t, ({ path }) => {
+      if (!path.endsWith(refused)) return { status: path.startsWith('/token') ? 403 : 200 };
+      const wanted = challenge.replace('ORIGIN', server.origin);
+      return { status: 401, headers: { 'www-authenticate': wanted } };
+    });
+    const client = await open(t, server.host, { credentials: 'anonymous' });
+    const other = digestOf(Buffer.from('another'));
+    t.equal(await client.hasBlob(other, signal), true);
+    await t.rejects(client.hasBlob(refused, signal), { code: 'denied' });
+    t.equal(await client.hasBlob(other, signal), true, `after ${challenge}`);
+  }
+});
+
 t.test('a registry token of docker is shown as it is', async (t) => {
   const server = await startHostile(t, ({ headers }) => {
     if (headers.authorization === 'Bearer direct') return { status: 404 };
