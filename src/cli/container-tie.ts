@@ -7,6 +7,14 @@ const lookPollMs = 500;
 /** Times that the end of a container is told to a daemon that dies meanwhile. */
 const reportsMax = 5;
 
+/** What a container's end is told to. */
+export interface EndedDaemon {
+  /** Starts one, if none runs. */
+  connect(): Promise<unknown>;
+  /** Whether one is to be told of it, where none could be. */
+  isUntold(): Promise<boolean>;
+}
+
 /**
  * Holds a connection for a container as long as its command runs, over restarts of the daemon: by
  * it the daemon knows that somebody will say how the container ended.
@@ -24,13 +32,10 @@ export class ContainerTie {
     this.#held = this.#hold(held);
   }
 
-  /**
-   * Says how it ended, if need be to a daemon that is started for it.
-   * @param connect starts one
-   */
-  async end(exitCode: number, connect: () => Promise<unknown>): Promise<void> {
+  /** Says how it ended, if need be to a daemon that is started for it. */
+  async end(exitCode: number, daemon: EndedDaemon): Promise<void> {
     try {
-      await this.#report(exitCode, connect);
+      await this.#report(exitCode, daemon);
     } catch (error) {
       process.stderr.write(`warning: ${describeError(error)}\n`);
     }
@@ -38,16 +43,18 @@ export class ContainerTie {
     await this.#held;
   }
 
-  async #report(exitCode: number, connect: () => Promise<unknown>): Promise<void> {
+  async #report(exitCode: number, daemon: EndedDaemon): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
         const { signal } = new AbortController();
         await this.#client.call('container.end', { id: this.#id, exitCode }, { signal });
         return;
       } catch (error) {
-        if (!isThinError(error, 'unavailable') || tries === reportsMax) throw error;
+        if (!isThinError(error, 'unavailable', 'not-found')) throw error;
+        if (!(await daemon.isUntold())) return;
+        if (error.code === 'not-found' || tries === reportsMax) throw error;
       }
-      await connect();
+      await daemon.connect();
     }
   }
 

@@ -9,6 +9,7 @@ import { parseReadySign, type ReadySign, readySyntax } from '../ready-option.js'
 import { parseSize } from '../units.js';
 import {
   addImageFlags,
+  configOf,
   connectDaemon,
   type ImageFlags,
   imageRequest,
@@ -117,16 +118,19 @@ async function runInContainer(
   } finally {
     progress.close();
   }
-  const tie = new ContainerTie(client, held.result.id, held);
+  const { id, bundle } = held.result;
+  const tie = new ContainerTie(client, id, held);
   let exitCode = exitCodeOfSignal('SIGKILL');
   try {
-    const ready = () =>
-      client.call('container.ready', { id: held.result.id }, { signal: run.signal });
+    const ready = () => client.call('container.ready', { id }, { signal: run.signal });
     const start = { ...held.result, onReady: () => void ready().catch(() => {}) };
     exitCode = await runForeground(await runtime, start, flags, run);
   } finally {
     run.interrupts.forwardTo(() => {});
-    await tie.end(exitCode, () => connectDaemon(flags, new AbortController().signal));
+    await tie.end(exitCode, {
+      connect: () => connectDaemon(flags, new AbortController().signal),
+      isUntold: async () => (await import('./untold-end.js')).isUntold(configOf(flags), bundle),
+    });
   }
   return exitCode;
 }
