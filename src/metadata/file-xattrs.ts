@@ -21,6 +21,9 @@ const template = Buffer.alloc(fileAreaBytes);
 writeEntry(template, writeEntry(template, xattrHeader.size, redirect), metacopy);
 const redirectAt = template.indexOf(redirectTo(noContent), 0, 'latin1');
 
+/** What stands before the path of a content, in every inode that has one. */
+export const redirectEntryHead = Buffer.from(template.subarray(xattrHeader.size, redirectAt));
+
 /** The content of a file that has no other xattrs; undefined for every other inode. */
 export function plainContent({ node }: InodePlan): Digest | undefined {
   return node.type === 'file' && node.size > 0 && node.xattrs.size === 0 ? node.content : undefined;

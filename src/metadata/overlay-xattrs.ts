@@ -40,7 +40,7 @@ export function unescapeXattr(stored: ByteString): ByteString {
 }
 
 /** Bytes of {@link redirectTo}: `/xx/` and 64 hexadecimal digits. */
-const redirectSize = 68;
+export const redirectSize = 68;
 
 /** The path of a file's content in the data-only layers: `/xx/<digest>`. */
 export function redirectTo(content: Digest): ByteString {

@@ -75,6 +75,21 @@ export class ChunkMap {
     return [this.#chunkAt(chunk, this.#frameAt(this.#frameOf(chunk)))];
   }
 
+  /** The number of a file's content: that of its only chunk, or, behind all chunks, of the file. */
+  numberOf(content: Digest): number | undefined {
+    const file = this.#findFile(content);
+    if (file >= 0) return this.chunkCount + file;
+    const chunk = this.#tables.chunkIndex.find(content);
+    const isFile = chunk >= 0 && isWholeFile(this.#tables.wholeFileBits, chunk);
+    return isFile ? chunk : undefined;
+  }
+
+  /** Hexadecimal digits of all digests, 64 bytes each: of chunk `c` at `64 * c`, then of files. */
+  digestTexts(): Buffer {
+    const { chunkDigests, fileDigests } = this.#tables;
+    return Buffer.from(chunkDigests.toString('hex') + fileDigests.toString('hex'), 'latin1');
+  }
+
   find(chunk: Digest): Chunk | undefined {
     const row = this.#tables.chunkIndex.find(chunk);
     return row < 0 ? undefined : this.#chunkAt(row, this.#frameAt(this.#frameOf(row)));

@@ -12,7 +12,9 @@ import { type OriginalImage, readOriginalImage } from './original-image.js';
  * so that a node needs nothing more of the original image, and can check that they are what the
  * manifest digest it asked for names.
  */
-const thinDescriptorVersion = 1;
+const thinDescriptorVersion = 2;
+/** Of a descriptor whose metadata is whole: what every node reads is written where that is all there is. */
+const wholeVersion = 1;
 
 /** Plain bytes per byte on the wire, beyond the first MiB: metadata compresses 10 to 200 times. */
 const wireRatioMax = 1000;
@@ -35,6 +37,10 @@ const wireBlob = (plainBytesMax: number) =>
       'wanted a size near plainSize at most',
     );
 
+const metadataBlob = wireBlob(limits.metadataBytesMax).and(
+  z.object({ bareSize: size.max(limits.metadataBytesMax).optional() }),
+);
+
 const text = z.string().min(1).max(255);
 
 /** A document of the original image, byte for byte. */
@@ -45,13 +51,13 @@ const document = z.object({
 });
 
 const thinDescriptorSchema = z.object({
-  version: z.literal(thinDescriptorVersion),
+  version: z.union([z.literal(wholeVersion), z.literal(thinDescriptorVersion)]),
   image: z.object({
     manifest: document.extend({ mediaType: text }),
     config: document,
     platform: platformSchema,
   }),
-  metadata: wireBlob(limits.metadataBytesMax),
+  metadata: metadataBlob,
   chunkMap: wireBlob(limits.chunkMapBytesMax),
   packs: z
     .array(blob)
@@ -71,6 +77,11 @@ export interface WireBlob {
   readonly plainSize: number;
 }
 
+/** The same of metadata, which may be bare on the line: then that has another size. */
+export interface WireMetadata extends WireBlob {
+  readonly bareSize?: number | undefined;
+}
+
 export interface ThinDescriptor extends Omit<Parsed, 'image'> {
   readonly image: OriginalImage;
 }
@@ -81,7 +92,7 @@ export interface ThinDescriptorContent {
   /** Bytes of the image config, whose digest the manifest names. */
   readonly config: Buffer;
   readonly platform: Platform;
-  readonly metadata: WireBlob;
+  readonly metadata: WireMetadata;
   readonly chunkMap: WireBlob;
   readonly packs: readonly { readonly digest: Digest; readonly size: number }[];
   readonly hotList?: WireBlob;
@@ -102,6 +113,7 @@ export function parseThinDescriptor(bytes: Buffer): ThinDescriptor {
     const [issue] = parsed.error.issues;
     throw corrupt(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not a descriptor'}`);
   }
+  checkBareSize(parsed.data);
   return { ...parsed.data, image: readOriginalImage(parsed.data.image) };
 }
 
@@ -111,8 +123,9 @@ export function parseThinDescriptor(bytes: Buffer): ThinDescriptor {
  */
 export function encodeThinDescriptor(content: ThinDescriptorContent): Buffer {
   const { manifest, config, platform } = content;
+  const { bareSize } = content.metadata;
   const json = {
-    version: thinDescriptorVersion,
+    version: bareSize === undefined ? wholeVersion : thinDescriptorVersion,
     image: {
       manifest: { mediaType: manifest.mediaType, ...embed('manifest', manifest.bytes) },
       config: embed('config', config),
@@ -124,7 +137,7 @@ export function encodeThinDescriptor(content: ThinDescriptorContent): Buffer {
         'os.features': platform['os.features'],
       },
     },
-    metadata: wireFields(content.metadata),
+    metadata: { ...wireFields(content.metadata), bareSize },
     chunkMap: wireFields(content.chunkMap),
     packs: content.packs.map((pack) => ({ digest: pack.digest, size: pack.size })),
     hotList: content.hotList && wireFields(content.hotList),
@@ -161,6 +174,19 @@ function refuseNewer(json: unknown): void {
         `(wanted at most ${thinDescriptorVersion}); a newer thinfs reads it`,
     );
   }
+}
+
+/** Bare metadata is the metadata, and a number of 4 bytes for each file, whose inode has 64 at least. */
+function checkBareSize({ version, metadata }: Parsed): void {
+  const { bareSize, plainSize } = metadata;
+  if ((bareSize !== undefined) !== (version === thinDescriptorVersion)) {
+    throw corrupt(`metadata.bareSize is ${bareSize} (wanted one in version 2, and only there)`);
+  }
+  const more = (bareSize ?? plainSize) - plainSize;
+  if (more >= 0 && more % 4 === 0 && more <= plainSize) return;
+  throw corrupt(
+    `metadata.bareSize is ${bareSize}, of ${plainSize} bytes (wanted 4 more for each file)`,
+  );
 }
 
 function embed(what: string, bytes: Buffer) {

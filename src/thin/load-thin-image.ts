@@ -4,6 +4,7 @@ import { ChunkMap } from './chunk-map.js';
 import type { ThinDescriptor } from './descriptor.js';
 import type { BlobSource } from './image-store.js';
 import { readWire } from './wire-blob.js';
+import { readWireMetadata } from './wire-metadata.js';
 
 /** What a node needs of a thin image to mount it. */
 export interface LoadedThinImage {
@@ -23,11 +24,14 @@ export async function loadThinImage(
   descriptor: ThinDescriptor,
   signal: AbortSignal,
 ): Promise<LoadedThinImage> {
-  const [metadata, chunkMapBytes] = await Promise.all([
-    readWire(store, descriptor.metadata, signal),
-    readWire(store, descriptor.chunkMap, signal),
+  const bytes = readWire(store, descriptor.chunkMap, signal);
+  const map = bytes.then((plain) => readChunkMap(descriptor, plain));
+  const [metadata, chunkMapBytes, chunkMap] = await Promise.all([
+    readWireMetadata(store, descriptor.metadata, map, signal),
+    bytes,
+    map,
   ]);
-  return { metadata, chunkMapBytes, chunkMap: readChunkMap(descriptor, chunkMapBytes) };
+  return { metadata, chunkMapBytes, chunkMap };
 }
 
 /**

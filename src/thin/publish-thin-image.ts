@@ -10,6 +10,7 @@ import type { Blob, ListedManifest, OpenBytes, ThinImageTarget } from './image-s
 import { inParallel } from './parallel.js';
 import { encodeThinManifest, listedAs } from './thin-manifest.js';
 import { toWire } from './wire-blob.js';
+import { toWireMetadata } from './wire-metadata.js';
 
 /** Packs sent at a time: a second connection hides the pauses of the first, more only share the line. */
 const uploadsMax = 2;
@@ -57,8 +58,9 @@ export async function publishThinImage(
   image: NewThinImage,
   signal: AbortSignal,
 ): Promise<PublishedThinImage> {
-  const packs = neededPacks(image);
-  const metadata = await toWire(image.metadata); // one at a time: the level takes 24 MiB beside them
+  const map = ChunkMap.parse(image.chunkMap);
+  const packs = neededPacks(map, image);
+  const metadata = await toWireMetadata(image.metadata, map); // one at a time: the level takes 24 MiB beside them
   const chunkMap = await toWire(image.chunkMap);
   const descriptorBytes = encodeThinDescriptor({
     manifest: image.manifest,
@@ -134,8 +136,8 @@ async function listedBefore(
 }
 
 /** The packs that the chunk map refers to, in the order given. */
-function neededPacks({ chunkMap, packs }: NewThinImage): NewPack[] {
-  const needed = new Map(ChunkMap.parse(chunkMap).packs.map((pack) => [pack.digest, pack.size]));
+function neededPacks(map: ChunkMap, { packs }: NewThinImage): NewPack[] {
+  const needed = new Map(map.packs.map((pack) => [pack.digest, pack.size]));
   const given = packs.filter((pack) => needed.get(pack.digest) === pack.size);
   if (given.length === needed.size) return given;
   throw new ThinError(

@@ -13,6 +13,7 @@ export const thinArtifactType = 'application/vnd.thinfs.image.v1';
 export const thinMediaTypes = {
   descriptor: 'application/vnd.thinfs.descriptor.v1+json',
   metadata: 'application/vnd.thinfs.metadata.v1.erofs+zstd',
+  bareMetadata: 'application/vnd.thinfs.bare-metadata.v1+zstd',
   chunkMap: 'application/vnd.thinfs.chunk-map.v1+zstd',
   pack: 'application/vnd.thinfs.pack.v1',
 } as const;
@@ -91,8 +92,9 @@ function corrupt(what: string): ThinError {
 }
 
 function layersOf({ metadata, chunkMap, packs }: ThinDescriptor) {
+  const isBare = metadata.bareSize !== undefined;
   return [
-    entry(thinMediaTypes.metadata, metadata),
+    entry(isBare ? thinMediaTypes.bareMetadata : thinMediaTypes.metadata, metadata),
     entry(thinMediaTypes.chunkMap, chunkMap),
     ...packs.map((pack) => entry(thinMediaTypes.pack, pack)),
   ];

@@ -31,10 +31,16 @@ export async function readWire(
 ): Promise<Buffer> {
   const bytes = await readWhole(store, blob, signal);
   const plain = await zstdDecompress(bytes, blob.plainSize);
-  if (digestOf(plain) === blob.plainDigest) return plain;
+  checkPlain(plain, blob);
+  return plain;
+}
+
+/** @throws ThinError `corrupt` */
+export function checkPlain(plain: Buffer, { digest, plainDigest }: WireBlob): void {
+  if (digestOf(plain) === plainDigest) return;
   throw new ThinError(
     'corrupt',
-    `Cannot use blob ${blob.digest}: it decodes to something else than ${blob.plainDigest}`,
+    `Cannot use blob ${digest}: it decodes to something else than ${plainDigest}`,
   );
 }
 

@@ -62,14 +62,30 @@ t.test('what is written is read back', async (t) => {
 t.test('what it does not know is passed over, a newer version is not', async (t) => {
   const more = parseThinDescriptor(changed('later', { a: [1, 2] }));
   t.strictSame(more, parseThinDescriptor(bytes));
-  t.throws(() => parseThinDescriptor(changed('version', 2)), {
+  t.throws(() => parseThinDescriptor(changed('version', 3)), {
     code: 'invalid',
-    message: /version 2 \(wanted at most 1\).*newer thinfs/,
+    message: /version 3 \(wanted at most 2\).*newer thinfs/,
   });
   for (const version of [0, -1, '1', 1.5, null, 2 ** 53]) {
     const code = version === 2 ** 53 ? /corrupt/ : 'corrupt';
     t.throws(() => parseThinDescriptor(changed('version', version)), { code });
   }
+});
+
+t.test('bare metadata makes it version 2', async (t) => {
+  const { plainSize } = content.metadata;
+  const bare = (bareSize: number) =>
+    encodeThinDescriptor({ ...content, metadata: { ...content.metadata, bareSize } });
+  const read = parseThinDescriptor(bare(plainSize + 8));
+  t.equal(read.version, 2);
+  t.equal(read.metadata.bareSize, plainSize + 8);
+  for (const size of [plainSize - 4, plainSize + 3, 2 * plainSize + 4, 0.5]) {
+    t.throws(() => bare(size), { code: 'corrupt' }, `${size}`);
+  }
+  t.throws(() => parseThinDescriptor(changed('version', 2)), { code: 'corrupt' });
+  t.throws(() => parseThinDescriptor(changed('metadata.bareSize', plainSize + 4)), {
+    code: 'corrupt',
+  });
 });
 
 t.test('one reading: JSON in its canonical form only', async (t) => {

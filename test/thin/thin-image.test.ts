@@ -2,6 +2,8 @@ import t, { type Test } from 'tap';
 import { type Digest, digestOf } from '../../src/digest.js';
 import { type ErrorCode, isThinError, ThinError } from '../../src/errors.js';
 import { mediaTypes } from '../../src/image/media-type.js';
+import { redirectEntryHead } from '../../src/metadata/file-xattrs.js';
+import { redirectTo } from '../../src/metadata/overlay-xattrs.js';
 import { DirectoryObjects } from '../../src/store/directory-objects.js';
 import { writableLayoutStore } from '../../src/store/layout-store.js';
 import { encodeThinDescriptor } from '../../src/thin/descriptor.js';
@@ -288,6 +290,26 @@ t.test('an outage is no reason to say that there is none', async (t) => {
     referrers: () => Promise.reject(new ThinError('unavailable', 'down')),
   };
   await failsWith(t, 'unavailable', findThinImage(down, wantedOf(image), signal));
+});
+
+t.test('digests that the chunk map has are not in the metadata on the line', async (t) => {
+  const image = await smallImage('bare');
+  const redirects = image.files.flatMap(({ content }) => [
+    redirectEntryHead,
+    Buffer.from(redirectTo(content)),
+  ]);
+  const metadata = Buffer.concat([image.metadata, ...redirects]);
+  const store = storeIn(t);
+  await publishThinImage(store, { ...image, metadata }, signal);
+  const found = await findThinImage(store, wantedOf(image), signal);
+  if (!found) throw new Error('it is not found');
+  const { descriptor } = found;
+  t.equal(descriptor.version, 2);
+  t.equal(descriptor.metadata.bareSize, metadata.length + 4 * image.files.length);
+  t.ok((await loadThinImage(store, descriptor, signal)).metadata.equals(metadata));
+  const wrong = { ...descriptor.metadata, plainDigest: descriptor.chunkMap.plainDigest };
+  const lie = { ...descriptor, metadata: wrong };
+  await failsWith(t, 'corrupt', loadThinImage(store, lie, signal), 'another plain digest');
 });
 
 t.test('metadata and chunk map that are not what the descriptor says', async (t) => {
