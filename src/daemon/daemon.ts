@@ -166,7 +166,7 @@ export class Daemon implements AsyncDisposable {
       );
       const whole = owned.use(new WholeImages({ images, stores, pulls, arrivals, log }));
       await whole.resume((manifest) => mounted.mayUse(manifest));
-      const opener = new ImageOpener({ images, stores, whole, hot: hot.folder, site });
+      const opener = new ImageOpener({ images, stores, whole, live, hot: hot.folder, site });
       const observability = owned.use(
         await Observability.open(
           {

@@ -9,7 +9,7 @@ import type { LiveImage } from './live-image.js';
 
 export interface FileListParts {
   readonly images: Pick<ImageFolder, 'fileListPath'>;
-  readonly live: { get(image: Digest): Promise<Pick<LiveImage, 'files'>> };
+  readonly live: { get(image: Digest): Promise<Pick<LiveImage, 'fileColumns'>> };
   readonly log: Logger;
 }
 
@@ -36,7 +36,7 @@ export class FileLists {
     };
     const kept = await readFileList(path, image).catch(anew);
     if (kept) return kept;
-    const list = await makeFileList(image, (await this.#live.get(image)).files());
+    const list = await makeFileList(image, (await this.#live.get(image)).fileColumns());
     await keepFileList(path, list).catch(anew);
     return list;
   }

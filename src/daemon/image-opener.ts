@@ -17,6 +17,7 @@ import { formatSize } from '../units.js';
 import type { ImageRequest } from './control-api.js';
 import type { CallContext } from './control-server.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
+import type { LiveImages } from './live-images.js';
 import { checkPlatform, type Original, readOriginal } from './original-image.js';
 import type { Stores } from './stores.js';
 import { repositoryOf, type WantedImage, wantedImage } from './wanted-image.js';
@@ -36,6 +37,8 @@ export interface ImageOpenerParts {
   readonly stores: Stores;
   readonly whole: WholeImages;
   readonly hot: HotFolder;
+  /** Where an image that has come is opened, from what is in memory of it. */
+  readonly live: Pick<LiveImages, 'get'>;
   /** The nodes near this one, which may have an image's metadata. */
   readonly site: PointOfPresence | undefined;
 }
@@ -46,15 +49,17 @@ export class ImageOpener {
   readonly #stores: Stores;
   readonly #whole: WholeImages;
   readonly #hot: HotFolder;
+  readonly #live: ImageOpenerParts['live'];
   readonly #site: PointOfPresence | undefined;
   /** By manifest digest and place: two commands for one new image make it once. */
   readonly #coming = new Map<string, Promise<ImageRecord>>();
 
-  constructor({ images, stores, whole, hot, site }: ImageOpenerParts) {
+  constructor({ images, stores, whole, hot, live, site }: ImageOpenerParts) {
     this.#images = images;
     this.#stores = stores;
     this.#whole = whole;
     this.#hot = hot;
+    this.#live = live;
     this.#site = site;
   }
 
@@ -206,11 +211,7 @@ export class ImageOpener {
       loadThinImage(this.#near(store), descriptor, context.signal),
       this.#keepHotIndex(store, found, wanted, context),
     ]);
-    const totals = { files: 0, fileBytes: 0 };
-    for (const { size } of loaded.chunkMap.files()) {
-      totals.files += 1;
-      totals.fileBytes += size;
-    }
+    const totals = loaded.chunkMap.fileTotals();
     await this.#images.add(
       {
         manifest: manifest.digest,
@@ -229,6 +230,7 @@ export class ImageOpener {
       },
       { synced: false }, // a power cut may take it: then it is fetched again
     );
+    await this.#live.get(manifest.digest, loaded);
     const wire = descriptor.metadata.size + descriptor.chunkMap.size + descriptorBytes.length;
     context.note(
       `${wanted.name}: thin, ${totals.files} files of ${formatSize(totals.fileBytes)} in all, ` +

@@ -12,9 +12,10 @@ import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
 import { ErofsImage } from '../metadata/erofs-image.js';
 import { resolvePath } from '../metadata/resolve-path.js';
 import type { CountedFrameSource } from '../store/frame-source.js';
-import { ChunkMap } from '../thin/chunk-map.js';
+import { ChunkMap, type FileColumns } from '../thin/chunk-map.js';
 import type { HotCommand } from '../thin/hot-index.js';
 import { HotOverlay } from '../thin/hot-overlay.js';
+import type { LoadedThinImage } from '../thin/load-thin-image.js';
 import type { ImageArrivals } from './image-arrivals.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 
@@ -32,7 +33,12 @@ export interface LiveImageSettings {
   readonly readsAhead: boolean;
   /** Pulled images that are used while they come. */
   readonly arrivals: Arrivals;
+  /** What is in memory of it, verified: the rest is read. */
+  readonly loaded?: LoadedImage | undefined;
 }
+
+/** Of a thin image. */
+export type LoadedImage = Pick<LoadedThinImage, 'metadata' | 'chunkMap'>;
 
 type Arrivals = Pick<ImageArrivals, 'arrives' | 'trouble'>;
 
@@ -56,7 +62,7 @@ export class LiveImage {
   readonly #hot: HotPlaces | undefined;
   readonly #learners: Set<OnBeside>;
   /** The same that the tree has, where something else tells it faster. */
-  readonly #listed: (() => Iterable<FileRef>) | undefined;
+  readonly #listed: ChunkMap | undefined;
 
   private constructor(
     record: ImageRecord,
@@ -65,7 +71,7 @@ export class LiveImage {
     origin: FileOrigin,
     hot: HotPlaces | undefined,
     learners: Set<OnBeside>,
-    listed: (() => Iterable<FileRef>) | undefined,
+    listed: ChunkMap | undefined,
   ) {
     this.record = record;
     this.manifest = parseDigest(record.manifest);
@@ -87,19 +93,19 @@ export class LiveImage {
     manifest: Digest,
     cache: FileCache,
     openFrames: OpenFrames,
-    { furtherPacks, readsAhead, arrivals }: LiveImageSettings,
+    { furtherPacks, readsAhead, arrivals, loaded }: LiveImageSettings,
   ): Promise<LiveImage> {
     const record = images.get(manifest);
     if (!record) throw new ThinError('not-found', `Cannot open image ${manifest}: it is not here`);
     const config = await images.read(manifest, 'config');
-    const metadata = await images.read(manifest, 'metadata');
+    const metadata = loaded?.metadata ?? (await images.read(manifest, 'metadata'));
     const files = { config, metadata };
     const learners = new Set<OnBeside>();
     if (record.kind !== 'thin') {
       const origin = pulledOrigin(manifest, arrivals);
       return new LiveImage(record, files, cache, origin, undefined, learners, undefined);
     }
-    const map = ChunkMap.parse(await images.read(manifest, 'chunkMap'));
+    const map = loaded?.chunkMap ?? ChunkMap.parse(await images.read(manifest, 'chunkMap'));
     const hot = new HotPlaces(map, furtherPacks);
     const isLearning = () => learners.size > 0;
     const beside = (file: FileRef) => {
@@ -109,7 +115,7 @@ export class LiveImage {
       ...{ ...thinOrigin(record, map, hot, openFrames, isLearning), beside },
       ...(readsAhead && { framesAround: map.framesAround.bind(map) }),
     };
-    return new LiveImage(record, files, cache, origin, hot, learners, () => map.files());
+    return new LiveImage(record, files, cache, origin, hot, learners, map);
   }
 
   readonly readFile = (
@@ -207,7 +213,12 @@ export class LiveImage {
 
   /** Every distinct content of the tree that has bytes. */
   files(): Iterable<FileRef> {
-    return this.#listed?.() ?? this.#filesOfTree();
+    return this.#listed?.files() ?? this.#filesOfTree();
+  }
+
+  /** The same, as columns where it is known as such. */
+  fileColumns(): Iterable<FileRef> | FileColumns {
+    return this.#listed?.fileColumns() ?? this.#filesOfTree();
   }
 
   *#filesOfTree(): Generator<FileRef> {

@@ -9,7 +9,7 @@ import type { PacksAhead } from '../store/packs-ahead.js';
 import type { FetchCounters } from './control-api.js';
 import type { ImageArrivals } from './image-arrivals.js';
 import type { ImageFolder } from './image-folder.js';
-import { LiveImage } from './live-image.js';
+import { LiveImage, type LoadedImage } from './live-image.js';
 import type { Stores } from './stores.js';
 
 /** Milliseconds that an image stays in memory after it was last asked for. */
@@ -64,9 +64,12 @@ export class LiveImages {
     this.#options = options;
   }
 
-  /** @throws ThinError `not-found`; `corrupt` if its files on this node were damaged */
-  get(manifest: Digest): Promise<LiveImage> {
-    const opening = this.#live.get(manifest) ?? this.#open(manifest);
+  /**
+   * @param loaded what is in memory of it, and need not be read
+   * @throws ThinError `not-found`; `corrupt` if its files on this node were damaged
+   */
+  get(manifest: Digest, loaded?: LoadedImage): Promise<LiveImage> {
+    const opening = this.#live.get(manifest) ?? this.#open(manifest, loaded);
     clearTimeout(opening.idle);
     opening.idle = setTimeout(() => this.#release(manifest, opening), idleMs).unref();
     return opening.image;
@@ -94,11 +97,11 @@ export class LiveImages {
     this.#frames.delete(manifest);
   }
 
-  #open(manifest: Digest): Opening {
+  #open(manifest: Digest, loaded: LoadedImage | undefined): Opening {
     const { images, cache, readsAhead, arrivals } = this.#options;
     const openFrames = (packSize: PackSize) => this.#openFrames(manifest, packSize);
     const settings = { furtherPacks: this.#hotPacks, readsAhead, arrivals };
-    const image = LiveImage.open(images, manifest, cache, openFrames, settings);
+    const image = LiveImage.open(images, manifest, cache, openFrames, { ...settings, loaded });
     const opening: Opening = { image, opened: undefined, idle: undefined };
     this.#live.set(manifest, opening);
     image.then(

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
+import { endianness } from 'node:os';
 import type { FileRef } from '../cache/file-origin.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import { limits } from '../limits.js';
+import type { FileColumns } from '../thin/chunk-map.js';
 import {
   compareDigests,
   digestWords,
@@ -19,6 +21,7 @@ const alikeBits = 29;
 const positionBits = 24;
 const positions = 2 ** positionBits;
 const hexStart = 'sha256:'.length;
+const isLittleEndian = endianness() === 'LE';
 
 /**
  * @param files may name a file several times
@@ -27,9 +30,9 @@ const hexStart = 'sha256:'.length;
  */
 export async function makeFileList(
   image: Digest,
-  files: Iterable<FileRef>,
+  files: Iterable<FileRef> | FileColumns,
 ): Promise<SharedFileList> {
-  const unsorted = await collect(files);
+  const unsorted = 'digests' in files ? entriesOf(files) : await collect(files);
   const order = sortedOrder(unsorted);
   const count = dropRepeated(unsorted, order);
   const entries = new SharedArrayBuffer(count * entryWords * Uint32Array.BYTES_PER_ELEMENT);
@@ -61,12 +64,33 @@ async function collect(files: Iterable<FileRef>): Promise<Uint32Array> {
   return words.subarray(0, count * entryWords);
 }
 
+function entriesOf({ digests, sizes }: FileColumns): Uint32Array {
+  if (sizes.length > positions) throw tooMany();
+  const swapped = new Uint32Array(digests.length / Uint32Array.BYTES_PER_ELEMENT);
+  const bytes = Buffer.from(swapped.buffer);
+  digests.copy(bytes);
+  if (isLittleEndian) bytes.swap32();
+  const words = new Uint32Array(sizes.length * entryWords);
+  for (let file = 0; file < sizes.length; file++) {
+    const at = file * entryWords;
+    for (let word = 0; word < digestWords; word++) {
+      words[at + word] = swapped[file * digestWords + word] ?? 0;
+    }
+    writeSize(words, at, sizes[file] ?? 0);
+  }
+  return words;
+}
+
 function writeEntry(words: Uint32Array, file: number, { content, size }: FileRef): void {
   const at = file * entryWords;
   const isSize = Number.isSafeInteger(size) && size >= 0 && size <= limits.fileBytesMax;
   if (!isSize || !parseHex(content, words, at, hexStart)) {
     throw new ThinError('corrupt', `Cannot show ${content} of ${size} bytes: wanted a SHA-256`);
   }
+  writeSize(words, at, size);
+}
+
+function writeSize(words: Uint32Array, at: number, size: number): void {
   words[at + digestWords] = size % wordValues;
   words[at + digestWords + 1] = Math.floor(size / wordValues);
 }

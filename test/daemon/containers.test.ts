@@ -284,7 +284,7 @@ t.test('a file list that cannot be read is made anew', async (t) => {
   const files = [{ content: digestOf(Buffer.from('file')), size: 4 }];
   const lists = new FileLists({
     images: { fileListPath: () => path },
-    live: { get: async () => ({ files: () => files.values() as Generator<never> }) },
+    live: { get: async () => ({ fileColumns: () => files }) },
     log,
   });
   t.equal((await lists.get(image)).entries.byteLength, 40);

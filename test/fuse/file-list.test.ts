@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { FileRef } from '../../src/cache/file-origin.js';
-import { type Digest, digestFromBytes, digestOf } from '../../src/digest.js';
+import { type Digest, digestBytes, digestFromBytes, digestOf } from '../../src/digest.js';
 import { FileList } from '../../src/fuse/file-list.js';
 import { makeFileList } from '../../src/fuse/make-file-list.js';
 import fc from '../support/properties.js';
@@ -40,6 +40,11 @@ t.test('every file is found, and no other', async () => {
           size,
         }));
         const list = new FileList(await makeFileList(image, [...refs, ...refs.slice(0, 7)]));
+        const digests = Buffer.concat(refs.map(({ content }) => digestBytes(content)));
+        const columns = { digests, sizes: Float64Array.from(refs, ({ size }) => size) };
+        if ((await makeFileList(image, columns)).name !== list.name) {
+          throw new Error('columns make another list');
+        }
         if (list.count !== refs.length) throw new Error('files that are named twice count once');
         const sorted = refs.map(({ content }) => content).sort();
         for (const [file, content] of sorted.entries()) {

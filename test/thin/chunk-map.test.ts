@@ -32,7 +32,16 @@ t.test('what is written is read back', async (t) => {
   }));
   const byContent = (a: { content: string }, b: { content: string }) =>
     a.content < b.content ? -1 : 1;
-  t.strictSame([...map.files()].sort(byContent), summaries.sort(byContent));
+  const listed = [...map.files()];
+  const { digests, sizes } = map.fileColumns();
+  t.strictSame(
+    Array.from(sizes, (size, row) => ({ content: digestFromBytes(digests, 32 * row), size })),
+    listed.map(({ content, size }) => ({ content, size })),
+  );
+  t.equal(digests.length, 32 * files.length);
+  const fileBytes = files.reduce((sum, { size }) => sum + size, 0);
+  t.strictSame(map.fileTotals(), { files: files.length, fileBytes });
+  t.strictSame(listed.sort(byContent), summaries.sort(byContent));
 });
 
 t.test('what is not there is not found', async (t) => {
@@ -80,6 +89,7 @@ t.test('a chunk that recurs too often has bounded places', async (t) => {
 t.test('an image of empty files has an empty map', async (t) => {
   const map = ChunkMap.parse(encodeChunkMap({ files: [], packs: [] }));
   t.strictSame([...map.files()], []);
+  t.equal(map.fileColumns().sizes.length, 0);
   t.equal(map.chunksOf(madeUpDigest('x')), undefined);
 });
 
