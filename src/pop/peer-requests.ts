@@ -1,4 +1,4 @@
-import { Agent, request } from 'undici';
+import { Agent, send } from '../http-client.js';
 import type { Clock } from '../store/clock.js';
 import { batchAnswerBytesMax, packNames, parseBatch } from './frame-batch.js';
 import type { Member } from './members.js';
@@ -114,8 +114,8 @@ export class PeerRequests implements AsyncDisposable {
         statusCode: status,
         headers,
         body: stream,
-      } = await request(`${member.info.url}${path}`, {
-        ...{ method, signal, dispatcher: this.#agent },
+      } = await send(this.#agent, new URL(`${member.info.url}${path}`), {
+        ...{ method, signal },
         headers: { [nonceHeader]: nonce, [proofHeader]: proof, [bodyHeader]: bodyHash, ...more },
         ...(body.length > 0 && { body }),
       });

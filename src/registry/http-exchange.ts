@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
-import { type Dispatcher, request as send } from 'undici';
+import type { Dispatcher } from 'undici';
 import { fromSystemError, ThinError } from '../errors.js';
+import { send } from '../http-client.js';
 import { onAbort } from './abort-listener.js';
 import { fromNetworkError } from './http-failure.js';
 import type { Patience } from './patience.js';
@@ -74,8 +75,7 @@ export async function exchange(
   const answer = new AnswerDeadline(request, patience, abort);
   const body = request.body === undefined ? null : answer.watching(request.body);
   try {
-    const response = await send(url, {
-      dispatcher,
+    const response = await send(dispatcher, url, {
       method,
       headers: { 'accept-encoding': 'identity', ...request.headers, ...lengthOf(request.body) },
       body,

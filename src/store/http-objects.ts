@@ -1,5 +1,7 @@
-import { Agent, type Dispatcher, interceptors, request } from 'undici';
+import type { Dispatcher } from 'undici';
+import redirect from 'undici/lib/interceptor/redirect.js';
 import { ThinError } from '../errors.js';
+import { Agent, send } from '../http-client.js';
 import { checkContentLength, checkContentRange, httpError } from './http-answer.js';
 import { progressing, sliced } from './http-body.js';
 import type { ObjectRange, ObjectReader } from './objects.js';
@@ -47,9 +49,7 @@ export class HttpObjects implements ObjectReader {
       bodyTimeout: silenceMaxMs,
     });
     // Drops the authorization on the way to another origin.
-    this.#dispatcher = this.#agent.compose(
-      interceptors.redirect({ maxRedirections: redirectsMax }),
-    );
+    this.#dispatcher = this.#agent.compose(redirect({ maxRedirections: redirectsMax }));
   }
 
   async *openRange(
@@ -89,8 +89,8 @@ export class HttpObjects implements ObjectReader {
   #get(path: string, signal: AbortSignal, headers: Readonly<Record<string, string>>) {
     const url = new URL(path.split('/').map(encodeURIComponent).join('/'), this.#base);
     url.search = this.#base.search;
-    return request(url, {
-      dispatcher: this.#dispatcher,
+    return send(this.#dispatcher, url, {
+      method: 'GET',
       signal,
       headers: { ...this.#headers, 'accept-encoding': 'identity', ...headers },
     });
