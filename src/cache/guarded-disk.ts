@@ -6,7 +6,10 @@ import { type Disk, errnoName } from './disk.js';
 const operationMsMax = 3000;
 /** Longest that a sync of the whole file system takes. */
 const syncMsMax = 60_000;
-/** How often operations are looked at for that. */
+/**
+ * How often operations are looked at for that. Looks are counted, and no time: what this process stood
+ * still for is not the disk's fault, and what has come meanwhile is taken before the next look.
+ */
 const watchMs = 250;
 /** Broken operations in a row until the disk is left alone. One that hangs is enough. */
 const failuresMax = 3;
@@ -28,7 +31,7 @@ const brokenErrnos = new Set([
 ]);
 
 interface Operation {
-  readonly started: number;
+  looks: number;
   readonly fail: (error: Error) => void;
   overdue: boolean;
 }
@@ -127,7 +130,7 @@ export class GuardedDisk implements Disk {
     if (this.down) return Promise.reject(unavailable('it failed a moment ago'));
     return new Promise((resolve, reject) => {
       const begin = () => {
-        const operation: Operation = { started: performance.now(), fail: reject, overdue: false };
+        const operation: Operation = { looks: 0, fail: reject, overdue: false };
         this.#running.add(operation);
         start().then(
           (value) => {
@@ -165,9 +168,9 @@ export class GuardedDisk implements Disk {
   }
 
   #look(): void {
-    const latestStart = performance.now() - operationMsMax;
     for (const operation of this.#running) {
-      if (operation.started > latestStart || operation.overdue) continue;
+      operation.looks += 1;
+      if (operation.looks <= operationMsMax / watchMs || operation.overdue) continue;
       if (!this.down) this.#onState(true, 'an operation hangs');
       const error = unavailable(`no answer in ${operationMsMax} ms`);
       operation.overdue = true;

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { openToRead } from '../../src/cache/disk.js';
 import { FileCache } from '../../src/cache/file-cache.js';
@@ -112,6 +113,24 @@ t.test('a disk that errs is left alone, and used again when it works', async (t)
   await until(() => !disk.down);
   t.equal(await disk.read(fd, Buffer.alloc(5), 0), 5);
   t.same(states, [true, false]);
+  await disk.close(fd);
+});
+
+t.test('a process that stood still has no hanging disk', async (t) => {
+  const faulty = new FaultyDisk();
+  const states: boolean[] = [];
+  const disk = new GuardedDisk(faulty, (down) => states.push(down));
+  const path = join(scratchDirectory(t), 'file');
+  writeFileSync(path, 'hello');
+  const fd = await disk.open(path, openToRead);
+  faulty.hanging.add('read');
+  t.teardown(() => faulty.release());
+  const read = disk.read(fd, Buffer.alloc(5), 0);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3500); // longer than it waits
+  await delay(400); // and looks again
+  faulty.release();
+  t.equal(await read, 5);
+  t.same(states, []);
   await disk.close(fd);
 });
 
