@@ -72,14 +72,23 @@ t.test('what keeps pulls from beginning is over when it is gone', async (t) => {
 });
 
 t.test('every mode gives a node the same image', async (t) => {
+  const node = startNode(t);
+  const image = `${registry.host}/busybox:1`;
+  let first: string | undefined;
   for (const mode of ['docker', 'sequential', 'pipelined', 'parallel', 'auto']) {
-    const node = startNode(t);
-    const image = `${registry.host}/busybox:1`;
     const pulled = await node.thin(['pull', '-q', '--pull-mode', mode, image]);
     t.match(pulled, { code: 0, stderr: '' }, mode);
     const { stdout } = await node.thin(['ls', '-lR', image, '/']);
     t.ok(stdout.split('\n').length > 20, mode);
+    first ??= stdout;
+    t.equal(stdout, first, mode);
     t.match(await node.thin(['run', '--rm', '-q', image, 'echo', mode]), { stdout: `${mode}\n` });
+    // What a pull has just brought is let go of a little later.
+    await until('nothing of it is left', async () => {
+      const { code } = await node.thin(['gc', '--all']);
+      const { images, cache } = await node.status();
+      return code === 0 && images.length + cache.files === 0;
+    });
   }
 });
 
