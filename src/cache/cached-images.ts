@@ -1,8 +1,8 @@
 import { isThinError, ThinError } from '../errors.js';
-import type { FileRef } from './file-origin.js';
+import type { FileRef, ListedFiles } from './file-origin.js';
 import type { MountLease } from './index-images.js';
 import type { CacheIndex } from './index-thread.js';
-import { packInBatches } from './packed-files.js';
+import { packColumns, packInBatches } from './packed-files.js';
 import { processStart } from './process-start.js';
 
 /** Files in one transaction of the index: 0.1 s of its time, see index-feed.ts. */
@@ -46,7 +46,7 @@ export class CachedImages implements AsyncDisposable {
    * Leases the image for one mount of this process. Its files are listed behind that; until all are,
    * any file here may be one of them, and counts as mounted.
    */
-  async mount(image: string, files: Iterable<FileRef>): Promise<void> {
+  async mount(image: string, files: ListedFiles): Promise<void> {
     await this.#recorded(this.#index.call('lease', image, process.pid, this.#start));
     void this.#enlist(image, files).catch(this.#failed);
   }
@@ -108,15 +108,19 @@ export class CachedImages implements AsyncDisposable {
   }
 
   /** One image after the other: between the pages of a list other calls get their turn. */
-  #enlist(image: string, files: Iterable<FileRef>): Promise<void> {
+  #enlist(image: string, files: ListedFiles): Promise<void> {
     const list = this.#listing.then(() => this.#list(image, files));
     this.#listing = list.catch(() => undefined);
     return list;
   }
 
-  async #list(image: string, files: Iterable<FileRef>): Promise<void> {
+  async #list(image: string, files: ListedFiles): Promise<void> {
     if (await this.#index.call('hasMembers', image)) return;
-    for (const batch of packInBatches(withBytes(files), batchFiles)) {
+    const columns = files.columns?.();
+    const batches = columns
+      ? packColumns(columns, batchFiles)
+      : packInBatches(withBytes(files), batchFiles);
+    for (const batch of batches) {
       if (this.#closing) return;
       await this.#index.call('addPackedMembers', image, batch);
     }

@@ -15,7 +15,7 @@ import type { GcResult } from './cache-upkeep.js';
 import { type CacheUsage, cacheUsage } from './cache-usage.js';
 import type { OwnedLease } from './cached-images.js';
 import type { Disk } from './disk.js';
-import type { FileOrigin, FileRef } from './file-origin.js';
+import type { FileOrigin, FileRef, ListedFiles } from './file-origin.js';
 import type { FileHold } from './file-use.js';
 import { FileWriter } from './file-writer.js';
 import { HotFiles } from './hot-files.js';
@@ -247,7 +247,7 @@ export class FileCache implements AsyncDisposable {
   }
 
   /** The image is mounted once more, by this process: its files leave only for want of space. */
-  mountImage(image: string, files: Iterable<FileRef>): Promise<void> {
+  mountImage(image: string, files: ListedFiles): Promise<void> {
     const { shared, images } = this.#parts;
     if (!shared) return images.mount(image, files);
     const listed = [...files];

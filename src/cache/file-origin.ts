@@ -1,5 +1,6 @@
 import type { Chunk, Frame } from '../chunk/frame.js';
 import type { Digest } from '../digest.js';
+import type { FileColumns } from '../file-columns.js';
 import type { MeasuredLink } from './frame-plan.js';
 
 /** A file as an image's metadata names it. */
@@ -8,6 +9,12 @@ export interface FileRef {
   readonly content: Digest;
   /** Bytes. */
   readonly size: number;
+}
+
+/** The files of an image, each once. */
+export interface ListedFiles extends Iterable<FileRef> {
+  /** The same of them, where they are known so. */
+  columns?(): FileColumns;
 }
 
 /** Where one chunk of a frame belongs. */

@@ -1,4 +1,5 @@
 import { type Digest, digestFromBytes, digestHex, digestSize } from '../digest.js';
+import type { FileColumns } from '../file-columns.js';
 import type { FileRef } from './file-origin.js';
 
 /** A file of a long list. */
@@ -23,6 +24,24 @@ export function* packInBatches(files: Iterable<FileRef>, count: number): Generat
   let at = 0;
   for (const file of files) {
     at = writeItem(bytes, at, file);
+    if (at < bytes.length) continue;
+    yield bytes;
+    at = 0;
+  }
+  yield Buffer.from(bytes.subarray(0, at));
+}
+
+/** The same of files that are not empty, from columns, without their names as text. */
+export function* packColumns(columns: FileColumns, count: number): Generator<Buffer, void> {
+  const { digests, sizes } = columns;
+  const bytes = Buffer.allocUnsafeSlow(count * itemSize);
+  let at = 0;
+  for (let file = 0; file < sizes.length; file++) {
+    const size = sizes[file] ?? 0;
+    if (size === 0) continue;
+    digests.copy(bytes, at, file * digestSize, (file + 1) * digestSize);
+    bytes.writeDoubleLE(size, at + digestSize);
+    at = bytes.writeDoubleLE(-1, at + digestSize + 8);
     if (at < bytes.length) continue;
     yield bytes;
     at = 0;

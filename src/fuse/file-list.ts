@@ -1,5 +1,7 @@
+import { endianness } from 'node:os';
 import type { FileRef } from '../cache/file-origin.js';
 import { type Digest, digestFromBytes, digestSize } from '../digest.js';
+import type { FileColumns } from '../file-columns.js';
 
 /*
  * The files of one image, in memory that all threads share, 40 bytes each, sorted by digest, each
@@ -13,6 +15,8 @@ import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 export const digestWords = digestSize / 4;
 export const entryWords = digestWords + 2;
 export const wordValues = 2 ** 32;
+/** Whether the bytes of this machine's words are in another order than a digest's. */
+export const isLittleEndian = endianness() === 'LE';
 
 /** What threads are given. */
 export interface SharedFileList {
@@ -63,6 +67,21 @@ export class FileList {
     for (let file = 0; file < this.count; file++) {
       yield { content: this.content(file), size: this.size(file) };
     }
+  }
+
+  columns(): FileColumns {
+    const words = this.#words.slice();
+    const bytes = Buffer.from(words.buffer);
+    if (isLittleEndian) bytes.swap32();
+    const digests = Buffer.allocUnsafeSlow(this.count * digestSize);
+    const sizes = new Float64Array(this.count);
+    const entryBytes = entryWords * 4;
+    for (let file = 0; file < this.count; file++) {
+      const at = file * entryBytes;
+      bytes.copy(digests, file * digestSize, at, at + digestSize);
+      sizes[file] = this.size(file);
+    }
+    return { digests, sizes };
   }
 
   /** The files whose digests begin with one byte: from `first` to before `end`. */

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
-import { endianness } from 'node:os';
 import type { FileRef } from '../cache/file-origin.js';
 import type { Digest } from '../digest.js';
 import { ThinError } from '../errors.js';
+import type { FileColumns } from '../file-columns.js';
 import { limits } from '../limits.js';
-import type { FileColumns } from '../thin/chunk-map.js';
 import {
   compareDigests,
   digestWords,
   entryWords,
+  isLittleEndian,
   parseHex,
   type SharedFileList,
   wordValues,
@@ -21,7 +21,6 @@ const alikeBits = 29;
 const positionBits = 24;
 const positions = 2 ** positionBits;
 const hexStart = 'sha256:'.length;
-const isLittleEndian = endianness() === 'LE';
 
 /**
  * @param files may name a file several times

@@ -1,5 +1,6 @@
 import type { Chunk, Frame, Pack } from '../chunk/frame.js';
 import { type Digest, digestBytes, digestFromBytes, digestSize } from '../digest.js';
+import type { FileColumns } from '../file-columns.js';
 import { type ChunkMapTables, decodeChunkMap, isWholeFile } from './chunk-map-decoder.js';
 import { codecNumbers } from './chunk-map-layout.js';
 
@@ -10,14 +11,6 @@ export interface Placement {
   readonly size: number;
   readonly offsetInFile: number;
   readonly chunk: Chunk;
-}
-
-/** The same of all files, as columns: an object for each would take longer than all else of a mount. */
-export interface FileColumns {
-  /** 32 bytes each. */
-  readonly digests: Buffer;
-  /** Bytes. */
-  readonly sizes: Float64Array;
 }
 
 export interface FileSummary {

@@ -5,6 +5,7 @@ import {
   eachOnce,
   newFiles,
   type PackedFile,
+  packColumns,
   packedCount,
   packedDigests,
   packFiles,
@@ -45,6 +46,14 @@ t.test(
 
         const batches = Array.from(packInBatches(files, 7), (batch) => Buffer.from(batch));
         t.strictSame([...unpackFiles(Buffer.concat(batches))], files);
+
+        const columns = { digests, sizes: Float64Array.from(files, ({ size }) => size) };
+        const ofColumns = Array.from(packColumns(columns, 7), (batch) => Buffer.from(batch));
+        const listed = files.filter(({ size }) => size > 0);
+        t.strictSame(
+          [...unpackFiles(Buffer.concat(ofColumns))],
+          listed.map((file) => ({ ...file, allocated: undefined })),
+        );
 
         const [first, second] = [files.slice(0, 20), files.slice(20)];
         const lists = [first, second].map((some) => packFiles(some, some.length));

@@ -45,6 +45,8 @@ t.test('every file is found, and no other', async () => {
         if ((await makeFileList(image, columns)).name !== list.name) {
           throw new Error('columns make another list');
         }
+        const again = await makeFileList(image, list.columns());
+        if (again.name !== list.name) throw new Error('its own columns make another list');
         if (list.count !== refs.length) throw new Error('files that are named twice count once');
         const sorted = refs.map(({ content }) => content).sort();
         for (const [file, content] of sorted.entries()) {
