@@ -18,13 +18,15 @@ export const threadPoolSize = '16';
  * A pull makes a gigabyte of short-lived buffers: V8 is to look for them often, and when it is told.
  * It is to compile what runs for long, and not what a pull of some seconds runs: that takes a sixth of
  * the pull's CPU and does not come back. The only WebAssembly is undici's parser of HTTP, for which the
- * quick compiler (Liftoff) will do: the other takes 30 MB and 0.2 s for it, at the first pull.
+ * quick compiler (Liftoff) will do: the other takes 30 MB and 0.2 s for it, at the first pull. Young objects
+ * are half a MiB, collected hundreds of times in a pull: waking other threads for that costs more than they do.
  */
 export const serverNodeArguments: readonly string[] = [
   '--max-semi-space-size=1',
   '--expose-gc',
   '--interrupt-budget=1000000',
   '--liftoff-only',
+  '--no-parallel-scavenge',
 ];
 /** What many threads allocate and free goes back to the system, instead of staying with each. */
 const serverEnvironment = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' };

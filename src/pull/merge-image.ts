@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { FileStore } from '../../native-bindings/file-store.js';
+import { trimMemory } from '../../native-bindings/trim-memory.js';
 import { LayerRecordFile } from '../cache/layer-record.js';
 import { checkRecord } from '../cache/layer-records.js';
 import { eachOnce, packedDigests, packFiles } from '../cache/packed-files.js';
@@ -48,6 +49,7 @@ export class ImageMerge {
       const merge = this.#merge ?? new LayerMerge(0);
       const files = filesOf(merge.root);
       globalThis.gc?.(); // what reading the records has left
+      trimMemory(); // and what threads have freed that end meanwhile
       const store = new FileStore(this.#request.place);
       const counting = store.countMissing(packedDigests(files)); // on another thread
       const digest = writeMetadata(this.#request.metadata, merge);

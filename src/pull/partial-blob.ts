@@ -6,6 +6,14 @@ import { fromSystemError } from '../errors.js';
 
 /** Bytes that are written at once: a call for each piece of the network costs a tenth of a pull. */
 const batchBytes = 512 * 1024;
+/** Batches kept for the next use: one that grows and one that is written, of two layers. */
+const freeMax = 4;
+/**
+ * Of all layers. What comes is copied: the network's buffers, held until they are written, would grow old,
+ * and V8 lets some tens of MiB of those gather.
+ */
+const free: Buffer[] = [];
+let blobsOpen = 0;
 /** Bytes that wait to be written; where the disk cannot keep up, the blob is kept no further. */
 const backlogMax = 2 * 1024 * 1024;
 /** Bytes read at once. */
@@ -23,7 +31,7 @@ export class PartialBlob implements AsyncDisposable {
   readonly #file: FileHandle;
   #length: number;
   #backlog = 0;
-  #batch: Buffer[] = [];
+  #batch: Buffer | undefined;
   #batchLength = 0;
   #writing: Promise<void> = Promise.resolve();
   /** `growing` until something is not kept: what comes after a gap is of no use. */
@@ -47,6 +55,7 @@ export class PartialBlob implements AsyncDisposable {
     this.#path = path;
     this.#file = file;
     this.#length = length;
+    blobsOpen += 1;
   }
 
   /** Bytes that are here, those on their way to the disk included. */
@@ -63,7 +72,6 @@ export class PartialBlob implements AsyncDisposable {
 
   /**
    * Keeps the next bytes if the disk keeps up, behind the caller's back.
-   * @param bytes must not change
    */
   offer(bytes: Buffer): void {
     if (this.#state === 'stopped') return;
@@ -84,28 +92,36 @@ export class PartialBlob implements AsyncDisposable {
   }
 
   #add(bytes: Buffer): void {
-    this.#length += bytes.length;
-    this.#backlog += bytes.length;
-    this.#batch.push(bytes);
-    this.#batchLength += bytes.length;
-    if (this.#batchLength >= batchBytes) this.#writeBatch();
+    for (let at = 0; at < bytes.length; ) {
+      this.#batch ??= free.pop() ?? Buffer.allocUnsafeSlow(batchBytes);
+      const length = bytes.copy(this.#batch, this.#batchLength, at);
+      at += length;
+      this.#length += length;
+      this.#backlog += length;
+      this.#batchLength += length;
+      if (this.#batchLength === batchBytes) this.#writeBatch();
+    }
   }
 
   #writeBatch(): void {
     const [batch, length] = [this.#batch, this.#batchLength];
-    if (length === 0) return;
+    if (batch === undefined) return;
     const at = this.#length - length;
-    this.#batch = [];
+    this.#batch = undefined;
     this.#batchLength = 0;
-    this.#writing = this.#writing.then(() => this.#write(batch, at, length));
+    this.#writing = this.#writing
+      .then(() => this.#write(batch, at, length))
+      .finally(() => giveBack(batch));
     this.#writing.catch(() => undefined); // is thrown where it is awaited
   }
 
-  async #write(batch: readonly Buffer[], at: number, length: number): Promise<void> {
+  async #write(batch: Buffer, at: number, length: number): Promise<void> {
     try {
-      const { bytesWritten } = await this.#file.writev(batch, at);
       // A disk that takes less than it is given is full: the next write says so.
-      if (bytesWritten < length) await this.#writeRest(Buffer.concat(batch), at, bytesWritten);
+      for (let done = 0; done < length; ) {
+        const { bytesWritten } = await this.#file.write(batch, done, length - done, at + done);
+        done += bytesWritten;
+      }
     } catch (error) {
       this.#state = 'stopped';
       throw fromSystemError('Cannot keep blob', error);
@@ -114,17 +130,11 @@ export class PartialBlob implements AsyncDisposable {
     }
   }
 
-  async #writeRest(bytes: Buffer, at: number, from: number): Promise<void> {
-    for (let done = from; done < bytes.length; ) {
-      const { bytesWritten } = await this.#file.write(bytes, done, undefined, at + done);
-      done += bytesWritten;
-    }
-  }
-
   /** Its bytes are wrong, or not needed any more. */
   async remove(): Promise<void> {
     this.#state = 'stopped';
-    this.#batch = [];
+    if (this.#batch !== undefined) giveBack(this.#batch);
+    this.#batch = undefined;
     this.#batchLength = 0;
     await rm(this.#path, { force: true });
   }
@@ -132,7 +142,13 @@ export class PartialBlob implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.settled().catch(() => undefined);
     await this.#file.close().catch(() => undefined); // what was written is of use, or not, all the same
+    blobsOpen -= 1;
+    if (blobsOpen === 0) free.length = 0;
   }
+}
+
+function giveBack(batch: Buffer): void {
+  if (free.length < freeMax) free.push(batch);
 }
 
 async function* noBytes(): AsyncGenerator<Buffer, void> {}
