@@ -87,14 +87,21 @@ export class LayerFiles {
    */
   async take(events: readonly TarEvent[]): Promise<void> {
     for (const event of events) {
-      if (event.type === 'entry') this.#begin(event.entry);
-      else if (event.type === 'data') await this.#addBytes(event.bytes);
-      else if (event.type === 'hole') this.#addHole(event.length);
-      else await this.#end();
+      // Most events wait for nothing: a promise for each would be a third of a pull's garbage.
+      const waits = this.#takeOne(event);
+      if (waits !== undefined) await waits;
     }
     await this.#storeBatch();
     this.#copyOpen();
     if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #takeOne(event: TarEvent): Promise<void> | undefined {
+    if (event.type === 'data') return this.#addBytes(event.bytes);
+    if (event.type === 'end-of-file') return this.#end();
+    if (event.type === 'entry') this.#begin(event.entry);
+    else this.#addHole(event.length);
+    return undefined;
   }
 
   /** The piece's memory is used again: what goes on in the next one is kept aside. */
@@ -132,10 +139,11 @@ export class LayerFiles {
     }
   }
 
-  async #addBytes(bytes: Buffer): Promise<void> {
+  #addBytes(bytes: Buffer): Promise<void> | undefined {
     const file = this.#open;
-    if (file?.kind === 'small') file.pieces.push(bytes);
-    else if (file !== undefined) await this.#spool(file, bytes);
+    if (file?.kind === 'large') return this.#spool(file, bytes);
+    file?.pieces.push(bytes);
+    return undefined;
   }
 
   #addHole(length: number): void {
@@ -157,19 +165,26 @@ export class LayerFiles {
     file.hole = 0;
   }
 
-  async #end(): Promise<void> {
+  #end(): Promise<void> | undefined {
     const file = this.#open;
     this.#open = undefined;
-    if (file?.kind === 'large') await this.#endLarge(file);
-    else if (file !== undefined) await this.#endSmall(file);
-    else this.#queue.advance(); // of an empty file
+    if (file?.kind === 'large') return this.#endLarge(file);
+    if (file !== undefined) return this.#endSmall(file);
+    this.#queue.advance(); // of an empty file
+    return undefined;
   }
 
-  async #endSmall({ place, pieces }: SmallFile): Promise<void> {
+  #endSmall({ place, pieces }: SmallFile): Promise<void> | undefined {
     const [first = nothing] = pieces;
     const whole = pieces.length === 1 ? first : Buffer.concat(pieces);
     // One that came in pieces has memory of its own, or shares that of Node's small buffers.
-    if (this.#batch?.memory !== whole.buffer) await this.#storeBatch();
+    const isOther = this.#batch !== undefined && this.#batch.memory !== whole.buffer;
+    if (isOther) return this.#storeBatch().then(() => this.#addToBatch(place, whole));
+    this.#addToBatch(place, whole);
+    return undefined;
+  }
+
+  #addToBatch(place: EntryPlace, whole: Buffer): void {
     this.#batch ??= { memory: whole.buffer, spans: [], places: [] };
     this.#batch.spans.push({ offset: whole.byteOffset, length: whole.length });
     this.#batch.places.push(place);
