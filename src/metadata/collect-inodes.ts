@@ -35,7 +35,7 @@ export function collectInodes(root: DirectoryNode, linked?: ReadonlySet<TreeNode
       throw refusal(plan, `the tree has more than ${limits.entriesMax} inodes`);
     }
     for (let child = inodes.length - 1; child >= firstNew; child -= 1) {
-      if (inodes.at(child).node.type === 'directory') pending.push(child);
+      if (inodes.nodeAt(child).type === 'directory') pending.push(child);
     }
   }
   return inodes;

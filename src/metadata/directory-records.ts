@@ -39,11 +39,10 @@ export function writeRecords(
     const name = directory.names[index];
     const number = directory.inodes[index];
     if (name === undefined || number === undefined) return;
-    const inode = inodes.at(number);
     // A nid has 64 bits; of an image below 4 GiB the upper ones are zero.
-    out.writeUInt32LE(inode.offset / slotSize, record + directoryRecord.nid);
+    out.writeUInt32LE(inodes.offsetAt(number) / slotSize, record + directoryRecord.nid);
     out.writeUInt16LE(nameOffset, record + directoryRecord.nameOffset);
-    out.writeUInt8(recordType(storedType(inode.node)), record + directoryRecord.type);
+    out.writeUInt8(recordType(storedType(inodes.nodeAt(number))), record + directoryRecord.type);
     writeLatin1(out, name, at + nameOffset);
     record += directoryRecord.size;
     nameOffset += name.length;

@@ -72,16 +72,18 @@ function writeImage(
   const out = pieces.window;
   writeSuperblock(out, pieces.place(superblock.at, superblock.size), image, plans);
   let serial = 0;
-  for (const plan of plans) {
+  plans.forEach((plan) => {
     const bodyAt = inodeRecord.size + plan.xattrBytes;
     const at = pieces.place(plan.offset, bodyAt + bodyOf(plan).inlineBytes);
     serial += 1;
     writeInode(out, at, plan, serial);
     if (plan.xattrBytes > 0) writeXattrArea(out, at + inodeRecord.size, plan, shared);
     writeInline(out, at + bodyAt, plan, plans);
-  }
+  });
   if (image.xattrBlock > 0) writeSharedXattrs(pieces, image.xattrBlock * blockSize, shared);
-  for (const plan of plans) writeBlocks(pieces, plan, plans);
+  plans.forEach((plan) => {
+    writeBlocks(pieces, plan, plans);
+  });
   const { head, digest } = pieces.finish(image.size);
   write(signedSuperblock(head, digest), superblock.at);
 }

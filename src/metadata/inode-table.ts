@@ -1,4 +1,4 @@
-import type { ByteString } from '../byte-string.js';
+import { type ByteString, emptyByteString } from '../byte-string.js';
 import type { TreeNode } from '../image/tree.js';
 import { NumberColumn } from '../number-column.js';
 import type { DirectoryPlan, InodePlan } from './inode-plan.js';
@@ -37,10 +37,22 @@ export class InodeTable {
 
   /** @throws RangeError if there is no such inode */
   at(number: number): InodePlan {
+    return new TableRow(this, this.#columns, number, this.nodeAt(number));
+  }
+
+  /** @throws RangeError if there is no such inode */
+  nodeAt(number: number): TreeNode {
     const node = this.#nodes[number];
-    const name = this.#names[number];
-    if (node === undefined || name === undefined) throw new RangeError(`no inode ${number}`);
-    return new TableRow(this, this.#columns, number, node, name);
+    if (node === undefined) throw new RangeError(`no inode ${number}`);
+    return node;
+  }
+
+  nameAt(number: number): ByteString {
+    return this.#names[number] ?? emptyByteString;
+  }
+
+  offsetAt(number: number): number {
+    return this.#columns.offset.at(number);
   }
 
   /** What a directory holds, where it is known already. */
@@ -52,8 +64,14 @@ export class InodeTable {
     this.#directories.set(number, directory);
   }
 
-  *[Symbol.iterator](): Generator<InodePlan, void> {
-    for (let number = 0; number < this.length; number += 1) yield this.at(number);
+  /** Shows every inode in turn, by one object that is valid until `look` returns. */
+  forEach(look: (inode: InodePlan) => void): void {
+    const row = new TableRow(this, this.#columns, 0, this.nodeAt(0));
+    for (let number = 0; number < this.length; number += 1) {
+      row.number = number;
+      row.node = this.nodeAt(number);
+      look(row);
+    }
   }
 }
 
@@ -65,26 +83,22 @@ interface Columns {
   readonly block: NumberColumn;
 }
 
-/** One inode of the table, made when it is looked at. */
+/** One inode of the table, as it is looked at. */
 class TableRow implements InodePlan {
-  readonly number: number;
-  readonly node: TreeNode;
-  readonly name: ByteString;
+  number: number;
+  node: TreeNode;
   readonly #table: InodeTable;
   readonly #columns: Columns;
 
-  constructor(
-    table: InodeTable,
-    columns: Columns,
-    number: number,
-    node: TreeNode,
-    name: ByteString,
-  ) {
+  constructor(table: InodeTable, columns: Columns, number: number, node: TreeNode) {
     this.number = number;
     this.node = node;
-    this.name = name;
     this.#table = table;
     this.#columns = columns;
+  }
+
+  get name(): ByteString {
+    return this.#table.nameAt(this.number);
   }
 
   get parent(): InodePlan | undefined {

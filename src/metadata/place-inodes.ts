@@ -12,6 +12,7 @@ import {
   superblock,
 } from './erofs-layout.js';
 import type { InodePlan } from './inode-plan.js';
+import type { InodeTable } from './inode-table.js';
 import { type SharedXattrs, xattrAreaBytes } from './shared-xattrs.js';
 
 /** Where the parts of an image lie: the inodes behind the superblock, then these. */
@@ -30,13 +31,13 @@ interface Body {
   readonly blocks: number;
 }
 
+const contentBody: Body = { layout: dataLayout.chunked, inlineBytes: chunkIndexSize, blocks: 0 };
+const noBody: Body = { layout: dataLayout.flat, inlineBytes: 0, blocks: 0 };
+
 export function bodyOf({ node, directory }: InodePlan): Body {
   if (directory !== undefined) return flatBody(directory.size);
   if (node.type === 'symlink') return flatBody(node.target.length);
-  if (node.type === 'file' && node.size > 0) {
-    return { layout: dataLayout.chunked, inlineBytes: chunkIndexSize, blocks: 0 };
-  }
-  return { layout: dataLayout.flat, inlineBytes: 0, blocks: 0 };
+  return node.type === 'file' && node.size > 0 ? contentBody : noBody;
 }
 
 function flatBody(size: number): Body {
@@ -51,24 +52,24 @@ function flatBody(size: number): Body {
  * far below the 16 bits that the superblock has for it.
  * @throws ThinError `invalid` if the image would be too large, or an inode has too many xattrs
  */
-export function placeInodes(plans: Iterable<InodePlan>, shared: SharedXattrs): ImagePlan {
+export function placeInodes(plans: InodeTable, shared: SharedXattrs): ImagePlan {
   let end = superblock.at + superblock.size;
-  for (const plan of plans) {
+  plans.forEach((plan) => {
     plan.xattrBytes = xattrAreaBytes(plan, shared);
     const headBytes = inodeRecord.size + plan.xattrBytes;
     const { inlineBytes } = bodyOf(plan);
     plan.offset = placeOf(end, headBytes, inlineBytes);
     end = plan.offset + headBytes + inlineBytes;
-  }
+  });
 
   let block = Math.ceil(end / blockSize);
   const xattrBlock = shared.bytes === 0 ? 0 : block;
   block += Math.ceil(shared.bytes / blockSize);
-  for (const plan of plans) {
+  plans.forEach((plan) => {
     const { blocks } = bodyOf(plan);
     plan.block = blocks === 0 ? 0 : block;
     block += blocks;
-  }
+  });
   return { xattrBlock, size: checkedSize(block * blockSize) };
 }
 

@@ -2,6 +2,7 @@ import { sharedXattrsMax, xattrAreaMax, xattrHeader, xattrUnit } from './erofs-l
 import { fileAreaBytes, plainContent, writeFileArea } from './file-xattrs.js';
 import type { ImagePieces } from './image-pieces.js';
 import { type InodePlan, refusal } from './inode-plan.js';
+import type { InodeTable } from './inode-table.js';
 import { entryBytes, type StoredXattr, storedXattrs, writeEntry } from './stored-xattrs.js';
 
 /** Bytes of a value that is looked for in other inodes: labels, ACLs and capabilities have fewer. */
@@ -19,13 +20,13 @@ export interface SharedXattrs {
 }
 
 /** Finds the xattrs worth sharing, in the order in which `plans` have them. */
-export function shareXattrs(plans: Iterable<InodePlan>): SharedXattrs {
+export function shareXattrs(plans: InodeTable): SharedXattrs {
   const seen = new Map<string, StoredXattr | 'repeated'>();
   const ids = new Map<string, number>();
   const entries: StoredXattr[] = [];
   let bytes = 0;
-  for (const plan of plans) {
-    if (!mayShare(plan)) continue;
+  plans.forEach((plan) => {
+    if (!mayShare(plan)) return;
     for (const xattr of storedXattrs(plan)) {
       if (xattr.value.length > sharedValueBytesMax) continue;
       const key = keyOf(xattr);
@@ -37,7 +38,7 @@ export function shareXattrs(plans: Iterable<InodePlan>): SharedXattrs {
       entries.push(xattr);
       bytes += entryBytes(xattr);
     }
-  }
+  });
   return { bytes, entries, idOf };
 
   function idOf(xattr: StoredXattr): number | undefined {
