@@ -67,7 +67,7 @@ const systemCodes: Readonly<Record<string, ErrorCode>> = {
  * @param action what failed, as `Cannot <verb> <object>`
  */
 export function fromSystemError(action: string, error: unknown): ThinError {
-  if (error instanceof ThinError) return error;
+  if (isThinError(error)) return error;
   const name = error instanceof Error && 'code' in error ? String(error.code) : '';
   const message = error instanceof Error ? error.message : String(error);
   return new ThinError(systemCodes[name] ?? 'unavailable', `${action}: ${message}`, {

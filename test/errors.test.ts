@@ -22,6 +22,8 @@ t.test('every code has its own exit code, none that means success or a defect', 
 t.test('system errors are converted once', async (t) => {
   const own = new ThinError('denied', 'mine');
   t.equal(fromSystemError('Cannot x', own), own);
+  const ofBundle = Object.assign(new Error('bad'), { name: 'ThinError', code: 'corrupt' });
+  t.equal(fromSystemError('Cannot x', ofBundle), ofBundle, 'of another copy of the class');
   try {
     readFileSync('/no/such/file');
   } catch (error) {
