@@ -58,7 +58,9 @@ export interface Addon {
     incoming: Buffer,
     target: Buffer,
     digest: Buffer,
-    bytes: Buffer,
+    size: number,
+    wanted: Buffer,
+    offset: number,
   ): Promise<number>;
   trimMemory(): void;
   residentMemory(bytes: number): Buffer;

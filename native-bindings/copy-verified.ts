@@ -19,23 +19,32 @@ export type CopyOutcome = 'absent' | 'wrong' | 'copied' | 'there' | 'not-kept';
 
 const outcomes: readonly CopyOutcome[] = ['absent', 'wrong', 'copied', 'there', 'not-kept'];
 
+/** What a file is to be, and what of it the caller needs besides. */
+export interface CopiedFile {
+  readonly content: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /** Filled with its bytes from `offset` on, where it was copied or not kept. */
+  readonly wanted: Buffer;
+  readonly offset: number;
+}
+
 /**
- * Copies a file that is to be `content`, by one call on the libuv pool. It is not synced.
- * @param bytes of the file's size; has all of it afterwards, where it was copied or not kept
+ * Copies a file, verified, by one call on the libuv pool. It is not synced.
  * @throws ThinError `denied`, `unavailable` if the source cannot be read
  */
 export async function copyVerified(
   { source, incoming, target }: CopyPlaces,
-  content: Digest,
-  bytes: Buffer,
+  { content, size, wanted, offset }: CopiedFile,
 ): Promise<CopyOutcome> {
   const action = `Cannot copy ${source}`;
   if (`${source}${incoming}${target}`.includes('\0')) {
     throw new ThinError('invalid', `${action}: a path holds NUL`);
   }
   const [from, by, to] = [Buffer.from(source), Buffer.from(incoming), Buffer.from(target)];
+  const digest = digestBytes(content);
   try {
-    const outcome = await addon().copyVerified(from, by, to, digestBytes(content), bytes);
+    const outcome = await addon().copyVerified(from, by, to, digest, size, wanted, offset);
     return outcomes[outcome] ?? 'wrong';
   } catch (error) {
     throw fromNativeError(action, error);

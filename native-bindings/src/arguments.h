@@ -27,7 +27,7 @@ struct State {
 
 class Arguments {
  public:
-  static constexpr size_t countMax = 6;
+  static constexpr size_t countMax = 7;
 
   Arguments(napi_env env, napi_callback_info info);
 

@@ -1,16 +1,13 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { copyVerified } from '../../native-bindings/copy-verified.js';
 import { errnoName } from '../cache/disk.js';
-import { describeError } from '../errors.js';
 import type { SharedTierAnswer, SharedTierRequest, WithoutId } from './shared-tier-messages.js';
-import { unlessAbsent } from './tier-lists.js';
 
-/** Bytes copied and hashed at a time; a file that is not larger is copied by one call. */
+/** Bytes copied to the tier, and hashed, at a time. */
 const stepBytes = 1024 * 1024;
 
-const nothing = Buffer.alloc(0);
 /** What stands in the place of a file may be a link, or a FIFO, which nobody ever writes to. */
 const readFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
@@ -28,11 +25,10 @@ export interface OpenFile {
  */
 export async function copyFromTier(source: string, request: CopyRequest): Promise<Answer> {
   const { content, size, incoming, path, offset, length } = request;
-  if (size > stepBytes) return await copyLarge(source, request);
-  const bytes = Buffer.allocUnsafeSlow(size);
-  const outcome = await copyVerified({ source, incoming, target: path }, content, bytes);
+  const wanted = Buffer.allocUnsafeSlow(Math.max(0, Math.min(length, size - offset)));
+  const places = { source, incoming, target: path };
+  const outcome = await copyVerified(places, { content, size, wanted, offset });
   if (outcome !== 'copied' && outcome !== 'not-kept') return { is: outcome };
-  const wanted = Buffer.from(bytes.subarray(offset, offset + length)); // else all would be sent
   return { is: 'copied', bytes: wanted, kept: outcome === 'copied' };
 }
 
@@ -56,54 +52,6 @@ function whyNoFile(error: unknown): 'absent' | 'wrong' {
   if (code === 'ENOENT') return 'absent';
   if (code === 'ELOOP' || code === 'ENXIO') return 'wrong'; // a link, or a socket
   throw error;
-}
-
-/** None of its bytes are answered: who reads some does not wait for all. */
-async function copyLarge(source: string, request: CopyRequest): Promise<Answer> {
-  let failure: unknown;
-  const onThisNode = async <T>(work: Promise<T>): Promise<T> => {
-    try {
-      return await work;
-    } catch (error) {
-      failure = error;
-      throw error;
-    }
-  };
-  try {
-    const is = await copyInSteps(source, request, onThisNode);
-    return is === 'copied' ? { is, bytes: nothing, kept: true } : { is };
-  } catch (error) {
-    if (failure === undefined) throw error;
-    return { is: 'failed', why: describeError(failure), ours: true };
-  }
-}
-
-async function copyInSteps(
-  source: string,
-  { content, size, incoming, path }: CopyRequest,
-  onThisNode: <T>(work: Promise<T>) => Promise<T>,
-): Promise<'absent' | 'wrong' | 'copied' | 'there'> {
-  const isThere = await onThisNode(access(path).then(() => true, unlessAbsent));
-  if (isThere) return 'there';
-  const file = await openInTier(source);
-  if (typeof file === 'string') return file;
-  try {
-    if (file.size !== size) return 'wrong';
-    const target = await onThisNode(open(incoming, 'wx', 0o644));
-    let placed = false;
-    try {
-      const write = (bytes: Buffer, at: number) => onThisNode(writeAll(target, bytes, at));
-      if ((await hashedCopy(file.handle, size, write)) !== content) return 'wrong';
-      await onThisNode(rename(incoming, path));
-      placed = true;
-      return 'copied';
-    } finally {
-      await onThisNode(target.close());
-      if (!placed) await onThisNode(unlink(incoming).catch(unlessAbsent));
-    }
-  } finally {
-    await file.handle.close();
-  }
 }
 
 /**

@@ -147,32 +147,35 @@ t.test('memory that the kernel writes to without a page fault, also after a fork
 t.test('a file is copied whole and verified, or not at all', async (t) => {
   const folder = temporaryFolder(t);
   const [source, target] = [join(folder, 'source'), join(folder, 'target')];
-  const content = Buffer.from('what it should be');
-  const copy = async (bytes: Buffer, to = target) => {
-    const places = { source, incoming: join(folder, 'incoming'), target: to };
-    return await copyVerified(places, digestOf(content), bytes);
-  };
-  const bytes = Buffer.alloc(content.length);
-  t.equal(await copy(bytes), 'absent');
-  writeFileSync(source, 'what it is indeed');
-  t.equal(await copy(bytes), 'wrong', 'other bytes');
-  t.equal(await copy(Buffer.alloc(3)), 'wrong', 'another size');
-  writeFileSync(source, content);
-  t.equal(await copy(bytes, join(folder, 'missing', 'target')), 'not-kept');
-  t.same(bytes, content);
+  const content = Buffer.from('what it should be'.repeat(40_000));
+  const offset = 200_000; // so that it takes more than one step
+  const bytes = Buffer.alloc(content.length - offset - 1);
+  const file = { content: digestOf(content), size: content.length, wanted: bytes, offset };
+  const copy = (to = target) =>
+    copyVerified({ source, incoming: join(folder, 'incoming'), target: to }, file);
+  t.equal(await copy(), 'absent');
+  writeFileSync(source, Buffer.concat([content.subarray(1), Buffer.of(0)]));
+  t.equal(await copy(), 'wrong', 'other bytes');
+  writeFileSync(source, content.subarray(1));
+  t.equal(await copy(), 'wrong', 'another size');
   t.same(readdirSync(folder), ['source'], 'and nothing is left behind');
-  t.equal(await copy(bytes.fill(0)), 'copied');
-  t.same(
-    [bytes, readFileSync(target), readdirSync(folder)],
-    [content, content, ['source', 'target']],
-  );
-  t.equal(await copy(bytes), 'there');
+  const wanted = content.subarray(offset, -1);
+  writeFileSync(source, content);
+  t.equal(await copy(join(folder, 'missing', 'target')), 'not-kept');
+  t.ok(bytes.equals(wanted));
+  t.same(readdirSync(folder), ['source']);
+  bytes.fill(0);
+  t.equal(await copy(), 'copied');
+  t.ok(bytes.equals(wanted));
+  t.ok(readFileSync(target).equals(content));
+  t.same(readdirSync(folder), ['source', 'target']);
+  t.equal(await copy(), 'there');
   symlinkSync(source, join(folder, 'link'));
   const link = {
     source: join(folder, 'link'),
     incoming: join(folder, 'new'),
     target: join(folder, 'other'),
   };
-  t.equal(await copyVerified(link, digestOf(content), bytes), 'wrong', 'a link is no file');
+  t.equal(await copyVerified(link, file), 'wrong', 'a link is no file');
   t.same(readdirSync(folder), ['link', 'source', 'target']);
 });
