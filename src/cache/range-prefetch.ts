@@ -67,7 +67,7 @@ export class RangePrefetch {
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
   /** What nodes share is far from the program that asks for it: several ranges come at a time. */
-  readonly #looks = new WorkAhead<PrefetchRange, Look | undefined>(
+  readonly #looks = new WorkAhead<PrefetchRange, Look | 'here' | undefined>(
     { ...looksAhead, weightOf: (range) => this.#parts.copies.weightOf(range) },
     (range) => this.#lookFor(range),
   );
@@ -123,14 +123,15 @@ export class RangePrefetch {
   }
 
   /** Undefined where that is for its turn. */
-  async #lookFor(range: PrefetchRange): Promise<Look | undefined> {
+  async #lookFor(range: PrefetchRange): Promise<Look | 'here' | undefined> {
     const { partials, copies } = this.#parts;
-    if (this.#ended || (await this.#has(range.content))) return undefined;
+    if (this.#ended) return undefined;
+    if (await this.#has(range.content)) return 'here';
     const chunked = partials.describe(range, this.#options.origin);
     if (!chunked) return undefined;
     if (await copies.bring(chunked, this.#options.signal)) {
       this.#absent.delete(range.content);
-      return undefined;
+      return 'here';
     }
     const indexes = indexesOf(chunked, range);
     return indexes.length > copiedChunks ? undefined : await this.#look(chunked, indexes);
@@ -148,7 +149,7 @@ export class RangePrefetch {
   async #plan(range: PrefetchRange): Promise<void> {
     const { partials } = this.#parts;
     const looked = await this.#looks.take(range);
-    if (!looked && (await this.#has(range.content))) {
+    if (looked === 'here' || (!looked && (await this.#has(range.content)))) {
       this.#totals.hereBytes += Math.max(endOf(range) - range.offset, 0);
       return;
     }

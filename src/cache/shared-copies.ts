@@ -26,6 +26,8 @@ const askedMs = 10_000;
 /** Milliseconds that a file is waited for, and bytes for which it is one more: 2 MB/s. Then others have it. */
 const bringMs = 2000;
 const bytesPerMs = 2000;
+/** Milliseconds after which one that has not ended hangs, and keeps no room from others. */
+const hangsMs = 30_000;
 /** A file that is brought weighs so much less than what is read of it: nothing is counted as late. */
 const weightShare = 4;
 /** Milliseconds for what is under way at the end. */
@@ -161,10 +163,10 @@ export class SharedCopies implements AsyncDisposable {
     const { local } = this.#files;
     const to = { incoming: local.incomingPath(), path: local.path(content) };
     this.#asked.set(content, true);
-    this.#bytesInFlight += bytes;
+    const release = this.#takeRoom(bytes);
     const copy = this.#shared.copy(file, to, offset, length);
     const end = this.#ended(file, copy, to).then((became) => {
-      this.#bytesInFlight -= bytes;
+      release();
       if (became === 'kept') this.#completed(file, chunked);
       this.#events.written(bytes);
       if (this.#flights.get(content) === flight) this.#flights.delete(content);
@@ -173,6 +175,19 @@ export class SharedCopies implements AsyncDisposable {
     const flight = { bytes: copy.bytes, end, isAtOnce: size <= atOnceBytesMax };
     this.#flights.set(content, flight);
     return flight;
+  }
+
+  /** Of {@link bytesInFlightMax}. @returns gives it back, once */
+  #takeRoom(bytes: number): () => void {
+    let isTaken = true;
+    const release = () => {
+      clearTimeout(hangs);
+      if (isTaken) this.#bytesInFlight -= bytes;
+      isTaken = false;
+    };
+    const hangs = setTimeout(release, hangsMs).unref();
+    this.#bytesInFlight += bytes;
+    return release;
   }
 
   /** What is `unknown` is looked for. Never fails. */

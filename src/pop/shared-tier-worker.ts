@@ -13,6 +13,7 @@ import {
   readdir,
   readFile,
   rename,
+  rm,
   stat,
   statfs,
   unlink,
@@ -20,6 +21,7 @@ import {
 import { dirname, join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { mapBounded } from '../cache/bounded.js';
+import { errnoName } from '../cache/disk.js';
 import { tierPath } from '../cache/layout.js';
 import type { Digest } from '../digest.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
@@ -69,7 +71,7 @@ async function answer(request: SharedTierRequest): Promise<Answer> {
       return { is: await put(request) };
     case 'remove':
       files.delete(request.content);
-      await unlink(tierPath(directory, request.content)).catch(unlessAbsent);
+      await remove(tierPath(directory, request.content));
       return { is: 'removed' };
     case 'listed':
       return { is: (await lists.has(request.image)) ? 'there' : 'absent' };
@@ -199,6 +201,15 @@ async function openFile(content: Digest): Promise<OpenFile | 'absent' | 'wrong'>
   return file;
 }
 
+/** Whatever it is that stands in the place of a file. */
+async function remove(path: string): Promise<void> {
+  await unlink(path).catch(async (error: unknown) => {
+    const code = errnoName(error);
+    if (code === 'EISDIR' || code === 'EPERM') await rm(path, { recursive: true, force: true });
+    else unlessAbsent(error);
+  });
+}
+
 /** Copies a file of this node there, verified on the way; it appears whole, by rename. */
 async function put({
   content,
@@ -209,6 +220,7 @@ async function put({
   const there = await lstat(path).catch(unlessAbsent);
   if (there?.isFile() && there.size === size) return 'there';
   await mustBeThere();
+  if (there?.isDirectory()) await remove(path); // which a file cannot replace by rename
   const { bavail, bsize } = await statfs(directory);
   if (bavail * bsize - size < Number(freeSpaceFloorBytes)) {
     throw new ThinError('no-space', 'Cannot store files in the shared tier: it is full');

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { mock } from 'node:test';
 import t from 'tap';
 import { FileCache } from '../../src/cache/file-cache.js';
 import type { FileRef } from '../../src/cache/file-origin.js';
@@ -73,6 +74,8 @@ t.test('nobody waits for copies that hang, and what becomes of them is found out
 t.test('so much is copied at a time, and a read of a large file does not wait', async (t) => {
   const shared = new HangingFolder();
   const cache = await openCache(t, join(scratchDirectory(t), 'root'), { shared });
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset()); // before the cache is closed, which takes a second
   const origin = image(8, 7_000_000);
   for (const file of origin.refs()) {
     const bytes = await cache.read(file, 6_000_000, 10, origin, signal);
@@ -80,6 +83,11 @@ t.test('so much is copied at a time, and a read of a large file does not wait', 
     await cache.read(file, 5_000_000, 10, origin, signal);
   }
   t.equal(shared.targets.size, 4, '32 MiB hold four of them');
+  mock.timers.tick(30_000);
+  const [, , , , fifth] = origin.refs();
+  if (!fifth) throw new Error('eight files');
+  await cache.read(fifth, 1_000_000, 10, origin, signal);
+  t.equal(shared.targets.size, 5, 'those that hang are not waited for');
 });
 
 t.test('what is here, in any tier, is not copied beside what is read', async (t) => {

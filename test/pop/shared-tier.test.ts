@@ -17,7 +17,7 @@ import type { FileCache } from '../../src/cache/file-cache.js';
 import type { FileRef } from '../../src/cache/file-origin.js';
 import { tierPath } from '../../src/cache/layout.js';
 import type { CopyEnd } from '../../src/cache/shared-files.js';
-import { type Digest, digestHex } from '../../src/digest.js';
+import { type Digest, digestHex, digestOf } from '../../src/digest.js';
 import { SharedTier, type SharedTierOptions } from '../../src/pop/shared-tier.js';
 import type { SharedTierAnswer } from '../../src/pop/shared-tier-messages.js';
 import { copyFromTier } from '../../src/pop/tier-copy.js';
@@ -406,9 +406,11 @@ t.test('what is no file in its place stops nothing', async (t) => {
   t.match(await copyFromTier(pipe, { ask: 'copy', ...large, ...way }), { is: 'wrong' });
   writeFileSync(way.path, '');
   t.match(await copyFromTier(pipe, { ask: 'copy', ...large, ...way }), { is: 'there' });
-  const below = { ...way, path: join(way.path, 'copy') };
-  const failed = await copyFromTier(pipe, { ask: 'copy', ...large, ...below });
-  t.match(failed, { is: 'failed', ours: true }, 'this node is no fault of the tier');
+  const right = Buffer.alloc(large.size, 7);
+  writeFileSync(join(directory, 'right'), right);
+  const below = { ...large, content: digestOf(right), ...way, path: join(way.path, 'copy') };
+  const failed = await copyFromTier(join(directory, 'right'), { ask: 'copy', ...below });
+  t.match(failed, { is: 'copied', kept: false }, 'this node is no fault of the tier');
   const linked = tierPath(directory, third.content);
   mkdirSync(dirname(linked), { recursive: true });
   symlinkSync(way.path, linked);
@@ -431,6 +433,15 @@ t.test('what is no file in its place stops nothing', async (t) => {
   await lists.write(`sha256:${digestHex(first.content)}`, packList([{ hex, size: second.size }]));
   const { files, images, orphans } = await lists.survey([]);
   t.same([files.size, images.length, orphans], [0, 1, []]);
+
+  const [fourth] = newOrigin().refs().slice(3);
+  if (!fourth) throw new Error('24 files');
+  mkdirSync(join(tierPath(directory, fourth.content), 'inside'), { recursive: true });
+  const own = join(directory, '../own');
+  writeFileSync(own, newOrigin().bytesOf(fourth));
+  shared.offer(fourth, own);
+  await until(() => shared.counts.stored === 1);
+  t.ok(await shared.has(fourth), 'a folder leaves the place of a file');
 });
 
 t.test('a folder with other things in it is none', async (t) => {
