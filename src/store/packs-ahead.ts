@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { decodeFrame } from '../chunk/codec.js';
 import type { Frame } from '../chunk/frame.js';
 import type { Digest } from '../digest.js';
@@ -89,19 +91,27 @@ class AheadFrames implements CountedFrameSource {
     }
   }
 
-  /** What fails although it was to come is asked for by one request. */
+  /** What fails although it was to come is asked for at once, all that fails together by one request. */
   async #take(frames: readonly Frame[], signal: AbortSignal, options: RunOptions) {
-    const failed: Frame[] = [];
-    for (const frame of frames) {
+    let failed: Frame[] = [];
+    const takeOne = async (frame: Frame) => {
       try {
         const bytes = await this.#ahead.read(frame, signal);
         options.onFrame(frame, decodeFrame(frame, bytes));
       } catch (error) {
         if (!isThinError(error) || signal.aborted) throw error;
         failed.push(frame);
+        if (failed.length > 1) return; // it goes with the first
+        await nextTurn();
+        const together = failed;
+        failed = [];
+        await this.#origin.fetchRun(together, signal, options);
       }
+    };
+    setMaxListeners(0, signal); // that of a mount
+    for (const one of await Promise.allSettled(frames.map(takeOne))) {
+      if (one.status === 'rejected') throw one.reason;
     }
-    if (failed.length > 0) await this.#origin.fetchRun(failed, signal, options);
   }
 
   link() {

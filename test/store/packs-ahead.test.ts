@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import type { Frame } from '../../src/chunk/frame.js';
 import { digestOf } from '../../src/digest.js';
+import { ThinError } from '../../src/errors.js';
+import { onItsWay } from '../../src/on-its-way.js';
 import { frameSource } from '../../src/store/frame-source.js';
 import { openWritableStore } from '../../src/store/open-store.js';
 import { Bandwidth } from '../../src/store/paced-frames.js';
@@ -95,14 +97,43 @@ t.test('what does not come ahead is asked for by itself', async (t) => {
     for (const [frame, bytes] of came) t.ok((await bytes).equals(bytesOf(frame)));
     t.equal(came.size, run.length);
   }
-  t.equal(asked.length, 4, 'two ahead, and one for each run, before and after they have failed');
+  // Both that were ahead may fail at the same moment.
+  t.ok(asked.length === 4 || asked.length === 5, `${asked.length} for two ahead, and two runs`);
+  const before = asked.length;
   t.ok((await source.fetchFrame(first, never)).equals(bytesOf(first)));
-  t.equal(asked.length, 5);
+  t.equal(asked.length, before + 1);
   const gaveUp = new AbortController();
   gaveUp.abort();
   await failsWith(t, 'canceled', source.fetchFrame(first, gaveUp.signal));
   await ahead[Symbol.asyncDispose]();
   t.ok((await source.fetchFrame(first, never)).equals(bytesOf(first)), 'when it is forgotten');
+});
+
+t.test('what fails is asked for although the rest of it hangs', async (t) => {
+  const { pack, frames, store, origin, asked, bytesOf } = await published(t.testdir({}));
+  const released = onItsWay<void>();
+  const half: Store = {
+    ...store,
+    async *openRange(blob, offset, length, signal) {
+      if (offset > 0) throw new ThinError('not-found', 'Cannot get the second half');
+      await released.promise;
+      yield* store.openRange(blob, offset, length, signal);
+    },
+    toString: () => 'half',
+  };
+  await using ahead = new PacksAhead(undefined);
+  ahead.begin(manifest, half, pack);
+  const came: Frame[] = [];
+  const onFrame = (frame: Frame, bytes: Promise<Buffer>) => {
+    came.push(frame);
+    void bytes.then((plain) => t.ok(plain.equals(bytesOf(frame))));
+    if (asked.length === 1) released.resolve(); // the first half has not been asked for until now
+  };
+  await ahead.frames(manifest, origin).fetchRun(frames.slice(0, 40), never, {
+    ...{ background: true, onFrame },
+  });
+  t.equal(came.length, 40);
+  t.same(asked, [20 * frameBytes, 0], 'of the second half what is not in the first, too');
 });
 
 t.test('nothing is asked for ahead where background work has to wait', async (t) => {
