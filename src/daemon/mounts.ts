@@ -243,9 +243,10 @@ export class Mounts {
     }
   }
 
+  /** @throws ThinError if something stays mounted in it: what is there is not to be removed */
   async #remove(id: string): Promise<void> {
     const directory = join(this.#folder, id);
-    await detachPath(join(directory, 'merged')).catch(() => {});
+    await detachPath(join(directory, 'merged'));
     await rm(directory, { recursive: true, force: true });
     this.#left.forget(id);
   }

@@ -161,14 +161,26 @@ async function lastError(log: string): Promise<string | undefined> {
   return (await import('./runtime-output.js')).lastLoggedError(text);
 }
 
-/** What the runtime knows of a container; `undefined` if nothing. */
+/** What runc and crun say of a container that they know nothing of. */
+const unknownContainer =
+  /container .*does not exist|error opening file .*\/status.*: no such file/i;
+
+/**
+ * What the runtime knows of a container; `undefined` if nothing.
+ * @throws ThinError `unavailable` if it cannot tell
+ */
 export async function containerState(key: ContainerKey): Promise<ContainerState | undefined> {
   const result = await runRuntime(key, ['state', key.id]);
-  if (result.code !== 0) return undefined;
+  const action = `Cannot read the state of container ${key.id}`;
+  if (result.code !== 0) {
+    if (unknownContainer.test(result.stderr) || !existsSync(join(key.root, key.id)))
+      return undefined;
+    throw new ThinError('unavailable', `${action}: ${result.stderr}`);
+  }
   const { parseContainerState } = await import('./runtime-output.js');
   const state = parseContainerState(result.stdout);
   if (state) return state;
-  throw new ThinError('unavailable', `Cannot read the state of container ${key.id}`);
+  throw new ThinError('unavailable', action);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -261,6 +261,22 @@ t.test('a runtime that fails says why', async (t) => {
   await writeFile(join(container.bundle, 'config.json'), '{"ociVersion":"1.0.2"}');
   const broken = runContainer({ ...container, stdin: false });
   await t.rejects(broken.exitCode, { code: 'unavailable', message: /Cannot start container/ });
+});
+
+t.test('a runtime that cannot tell has not said that nothing runs', async (t) => {
+  const root = t.testdir({
+    known: {},
+    unsaid: {},
+    'fails.sh': '#!/bin/sh\necho $4: no memory >&2\nexit 1\n',
+  });
+  const runtime = join(root, 'fails.sh');
+  await chmod(runtime, 0o755);
+  const key = { id: 'known', root, runtime };
+  await t.rejects(containerState(key), { code: 'unavailable', message: /no memory/ });
+  t.equal(await containerState({ ...key, id: 'gone' }), undefined);
+  for (const real of ['runc', 'crun']) {
+    t.equal(await containerState({ id: 'unsaid', root, runtime: findRuntime(real) }), undefined);
+  }
 });
 
 t.test('without a runtime, what to install', async (t) => {
