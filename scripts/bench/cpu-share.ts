@@ -20,11 +20,16 @@ export class CpuShare implements AsyncDisposable {
     const folder = join(isV2 ? root : join(root, 'cpu'), `thinfs-bench-${process.pid}-${name}`);
     await mkdir(folder);
     const quota = Math.round(cores * periodUs);
-    if (isV2) {
-      await writeFile(join(folder, 'cpu.max'), `${quota} ${periodUs}`);
-    } else {
-      await writeFile(join(folder, 'cpu.cfs_period_us'), `${periodUs}`);
-      await writeFile(join(folder, 'cpu.cfs_quota_us'), `${quota}`);
+    try {
+      if (isV2) {
+        await writeFile(join(folder, 'cpu.max'), `${quota} ${periodUs}`);
+      } else {
+        await writeFile(join(folder, 'cpu.cfs_period_us'), `${periodUs}`);
+        await writeFile(join(folder, 'cpu.cfs_quota_us'), `${quota}`);
+      }
+    } catch (error) {
+      await rmdir(folder); // else it stays for ever
+      throw error;
     }
     return new CpuShare(folder);
   }

@@ -13,7 +13,12 @@ export class LinkNamespace implements AsyncDisposable {
     const name = `thinfs-${kind}-${process.pid}`;
     await runCommand('ip', ['netns', 'add', name]);
     const namespace = new LinkNamespace(name);
-    await runCommand('ip', ['-n', name, 'link', 'set', 'lo', 'up']); // it is down at first
+    try {
+      await runCommand('ip', ['-n', name, 'link', 'set', 'lo', 'up']); // it is down at first
+    } catch (error) {
+      await namespace[Symbol.asyncDispose]();
+      throw error;
+    }
     return namespace;
   }
 

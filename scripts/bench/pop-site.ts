@@ -114,7 +114,10 @@ export class PopSite implements AsyncDisposable {
       ...(shared && pop),
     };
     const share = cores === undefined ? undefined : await CpuShare.open(name, cores);
-    const place = await this.#network.addNode();
+    const place = await this.#network.addNode().catch(async (error: unknown) => {
+      await share?.[Symbol.asyncDispose]();
+      throw error;
+    });
     const node = new SiteNode(place, env, share, () => this.#nodes.delete(node));
     this.#nodes.add(node);
     return node;
@@ -243,7 +246,8 @@ export class SiteNode {
 
   async end(): Promise<void> {
     this.#onEnd();
-    await this.thin('daemon', 'cleanup', '--force', '--purge');
+    // Its state stays: where many files were deleted, ext4 is slow to make others.
+    await this.thin('daemon', 'cleanup', '--force');
     await this.#place[Symbol.asyncDispose]();
     await this.#share?.[Symbol.asyncDispose]();
   }

@@ -16,8 +16,8 @@
  * Writes dist/pop-deployments.svg. `--images` is for `tier` and `hits`. `--registry` keeps what was converted, and what each image
  * needs, for the next time.
  */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { loadavg, tmpdir } from 'node:os';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Ownership } from '../../src/daemon/ownership.js';
@@ -31,7 +31,8 @@ import { deploy, redisFaults } from './pop-deployments.js';
 import { herds } from './pop-herd.js';
 import { type Hits, hitsTable, measureHits, neededBytes, parseHits } from './pop-hits.js';
 import { PopSite } from './pop-site.js';
-import { tierHits } from './pop-tier-hits.js';
+import { firstOfNode, tierHits } from './pop-tier-hits.js';
+import { withScratchDisk } from './scratch-disk.js';
 import { deployedImages, publishImage } from './site-images.js';
 import { SlowLink } from './slow-link.js';
 
@@ -77,8 +78,13 @@ const needsHits: ReadonlySet<string> = new Set(['hits', 'deployments', 'faults']
 /** One image is enough for the others. */
 const needsAll = wanted.some((part) => part !== 'herd' && part !== 'deaths');
 
-const scratch = await mkdtemp(join(tmpdir(), 'thinfs-bench-pop-'));
-const kept = values.registry === undefined ? scratch : resolve(values.registry);
+/** Bytes of the disk that all nodes are on, of which what they write is taken up. */
+const scratchSize = 16 * 2 ** 30;
+/** Where the registry is, and what is kept for the next time. */
+interface Folders {
+  readonly scratch: string;
+  readonly kept: string;
+}
 
 function wholeNumber(name: string, text: string): number {
   const value = Number(text);
@@ -91,7 +97,11 @@ function tell(text: string): void {
 }
 
 /** As they were measured for these images before, unless they are asked for. */
-async function hitsOf(site: PopSite, referenceOf: (image: string) => string): Promise<Hits[]> {
+async function hitsOf(
+  site: PopSite,
+  kept: string,
+  referenceOf: (image: string) => string,
+): Promise<Hits[]> {
   const file = join(kept, 'hits.json');
   const known = await readFile(file, 'utf8').catch(() => undefined);
   if (known !== undefined && !wanted.includes('hits')) return parseHits(known);
@@ -101,7 +111,11 @@ async function hitsOf(site: PopSite, referenceOf: (image: string) => string): Pr
   return hits;
 }
 
-async function measure(site: PopSite, referenceOf: (image: string) => string): Promise<void> {
+async function measure(
+  site: PopSite,
+  { scratch, kept }: Folders,
+  referenceOf: (image: string) => string,
+): Promise<void> {
   if (wanted.includes('herd')) {
     for await (const line of herds(site, herdNodes, referenceOf, cores)) tell(line);
   }
@@ -110,7 +124,7 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
   }
   if (wanted.includes('tier')) tell(`\n${await tierHits(site, images, scratch, referenceOf)}`);
   if (!wanted.some((part) => needsHits.has(part))) return;
-  const needed = neededBytes(await hitsOf(site, referenceOf));
+  const needed = neededBytes(await hitsOf(site, kept, referenceOf));
   if (wanted.includes('deployments')) {
     tell(`${count} deployments, ${formatSize(diskBytes)} of disk a node`);
     const variants = [
@@ -131,27 +145,25 @@ async function measure(site: PopSite, referenceOf: (image: string) => string): P
   }
 }
 
-const owned = new Ownership();
-const closeAll = async () => {
-  await owned[Symbol.asyncDispose]();
-  await rm(scratch, { recursive: true, force: true });
-};
-let closing: Promise<void> | undefined;
-// What a signal closes makes the measurement fail, which closes as well.
-const close = () => {
-  closing ??= closeAll();
-  return closing;
-};
-closeOnSignal(close);
-try {
+let onSignal = async () => {};
+closeOnSignal(() => onSignal());
+const measured = withScratchDisk(scratchSize, async (scratch) => {
+  await using owned = new Ownership();
+  // It fails of that, and takes its disk away.
+  onSignal = async () => {
+    await owned[Symbol.asyncDispose]();
+    await measured.catch(() => undefined);
+  };
+  const kept = values.registry === undefined ? scratch : resolve(values.registry);
   await mkdir(kept, { recursive: true });
   const registry = owned.use(await LoopbackRegistry.open(kept, 0, '0.0.0.0'));
   const link = owned.use(await SlowLink.open(scratch, linkOptions));
   const site = owned.use(await PopSite.open(link, scratch));
-  for (const { image } of needsAll ? images : images.slice(0, 1))
-    await publishImage(image, registry, kept);
+  const needed = needsAll ? images : images.slice(0, 1);
+  const first = wanted.includes('tier') ? [firstOfNode] : [];
+  for (const { image } of new Set([...needed, ...first])) await publishImage(image, registry, kept);
   tell(`load ${loadavg()[0]?.toFixed(1)}`);
-  await measure(site, (image) => `${link.address}:${registry.port}/${image}:1`);
-} finally {
-  await close();
-}
+  const referenceOf = (image: string) => `${link.address}:${registry.port}/${image}:1`;
+  await measure(site, { scratch, kept }, referenceOf);
+});
+await measured;

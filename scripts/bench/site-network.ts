@@ -38,12 +38,17 @@ export class SiteNetwork {
     const at = this.#given++;
     if (at > addressesMax) throw new Error('Cannot add a node: the network of the site is full');
     const namespace = await LinkNamespace.open(`node${at}`);
-    const port = `node${at}`;
-    await this.#inside(`link add ${port} type veth peer name eth0 netns ${namespace.name}`);
-    await this.#inside(`link set ${port} master ${bridge} up`);
     const place = new SitePlace(namespace, this.router);
-    await ip(`-n ${namespace.name} address add ${network}.${at + 1}/24 dev eth0`);
-    await place.join();
+    const port = `node${at}`;
+    try {
+      await this.#inside(`link add ${port} type veth peer name eth0 netns ${namespace.name}`);
+      await this.#inside(`link set ${port} master ${bridge} up`);
+      await ip(`-n ${namespace.name} address add ${network}.${at + 1}/24 dev eth0`);
+      await place.join();
+    } catch (error) {
+      await place[Symbol.asyncDispose]();
+      throw error;
+    }
     return place;
   }
 
