@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { cleanUp } from '../support/clean-up.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { freePort } from '../support/free-port.js';
-import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import { startTokenServer } from '../support/token-server.js';
 import { metricsOf } from './metrics-page.js';
+import { makeRootfs } from './small-rootfs.js';
 import {
   type StartedCommand,
   setReadDeadline,
@@ -24,22 +26,25 @@ t.jobs = 3; // which is waiting most of all: each has a node and a registry of i
 /** What lasts longer than one test. */
 const all = t;
 const registry = await startRegistry(all, { port: await freePort() }); // it comes back there
-const python = `${registry.host}/python:1`;
-await pushToRegistry(await testImage('python'), python);
-await runCommand(process.execPath, [thinifyProgram, python]);
+const image = `${registry.host}/files:1`;
+const rootfs = mkdtempSync(join(tmpdir(), 'thinfs-outage-'));
+cleanUp(all, () => rmSync(rootfs, { recursive: true, force: true }));
+const [count, bytes] = [60, 300_000];
+makeRootfs(rootfs, { count, bytes });
+await runCommand(process.execPath, [thinifyProgram, '-q', `dir:${rootfs}`, '--name', image]);
+/** One that is read late, and one that is not read by the container: far from what is read first. */
+const [cold, other] = ['/data/30', '/data/45'];
 
 /** Loads what it needs, says so, and reads a cold file when it is told to. */
 const reader = `
-import hashlib, os, time
-open('/etc/hostname').read()
-hashlib.sha256(b'').hexdigest()
-print('ready', flush=True)
-while not os.path.exists('/told/go'): time.sleep(0.02)
-with open('/app/model.txt', 'rb') as file: print(hashlib.sha256(file.read()).hexdigest())
-`;
+cat /etc/passwd > /dev/null
+echo ready
+while [ ! -e /told/go ]; do sleep 0.05; done
+cat ${cold} > /tmp/copy || exit 1
+sha256sum < /tmp/copy`;
 
 /** What nobody asks for stays cold, however long a test takes. */
-const onlyWanted = { THINFS_COMPLETE: 'never' };
+const onlyWanted = { THINFS_COMPLETE: 'never', THINFS_PREFETCH: 'none' };
 
 /** Where the user of the image can look. */
 function toldFolder(node: TestNode): string {
@@ -50,16 +55,7 @@ function toldFolder(node: TestNode): string {
 
 /** A container that stands before its first read of a cold file. */
 async function startReader(t: Test, node: TestNode, name: string): Promise<StartedCommand> {
-  const words = [
-    '--name',
-    name,
-    '-v',
-    `${toldFolder(node)}:/told:ro`,
-    python,
-    'python3',
-    '-c',
-    reader,
-  ];
+  const words = ['--name', name, '-v', `${toldFolder(node)}:/told:ro`, image, 'sh', '-c', reader];
   const command = startThin(t, node, ['run', '--rm', ...words]);
   await command.printed('ready');
   return command;
@@ -86,27 +82,29 @@ t.test('an outage is waited for, and can be seen', async (t) => {
   });
   const [waiting] = (await node.status()).waiting;
   t.match(waiting, {
-    paths: ['/app/model.txt'],
-    reference: python,
+    paths: [cold],
+    reference: image,
     mounts: ['patient'],
-    sources: [python.replace(/:1$/, '')],
-    size: 3_000_000,
+    sources: [image.replace(/:1$/, '')],
+    size: bytes,
     error: /no answer from/,
   });
   const { stdout: status } = await node.thin(['status']);
-  t.match(status, /\nWAITING\n {2}\S+ s {2}\/app\/model\.txt, .* \(patient\) {2}Cannot /);
+  t.match(status, /\nWAITING\n {2}\S+ s {2}\/data\/30, .* \(patient\) {2}Cannot /);
   const { stdout } = await node.thin(['why', 'patient']);
   t.match(stdout, /files: lazy: \d+ of \d+ files, .* of .* are here/);
-  t.match(stdout, /source: .*\/python, DOWN, last answer .* ago/);
-  t.match(stdout, /failed .* ago: .*\nWAITING\n {2}.*\/app\/model\.txt/);
+  t.match(stdout, /source: .*\/files, DOWN, last answer .* ago/);
+  t.match(stdout, /failed .* ago: .*\nWAITING\n {2}.*\/data\/30/);
   const { stdout: top } = await node.thin(['top', '--once', '--json']);
-  t.match(JSON.parse(top).rows, [{ image: python, mounts: ['patient'], waiting: /^[1-9]/ }]);
+  t.match(JSON.parse(top).rows, [{ image, mounts: ['patient'], waiting: /^[1-9]/ }]);
   t.match((await node.thin(['top', '--once'])).stdout, /WAITING +HERE +IMAGE/);
 
   await startRegistry(all, { port: registry.port, root: registry.root });
   t.same(await command.ended, { code: 0, signal: null }, command.errors());
-  const { stdout: model } = await node.thin(['cat', python, '/app/model.txt']);
-  t.match(command.output(), createHash('sha256').update(model).digest('hex'));
+  const right = createHash('sha256')
+    .update(readFileSync(join(rootfs, cold)))
+    .digest('hex');
+  t.match(command.output(), right);
   t.strictSame((await node.status()).waiting, []);
   const messages = logOf(node).map(({ msg }) => msg);
   t.ok(messages.includes('source is down, reads wait'));
@@ -117,19 +115,19 @@ t.test('an outage is waited for, and can be seen', async (t) => {
 t.test('after the deadline programs see an error, which is counted', async (t) => {
   const node = startNode(t, { ...onlyWanted, THINFS_METRICS: '0' });
   const again = await startRegistry(t, { root: registry.root });
-  const here = python.replace(registry.host, again.host);
-  const words = ['-v', `${toldFolder(node)}:/told:ro`, here, 'python3', '-c', reader];
+  const here = image.replace(registry.host, again.host);
+  const words = ['-v', `${toldFolder(node)}:/told:ro`, here, 'sh', '-c', reader];
   const command = startThin(t, node, ['run', '--rm', ...words]);
   await command.printed('ready');
   await setReadDeadline(node, '6s');
   await until('something comes', async () => {
-    return (await node.thin(['cat', here, '/usr/bin/tar'])).code === 0;
+    return (await node.thin(['cat', here, other])).code === 0;
   });
   await again.stop();
   tellReaders(node);
   t.same(await command.ended, { code: 1, signal: null });
-  t.match(command.errors(), /OSError: \[Errno 5\] Input\/output error/);
-  const { stdout } = await node.thin(['stat', '--json', here, '/app/model.txt']);
+  t.match(command.errors(), /^cat: [^\n]*Input\/output error$/m);
+  const { stdout } = await node.thin(['stat', '--json', here, cold]);
   const { digest } = JSON.parse(stdout);
   const failed = logOf(node).filter((line) => {
     return line.msg === 'a read failed' && line.content === digest;
@@ -157,19 +155,16 @@ t.test('tokens that expire while a container reads', async (t) => {
   const node = startNode(t);
   const tokens = await startTokenServer(t, (_, { actions }) => actions, 1);
   const guarded = await startRegistry(t, { token: tokens.registryOptions, root: registry.root });
-  const image = python.replace(registry.host, guarded.host);
+  const here = image.replace(registry.host, guarded.host);
   const slowly = `
-import glob, time
-files = sorted(glob.glob('/usr/lib/python3*/*.py'))[:40]
-for path in files:
-    open(path, 'rb').read()
-    time.sleep(0.1)
-print('read', len(files))
-`;
-  const { code, stdout, stderr } = await node.thin(
-    ['run', '--rm', image, 'python3', '-c', slowly],
-    { timeoutMs: 120_000 },
-  );
+n=0
+while [ $n -lt 40 ]; do
+  cat /data/$n > /dev/null || exit 1
+  sleep 0.1
+  n=$((n + 1))
+done
+echo read $n`;
+  const { code, stdout, stderr } = await node.thin(['run', '--rm', here, 'sh', '-c', slowly]);
   t.same([code, stdout], [0, 'read 40\n'], stderr);
   const fetched = tokens.server.received.length;
   t.ok(fetched > 3, `${fetched} tokens were fetched`);
