@@ -119,7 +119,7 @@ t.test('after the deadline programs see an error, which is counted', async (t) =
   const words = ['-v', `${toldFolder(node)}:/told:ro`, here, 'sh', '-c', reader];
   const command = startThin(t, node, ['run', '--rm', ...words]);
   await command.printed('ready');
-  await setReadDeadline(node, '6s');
+  await setReadDeadline(node, '4s');
   await until('something comes', async () => {
     return (await node.thin(['cat', here, other])).code === 0;
   });
@@ -135,7 +135,7 @@ t.test('after the deadline programs see an error, which is counted', async (t) =
   t.equal(failed.length, 1, 'told once for the file');
   t.match(failed[0], {
     code: 'unavailable',
-    reason: /did not come in 6\.00 s: Cannot .*no answer/,
+    reason: /did not come in 4\.00 s: Cannot .*no answer/,
   });
   const served = logOf(node).findLast(({ msg }) => msg === 'metrics are served');
   const metrics = await metricsOf({ port: Number(served?.port) });
