@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { runCommand } from '../../test/support/run-command.js';
 
 /** A network namespace at the far end of a link, until it is disposed of. */
@@ -10,6 +12,7 @@ export class LinkNamespace implements AsyncDisposable {
 
   /** @param kind tells links of one process apart */
   static async open(kind: string): Promise<LinkNamespace> {
+    await removeAbandoned();
     const name = `thinfs-${kind}-${process.pid}`;
     await runCommand('ip', ['netns', 'add', name]);
     const namespace = new LinkNamespace(name);
@@ -33,5 +36,15 @@ export class LinkNamespace implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await runCommand('ip', ['netns', 'delete', this.name]);
+  }
+}
+
+/** Those of benches that were killed. */
+async function removeAbandoned(): Promise<void> {
+  const names = await readdir('/run/netns').catch(() => []); // where there was none yet
+  for (const name of names) {
+    const owner = /^thinfs-[a-z]+[0-9]*-([0-9]+)$/.exec(name)?.[1];
+    if (owner === undefined || existsSync(`/proc/${owner}`)) continue;
+    await runCommand('ip', ['netns', 'delete', name], { mayFail: true }); // another bench may have done so
   }
 }
