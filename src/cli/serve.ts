@@ -28,7 +28,7 @@ export async function serveNode(flags: NodeFlags, run: Run): Promise<void> {
     const message = describeError(error);
     link.failed(code, message);
     report({ ready: false, code, message });
-    throw error instanceof ThinError ? error : new ThinError('unavailable', message);
+    throw isThinError(error) ? error : new ThinError('unavailable', message);
   }
   // Whoever ends without a word is started again.
   if (end.restart && !end.renew) run.setExitCode(exitCodes.unavailable);

@@ -168,7 +168,7 @@ export class ControlClient {
 }
 
 function isAbort(error: unknown, signal: AbortSignal): boolean {
-  return signal.aborted && error instanceof Error && !(error instanceof ThinError);
+  return signal.aborted && error instanceof Error && !isThinError(error);
 }
 
 function wentAway(cause?: unknown): ThinError {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { FileRef } from '../cache/file-origin.js';
 import type { PartialView } from '../cache/partial-view.js';
 import type { Digest } from '../digest.js';
-import { ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import { askStatistics } from './ask-statistics.js';
 import { ConnectionControl } from './connection.js';
 import { requestResend } from './device.js';
@@ -79,7 +79,7 @@ const endedConnection = new Error('the connection has ended');
 
 /** True for the error of {@link ObjectServer.open} that another descriptor would not have. */
 export function isConnectionEnded(error: unknown): boolean {
-  return error instanceof ThinError && error.cause === endedConnection;
+  return isThinError(error) && error.cause === endedConnection;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import { limits } from '../limits.js';
 import { FileBody } from './file-body.js';
 import { malformedLayer } from './malformed-layer.js';
@@ -113,10 +113,9 @@ export class TarParser {
   }
 
   #fail(error: unknown): unknown {
-    this.#failure =
-      error instanceof ThinError
-        ? new ThinError(error.code, `${error.message}, near byte ${this.#position} of the archive`)
-        : error;
+    this.#failure = isThinError(error)
+      ? new ThinError(error.code, `${error.message}, near byte ${this.#position} of the archive`)
+      : error;
     return this.#failure;
   }
 

@@ -1,4 +1,4 @@
-import { type ErrorCode, ThinError } from '../errors.js';
+import { type ErrorCode, isThinError, ThinError } from '../errors.js';
 import { storeError } from './store-error.js';
 
 /** By the name of the error, where the service or the SDK gives one. */
@@ -28,7 +28,7 @@ const codesByStatus: Readonly<Record<number, ErrorCode>> = {
 
 /** Converts what the SDK throws. */
 export function s3Error(action: string, error: unknown, signal: AbortSignal): ThinError {
-  if (error instanceof ThinError || signal.aborted || !(error instanceof Error)) {
+  if (isThinError(error) || signal.aborted || !(error instanceof Error)) {
     return storeError(action, error, signal);
   }
   const code = codesByName[error.name] ?? codesByStatus[statusOf(error) ?? 0] ?? 'unavailable';

@@ -1,4 +1,4 @@
-import { fromSystemError, ThinError } from '../errors.js';
+import { fromSystemError, isThinError, ThinError } from '../errors.js';
 
 /**
  * Converts what a file system or network call threw while `signal` was listened to: the caller's
@@ -6,8 +6,8 @@ import { fromSystemError, ThinError } from '../errors.js';
  * @param action `Cannot <verb> <object>`
  */
 export function storeError(action: string, error: unknown, signal: AbortSignal): ThinError {
-  if (error instanceof ThinError) return error;
+  if (isThinError(error)) return error;
   if (!signal.aborted) return fromSystemError(action, error);
-  if (signal.reason instanceof ThinError) return signal.reason;
+  if (isThinError(signal.reason)) return signal.reason;
   return new ThinError('canceled', `${action}: it was given up`, { cause: signal.reason });
 }

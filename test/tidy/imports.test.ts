@@ -103,3 +103,10 @@ t.test('source files are short enough to read in one sitting', async (t) => {
     t.ok(lines <= 350, `${file} has ${lines} lines (at most 350): cut it where its stages are`);
   }
 });
+
+t.test('errors are known by name: bundles have a ThinError each', async (t) => {
+  for (const file of shipped) {
+    const source = readFileSync(join(root, file), 'utf8');
+    t.notMatch(source, 'instanceof ThinError', `${file}: wanted isThinError`);
+  }
+});
