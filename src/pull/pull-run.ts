@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { debuglog } from 'node:util';
 import { describeError, isThinError } from '../errors.js';
@@ -85,6 +86,7 @@ export class PullRun {
     if (options.asItComes) order.sort((a, b) => sizeOf(a) - sizeOf(b));
     else if (plan.largestFirst) order.sort((a, b) => sizeOf(b) - sizeOf(a));
     this.#order = order;
+    setMaxListeners(0, this.#stop.signal); // that of all layers
   }
 
   /**

@@ -138,6 +138,10 @@ t.test('layers go where the prediction says, and the report tells it', async (t)
 });
 
 t.test('layers come in their order, however long each is looked up', async (t) => {
+  const warnings: Error[] = [];
+  const warn = (warning: Error) => warnings.push(warning);
+  process.on('warning', warn);
+  t.teardown(() => process.off('warning', warn));
   for (const mode of ['sequential', 'pipelined'] as const) {
     const asked: number[] = [];
     const layers = Array.from({ length: 40 }, (_, at) =>
@@ -151,6 +155,7 @@ t.test('layers come in their order, however long each is looked up', async (t) =
     await pullWithTiers(t, layers, mode, 1e9);
     t.same(asked, [...layers.keys()], mode);
   }
+  t.same(warnings, [], 'so many wait for one signal');
 });
 
 t.test('a layer that grows out of the fast tier goes to the local one, whole', async (t) => {
