@@ -177,6 +177,7 @@ const phaseWords: Readonly<Record<LayerState['phase'], string>> = {
   storing: 'storing',
   here: 'here',
   done: 'done',
+  failed: 'failed',
 };
 
 const bottleneckWords: Readonly<Record<Bottleneck, string>> = {

@@ -82,6 +82,9 @@ export async function bringLayer(task: Task): Promise<BroughtLayer> {
     const { diffId } = layer;
     const record = parts.records.path(diffId);
     return { summary, record, diffId, [Symbol.dispose]: () => hold[Symbol.dispose]() };
+  } catch (error) {
+    meter.phase = 'failed';
+    throw error;
   } finally {
     meter.waits.enter(undefined);
     task.way.place.taken();

@@ -1,8 +1,8 @@
 import type { LinkSample } from './link-policy.js';
 import { WaitClock } from './wait-clock.js';
 
-/** Where a layer is on its way. `here`: it was stored before and need not come. */
-export type LayerPhase = 'waiting' | 'downloading' | 'storing' | 'here' | 'done';
+/** Where a layer is on its way. `here`: it was stored before and need not come. `failed`: it will not come in this pull. */
+export type LayerPhase = 'waiting' | 'downloading' | 'storing' | 'here' | 'done' | 'failed';
 
 /** How far one layer is. Compressed bytes, unless said otherwise. */
 export interface LayerState {

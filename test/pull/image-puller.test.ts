@@ -449,8 +449,11 @@ t.test('where an image is used as it comes, one refused layer ends no other', as
       yield blob;
     },
   });
-  const options = { image: 'i', layers: [refused, late], asItComes: true, signal };
+  const seen: PullProgress[] = [];
+  const onProgress = (progress: PullProgress) => seen.push(progress);
+  const options = { image: 'i', layers: [refused, late], asItComes: true, signal, onProgress };
   await t.rejects(puller.pull(options), { code: 'denied' });
+  t.match(seen.at(-1)?.layers, [{ phase: 'failed' }, { phase: 'done' }]);
   t.ok(await cache.has(digestOf(content)));
   await leavesNothing(t, cache, root);
 });
