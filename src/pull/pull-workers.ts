@@ -36,12 +36,6 @@ const youngGenerationMb = 3;
  */
 const oldGenerationMb = 48;
 
-/**
- * Of the merge's young objects: most of what it makes lives until its end, but what does not would be
- * taken for old with less, and lie there.
- */
-const mergeYoungGenerationMb = 24;
-
 /** Threads of their own. */
 export const pullThreads: PullWorkers = {
   startLayers: () => {
@@ -58,9 +52,7 @@ export const pullThreads: PullWorkers = {
     };
   },
   startMerge: (request) => {
-    const worker = startWorker('../pull/merge-worker', import.meta.url, request, {
-      resourceLimits: { maxYoungGenerationSizeMb: mergeYoungGenerationMb },
-    });
+    const worker = startWorker('../pull/merge-worker', import.meta.url, request);
     const reply = new Promise<MergeReply>((resolve, reject) => {
       worker.once('message', resolve);
       onEnd(worker, reject);
