@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { openToRead } from '../../src/cache/disk.js';
 import { FileCache } from '../../src/cache/file-cache.js';
@@ -28,6 +27,16 @@ async function readAll(t: Test, cache: FileCache, origin: MemoryOrigin): Promise
     if (!bytes.equals(origin.bytesOf(file))) wrong++;
   }
   t.equal(wrong, 0, 'all bytes are right');
+}
+
+/** A file that is open on a guarded disk, whose going down and coming back is written down. */
+async function guardedFile(t: Test) {
+  const faulty = new FaultyDisk();
+  const states: boolean[] = [];
+  const disk = new GuardedDisk(faulty, (down) => states.push(down));
+  const path = join(scratchDirectory(t), 'file');
+  writeFileSync(path, 'hello');
+  return { faulty, states, disk, fd: await disk.open(path, openToRead) };
 }
 
 const manyFiles = (count: number, size: number) =>
@@ -98,12 +107,7 @@ t.test('the floor of free space is kept', async (t) => {
 });
 
 t.test('a disk that errs is left alone, and used again when it works', async (t) => {
-  const faulty = new FaultyDisk();
-  const states: boolean[] = [];
-  const disk = new GuardedDisk(faulty, (down) => states.push(down));
-  const path = join(scratchDirectory(t), 'file');
-  writeFileSync(path, 'hello');
-  const fd = await disk.open(path, openToRead);
+  const { faulty, states, disk, fd } = await guardedFile(t);
   faulty.faults.set('read', 'EIO');
   for (let at = 0; at < 3; at++)
     await t.rejects(disk.read(fd, Buffer.alloc(5), 0), { code: 'EIO' });
@@ -117,17 +121,15 @@ t.test('a disk that errs is left alone, and used again when it works', async (t)
 });
 
 t.test('a process that stood still has no hanging disk', async (t) => {
-  const faulty = new FaultyDisk();
-  const states: boolean[] = [];
-  const disk = new GuardedDisk(faulty, (down) => states.push(down));
-  const path = join(scratchDirectory(t), 'file');
-  writeFileSync(path, 'hello');
-  const fd = await disk.open(path, openToRead);
+  const { faulty, states, disk, fd } = await guardedFile(t);
   faulty.hanging.add('read');
   t.teardown(() => faulty.release());
   const read = disk.read(fd, Buffer.alloc(5), 0);
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3500); // longer than it waits
-  await delay(400); // and looks again
+  let looks = 0; // of a timer like the disk's own, which has looked too when this one has twice
+  const look = setInterval(() => looks++, 250);
+  await until(() => looks >= 2);
+  clearInterval(look);
   faulty.release();
   t.equal(await read, 5);
   t.same(states, []);
