@@ -171,6 +171,7 @@ function pairUp(numbers: readonly string[]): Segment[] {
 }
 
 function checkedLayout(size: number, segments: readonly Segment[], stored: number): FileLayout {
+  if (size < 0) throw malformedLayer(`a sparse file has ${size} bytes (wanted 0 or more)`);
   let end = 0;
   let sum = 0;
   for (const { offset, length } of segments) {

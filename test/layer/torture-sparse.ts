@@ -32,7 +32,8 @@ function sparseText(pairs: readonly Pair[], size: number, data: string): string 
 }
 
 function octal(value: number): Buffer {
-  return value < 8 ** 11 ? bytes(`${value.toString(8).padStart(11, '0')}\0`) : base256(value, 12);
+  const fits = value >= 0 && value < 8 ** 11;
+  return fits ? bytes(`${value.toString(8).padStart(11, '0')}\0`) : base256(value, 12);
 }
 
 /** Type `S` with as many extension blocks as the pairs need. */
@@ -275,6 +276,12 @@ function hostileCases(): TortureCase[] {
         archive(...[1, 2, 3].map((index) => oldSparse(`s${index}`, [[30 * GiB, 0]], 30 * GiB, ''))),
       ],
       expected: /more than 68719476736 bytes of holes/,
+    },
+    {
+      rule: 'L24',
+      name: 'a negative size is refused: other files of holes would count for less',
+      layers: [archive(oldSparse('s', [], -5, ''))],
+      expected: /a sparse file has -5 bytes/,
     },
     {
       rule: 'L24',
