@@ -58,8 +58,9 @@ export function placeInodes(plans: InodeTable, shared: SharedXattrs): ImagePlan 
     plan.xattrBytes = xattrAreaBytes(plan, shared);
     const headBytes = inodeRecord.size + plan.xattrBytes;
     const { inlineBytes } = bodyOf(plan);
-    plan.offset = placeOf(end, headBytes, inlineBytes);
-    end = plan.offset + headBytes + inlineBytes;
+    const offset = placeOf(end, headBytes, inlineBytes);
+    plan.offset = offset; // kept in 32 bits: beyond them it is another, and the image too large
+    end = offset + headBytes + inlineBytes;
   });
 
   let block = Math.ceil(end / blockSize);

@@ -3,7 +3,7 @@ import type { ByteString } from '../../src/byte-string.js';
 import { isThinError } from '../../src/errors.js';
 import type { DirectoryNode, TreeNode } from '../../src/image/tree.js';
 import { ErofsImage } from '../../src/metadata/erofs-image.js';
-import { writeErofs } from '../../src/metadata/erofs-writer.js';
+import { planErofs, writeErofs } from '../../src/metadata/erofs-writer.js';
 import { bytes, device, directory, file, largeFile, symlink } from './tree-builders.js';
 
 function below(node: TreeNode): DirectoryNode {
@@ -81,6 +81,13 @@ t.test('a directory with two names, or inside itself, is refused', async (t) => 
   const cycle = directory();
   cycle.children.set(bytes('again'), cycle);
   t.throws(() => writeErofs(cycle), { code: 'invalid', message: /of \/again: .*also at \/ / });
+});
+
+t.test('an image of more than 4 GiB is refused', async (t) => {
+  const large = file('', { xattrs: { 'user.a': 'v'.repeat(65_535) } });
+  const names = Array.from({ length: 66_000 }, (_, i) => bytes(`${i}`));
+  const tree = directory(new Map(names.map((name) => [name, { ...large }])));
+  t.throws(() => planErofs(tree), { code: 'invalid', message: /would have 43\d{8} bytes/ });
 });
 
 t.test('the largest of everything is taken', async (t) => {
