@@ -28,9 +28,17 @@ export function isDigest(text: string): text is Digest {
   return sha256Grammar.test(text);
 }
 
+/** Bytes that are hashed at a time: Node takes less than 2 GiB. */
+const pieceBytes = 2 ** 30;
+
 /** Digest of a whole buffer. */
 export function digestOf(bytes: Uint8Array): Digest {
-  return `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest;
+  const hash = createHash('sha256');
+  let rest = bytes;
+  for (; rest.length > pieceBytes; rest = rest.subarray(pieceBytes)) {
+    hash.update(rest.subarray(0, pieceBytes));
+  }
+  return `sha256:${hash.update(rest).digest('hex')}` as Digest;
 }
 
 /** The digest whose raw form is the 32 bytes at `offset`. */

@@ -85,10 +85,9 @@ export class ChunkMap {
     return isFile ? chunk : undefined;
   }
 
-  /** Hexadecimal digits of all digests, 64 bytes each: of chunk `c` at `64 * c`, then of files. */
-  digestTexts(): Buffer {
-    const { chunkDigests, fileDigests } = this.#tables;
-    return Buffer.from(chunkDigests.toString('hex') + fileDigests.toString('hex'), 'latin1');
+  /** Digests, 32 bytes each, in the order of {@link ChunkMap.numberOf}: of chunks, and behind all of files. */
+  contentDigests(): { readonly chunks: Buffer; readonly files: Buffer } {
+    return { chunks: this.#tables.chunkDigests, files: this.#tables.fileDigests };
   }
 
   find(chunk: Digest): Chunk | undefined {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { digestOf } from '../../src/digest.js';
 import { isThinError } from '../../src/errors.js';
+import { limits } from '../../src/limits.js';
 import { redirectEntryHead } from '../../src/metadata/file-xattrs.js';
 import { redirectTo } from '../../src/metadata/overlay-xattrs.js';
 import { fromBareMetadata, toBareMetadata } from '../../src/thin/bare-metadata.js';
@@ -74,4 +75,27 @@ t.test('what others made is refused or gives bytes, and nothing else', async (t)
       }
     }),
   );
+});
+
+t.test('places beyond 2 GiB', async (t) => {
+  const [content] = contents;
+  if (!content) throw new Error('a content is needed');
+  const size = 2 ** 31 + 8192;
+  const bare = Buffer.alloc(size + 8);
+  const [near, far] = [2 ** 30 - 2, 2 ** 31 + 100]; // across what is searched at a time, and far
+  for (const at of [near, far]) redirect(left).copy(bare, at);
+  bare.writeInt32LE(-1, size + 4); // the same content again
+  const number = map.numberOf(content) ?? 0;
+  bare.writeUInt32LE(number, size);
+  const metadata = fromBareMetadata(bare, size, map);
+  const wanted = redirect(redirectTo(content));
+  for (const at of [near, far]) t.ok(metadata.subarray(at, at + wanted.length).equals(wanted));
+});
+
+t.test('metadata that would be too large stays as it is', async (t) => {
+  const [content] = contents;
+  if (!content) throw new Error('a content is needed');
+  const metadata = Buffer.alloc(limits.metadataBytesMax);
+  redirect(redirectTo(content)).copy(metadata, 4096);
+  t.equal(toBareMetadata(metadata, map), undefined);
 });
