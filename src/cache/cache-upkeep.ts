@@ -59,16 +59,22 @@ export class CacheUpkeep implements AsyncDisposable {
     this.#background = this.#settleAll().catch(this.#failed);
   }
 
+  /** What cannot be read stays set aside, and keeps nothing else from being settled. */
   async #settleAll(): Promise<void> {
+    let left = 0;
+    const leave = (error: unknown): void => {
+      left += 1;
+      this.#failed(error);
+    };
     for (const { suspect } of this.#layout.tiers) {
       for (const name of fanOut) {
         for (const hex of await readdir(join(suspect, name))) {
           if (this.#stop.signal.aborted) return;
-          if (hexName.test(hex)) await this.#tier.settle(`sha256:${hex}` as Digest);
+          if (hexName.test(hex)) await this.#tier.settle(`sha256:${hex}` as Digest).catch(leave);
         }
       }
     }
-    this.#tier.allSettled();
+    if (left === 0) this.#tier.allSettled();
     await this.#sync();
   }
 
@@ -89,10 +95,14 @@ export class CacheUpkeep implements AsyncDisposable {
   async #verifyFirstUses(): Promise<void> {
     for (const content of this.#firstUses) {
       if (this.#stop.signal.aborted) return;
-      const file = await this.#tier.open(content);
-      if (file?.small === true && !(await file.verify())) await this.#wrong(content);
+      await this.#verifyFirstUse(content).catch(this.#failed); // the others are looked at all the same
       this.#firstUses.delete(content);
     }
+  }
+
+  async #verifyFirstUse(content: Digest): Promise<void> {
+    const file = await this.#tier.open(content);
+    if (file?.small === true && !(await file.verify())) await this.#wrong(content);
   }
 
   /** Forgets images that are neither kept nor mounted by a living process, and their files. */

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { isThinError } from '../errors.js';
 import { mapBounded } from './bounded.js';
 import { chooseVictims, type EvictionRound, type EvictionState } from './eviction-policy.js';
 import type { EvictionCandidate, UsePosition } from './index-eviction.js';
@@ -130,14 +131,25 @@ export class Evictor implements AsyncDisposable {
 
   async #removeAll(files: readonly EvictionCandidate[]): Promise<number> {
     const freed = await mapBounded(files, removalsInFlight, async (file) => {
-      if (this.#target.inUse(file)) return 0;
-      await this.#target.remove(file);
+      if (this.#target.inUse(file) || !(await this.#remove(file))) return 0;
       this.#budget.freed(file.allocated);
       this.evicted.evictedFiles += 1;
       this.evicted.evictedBytes += file.allocated;
       return file.allocated;
     });
     return freed.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /** False for one that cannot be removed: it is no reason to keep the others, as a disk that is left alone is. */
+  async #remove(file: EvictionCandidate): Promise<boolean> {
+    try {
+      await this.#target.remove(file);
+      return true;
+    } catch (error) {
+      if (isThinError(error, 'unavailable')) throw error;
+      this.#target.failed(error);
+      return false;
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -73,7 +73,7 @@ export class GuardedDisk implements Disk {
     // A descriptor that comes too late belongs to nobody.
     return this.#run(
       () => this.#disk.open(path, flags),
-      (fd) => void this.#disk.close(fd),
+      (fd) => void this.#disk.close(fd).catch(() => undefined),
     );
   }
   close(fd: number): Promise<void> {

@@ -8,7 +8,6 @@ import {
   readSync,
   renameSync,
   rmSync,
-  statSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import type { Database } from 'better-sqlite3';
@@ -186,7 +185,7 @@ function findPartials(layout: CacheLayout): IndexedFile[] {
 }
 
 function readPartial(path: string, name: string): IndexedFile | undefined {
-  if (!statSync(path).isFile()) return undefined;
+  if (!lstatSync(path).isFile()) return undefined;
   const fd = openSync(path, 'r');
   try {
     const { size, blocks } = fstatSync(fd);

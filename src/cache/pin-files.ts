@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { digestHex, parseDigest } from '../digest.js';
 import { fromSystemError } from '../errors.js';
 import type { FileRef } from './file-origin.js';
+import { hexName } from './layout.js';
 
 /*
  * The files of an image that was pulled in full cannot be fetched again one by one, so that losing
@@ -72,7 +73,9 @@ export function removePinFile(directory: string, image: string): void {
 export function readPinFiles(directory: string): PinnedImage[] {
   const found: PinnedImage[] = [];
   for (const name of readdirSync(directory)) {
-    const pinned = parsePinFile(readFileSync(join(directory, name), 'utf8'));
+    // What has no name yet may end anywhere, also where a line does.
+    const text = hexName.test(name) ? readFileSync(join(directory, name), 'utf8') : '';
+    const pinned = parsePinFile(text);
     if (pinned === undefined) rmSync(join(directory, name));
     else found.push(pinned);
   }

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Digest } from '../digest.js';
+import { isThinError } from '../errors.js';
 import type { CacheIndex } from './index-thread.js';
 import type { TierFiles } from './tier-files.js';
 
@@ -68,12 +69,19 @@ export class Scrubber implements AsyncDisposable {
     const { signal } = this.#stop;
     for (const { content, size } of await this.#index.call('unverified', before, filesPerLook)) {
       if (signal.aborted || !this.#events.idle()) return;
-      await this.#scrub(content);
-      await this.#index.call('markVerified', [content]);
+      const isVerified = await this.#scrub(content).then(() => true, this.#passOver);
+      if (isVerified) await this.#index.call('markVerified', [content]);
       const restMs = (size / bytesPerSecond) * 1000;
       await wait(restMs, undefined, { signal }).catch(() => undefined);
     }
   }
+
+  /** One that cannot be read keeps no other from being looked at, unless nothing can be read now. */
+  readonly #passOver = (error: unknown): false => {
+    if (isThinError(error, 'unavailable')) throw error;
+    this.#events.failed(error);
+    return false;
+  };
 
   /**
    * Reads all complete files again, and removes those that are wrong. Partial files verify themselves.

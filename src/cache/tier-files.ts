@@ -83,7 +83,8 @@ export class TierFiles {
   async has(content: Digest): Promise<boolean> {
     if (this.#open.has(content)) return true;
     if ((await this.find(content).catch(() => undefined)) !== undefined) return true;
-    return this.#suspects && (await this.settle(content)) !== undefined;
+    if (!this.#suspects) return false;
+    return (await this.settle(content).catch(() => undefined)) !== undefined;
   }
 
   /** The tier that has the file now. */
@@ -156,18 +157,30 @@ export class TierFiles {
     for (const tier of this.tiers) {
       const file = await tier.openSuspect(content);
       if (file === undefined) continue;
+      if (await this.#restored(file, tier)) return this.#remember(file);
+    }
+    return this.#openPlaced(content);
+  }
+
+  /** False for a file that was closed and removed, or that cannot be read: that is thrown. */
+  async #restored(file: CompleteFile, tier: Tier): Promise<boolean> {
+    const { content } = file.file;
+    let isRestored = false;
+    try {
       const good = await file.verify();
       // Another may have been fetched since, or be in another tier: it was being moved.
       if (good && (await this.find(content)) === undefined) {
         await tier.restore(content);
+        isRestored = true;
         this.#events.settled(file.file, tier.name);
-        return this.#remember(file);
+        return true;
       }
-      await file.close();
       await tier.removeSuspect(content);
       if (!good) this.#events.dismissed(content);
+      return false;
+    } finally {
+      if (!isRestored) await file.close();
     }
-    return this.#openPlaced(content);
   }
 
   /** Reads a whole file again whatever is known of it; undefined if it is not here. */
