@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import type { Digest } from '../digest.js';
 import { isThinError } from '../errors.js';
 import { detachPath, unmountPath } from '../fuse/kernel-mount.js';
-import { findMount } from '../fuse/mount-table.js';
 import { mountComposed, refreshComposed } from '../mount/composed-mount.js';
 import type { ComposedImage, ComposedImages, ComposedUse } from './composed-images.js';
+import { standingOf, takeAway } from './own-mount.js';
 import type { Root, RootRecord, RootRequest } from './root.js';
 
 /** Roots that the kernel puts together: they outlive this process. */
@@ -43,8 +43,7 @@ export class ComposedRoots {
 
   /** A root that an earlier daemon mounted, if it is still there. */
   async adopt(image: ComposedImage, record: RootRecord): Promise<Root | undefined> {
-    const found = await findMount(record.target);
-    if (found?.type !== 'overlay') return undefined;
+    if ((await standingOf(record.target)) === 'gone') return undefined;
     return this.#rootOf(image.manifest, record, await this.#images.use(image));
   }
 
@@ -56,6 +55,7 @@ export class ComposedRoots {
   /** Makes the kernel look for the image's files in the tiers again. */
   async refresh(manifest: Digest): Promise<void> {
     for (const { target, changes } of this.#mounted.get(manifest) ?? []) {
+      if ((await standingOf(target)) !== 'seen') continue; // another's would be made read-only
       await refreshComposed(target, changes === undefined).catch((error: unknown) => {
         // Somebody has unmounted it.
         if (!isThinError(error, 'invalid', 'not-found')) throw error;
@@ -80,8 +80,8 @@ export class ComposedRoots {
     return {
       record,
       ended,
-      unmount: () => unmountPath(target).then(release),
-      detach: () => detachPath(target).then(release),
+      unmount: () => takeAway(target, unmountPath).then(release),
+      detach: () => takeAway(target, detachPath).then(release),
     };
   }
 }

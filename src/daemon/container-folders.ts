@@ -3,11 +3,11 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { ThinError } from '../errors.js';
-import { detachPath } from '../fuse/kernel-mount.js';
 import { makeFolder } from '../make-folder.js';
 import { type ContainerKey, containerState, deleteContainer, findRuntime } from '../mount/runc.js';
 import { type ContainerRecord, readContainer, writeContainer } from './container-record.js';
 import { LeftFolders } from './left-folders.js';
+import { detachOwn } from './own-mount.js';
 
 /** As docker's, but shorter: a name is that of a folder, and part of a cgroup's. */
 const idGrammar = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$/;
@@ -77,7 +77,7 @@ export class ContainerFolders {
 
   /** Of which nothing runs. */
   async remove(id: string): Promise<void> {
-    await detachPath(join(this.path(id), 'merged'));
+    await detachOwn(join(this.path(id), 'merged'));
     await rm(this.path(id), { recursive: true, force: true });
     this.left.forget(id);
   }

@@ -5,12 +5,13 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { byteStringFromText, byteStringToBuffer } from '../byte-string.js';
 import { describeError, fromSystemError, ThinError } from '../errors.js';
-import { detachPath, mountSource, resolveMountPoint } from '../fuse/kernel-mount.js';
-import { findMount, readMountTable } from '../fuse/mount-table.js';
+import { detachPath, resolveMountPoint } from '../fuse/kernel-mount.js';
+import { readMountTable } from '../fuse/mount-table.js';
 import { makeFolder } from '../make-folder.js';
 import type { LeftFolder, MountSummary } from './control-api.js';
 import { LeftFolders } from './left-folders.js';
 import type { LiveImage } from './live-image.js';
+import { detachOwn, standingOf, takeAway } from './own-mount.js';
 import { readRecordFile, writeRecordFile } from './record-file.js';
 import { type MountChoice, type Root, rootRecord } from './root.js';
 import type { Roots } from './roots.js';
@@ -91,9 +92,10 @@ export class Mounts {
 
   /** It ended with its daemon. @returns its mount point, if something was left there */
   async clean({ id, root }: MountRecord): Promise<string[]> {
-    const left = await isMounted(root.target);
-    await this.#takeAway(id, left ? { detach: () => detachPath(root.target) } : undefined);
-    return left ? [root.target] : [];
+    const { target } = root;
+    const standing = await standingOf(target);
+    await this.#takeAway(id, { detach: () => takeAway(target, detachPath) });
+    return standing === 'seen' ? [target] : [];
   }
 
   list(): MountSummary[] {
@@ -113,7 +115,9 @@ export class Mounts {
   /** Those that somebody took away by umount(8), which tells nobody. */
   async forgetGone(): Promise<void> {
     for (const [target, { root }] of this.#active) {
-      if (root.record.form === 'composed' && !(await isMounted(target))) await root.detach();
+      if (root.record.form === 'composed' && (await standingOf(target)) === 'gone') {
+        await root.detach();
+      }
     }
   }
 
@@ -246,19 +250,13 @@ export class Mounts {
   /** @throws ThinError if something stays mounted in it: what is there is not to be removed */
   async #remove(id: string): Promise<void> {
     const directory = join(this.#folder, id);
-    await detachPath(join(directory, 'merged'));
+    await detachOwn(join(directory, 'merged'));
     await rm(directory, { recursive: true, force: true });
     this.#left.forget(id);
   }
 }
 
 const recordName = 'mount.json';
-
-/** True for a mount of ours: something else may have come to the same place since. */
-async function isMounted(target: string): Promise<boolean> {
-  const found = await findMount(target);
-  return found !== undefined && found.source === mountSource;
-}
 
 /** Hiding what is in a folder is hardly ever meant. */
 async function refuseUnfit(target: string): Promise<void> {

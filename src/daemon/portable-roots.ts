@@ -3,6 +3,7 @@ import { mount, mountFlags } from '../../native-bindings/mount-calls.js';
 import { detachPath, unmountPath } from '../fuse/kernel-mount.js';
 import { mountOverlay } from '../mount/overlay.js';
 import type { LiveImage } from './live-image.js';
+import { takeAway } from './own-mount.js';
 import type { Root, RootRequest } from './root.js';
 import type { Trees, TreeUse } from './trees.js';
 
@@ -55,8 +56,8 @@ export class PortableRoots {
     return {
       record: { target, changes, form: 'portable', server: tree.implementation },
       ended,
-      unmount: () => unmountPath(target).then(release),
-      detach: () => detachPath(target).then(release),
+      unmount: () => takeAway(target, unmountPath).then(release),
+      detach: () => takeAway(target, detachPath).then(release),
     };
   }
 }

@@ -1,4 +1,4 @@
-import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -7,7 +7,14 @@ import { startRegistry } from '../support/docker-registry.js';
 import { extractWithTar } from '../support/extract-image.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
-import { mountsBelow, startNode, type TestNode, thinifyProgram, thinProgram } from './test-node.js';
+import {
+  mountsBelow,
+  startNode,
+  type TestNode,
+  thinifyProgram,
+  thinProgram,
+  until,
+} from './test-node.js';
 
 t.jobs = 3; // each has nodes of its own
 t.setTimeout(400_000); // whole images are read, on a busy machine
@@ -73,6 +80,56 @@ t.test('a mount that somebody takes away by umount(8)', async (t) => {
   await runCommand('umount', [target]);
   await done(t, node, ['mount', '-q', busybox, target]);
   t.equal((await node.status()).mounts.length, 1);
+});
+
+async function mountTmpfs(t: Test, target: string): Promise<void> {
+  await runCommand('mount', ['-t', 'tmpfs', 'tmpfs', target]);
+  t.teardown(() => runCommand('umount', ['-l', target], { mayFail: true }));
+}
+
+t.test('what somebody else mounts in the place of a mount is left alone', async (t) => {
+  const node = startNode(t);
+  const target = join(node.folder, 'theirs');
+  await done(t, node, ['mount', '-q', '--read-only', busybox, target]);
+  readFileSync(join(target, 'bin/busybox'));
+  let stored = '';
+  await until('a file is in the tier', async () => {
+    const found = await runCommand('find', [
+      join(node.root, 'tiers/local/'),
+      '-name',
+      '?'.repeat(64),
+    ]);
+    [stored = ''] = found.stdout.split('\n');
+    return stored !== '';
+  });
+  await runCommand('umount', [target]);
+  await mountTmpfs(t, target);
+  writeFileSync(stored, 'something else');
+  t.equal((await node.thin(['check'])).code, 6, 'what is mounted is made to look again');
+  writeFileSync(join(target, 'written'), 'it can be');
+  t.strictSame((await node.status()).mounts, []);
+  t.equal((await node.thin(['unmount', '--force', target])).code, 3);
+  t.equal(readFileSync(join(target, 'written'), 'utf8'), 'it can be');
+});
+
+t.test('what somebody else mounts over a mount is left alone, and so is that', async (t) => {
+  const node = startNode(t);
+  const target = join(node.folder, 'covered');
+  await done(t, node, ['mount', '-q', busybox, target]);
+  writeFileSync(join(target, 'below'), 'ours');
+  await mountTmpfs(t, target);
+  writeFileSync(join(target, 'above'), 'theirs');
+  for (const when of ['now', 'to the next daemon']) {
+    t.match((await node.status()).mounts, [{ target }], when);
+    const refused = await node.thin(['unmount', '--force', target]);
+    t.match(refused, { code: 8, stderr: /something else is mounted over it/ });
+    t.equal(readFileSync(join(target, 'above'), 'utf8'), 'theirs');
+    await done(t, node, ['daemon', 'restart']);
+  }
+  await runCommand('umount', [target]);
+  t.equal(readFileSync(join(target, 'below'), 'utf8'), 'ours');
+  await done(t, node, ['unmount', target]);
+  t.strictSame(readdirSync(join(node.root, 'mounts')), []);
 });
 
 t.test('garbage collection leaves what is mounted', async (t) => {
