@@ -120,23 +120,29 @@ export class HolderLink {
     }
   }
 
+  #isLeaving(): boolean {
+    return this.#phase === 'leaving';
+  }
+
   #send(news: ServerNews): void {
     this.#socket.write(`${JSON.stringify(news)}\n`);
   }
 
   /** The holder has died: its successor has the same device. */
   async #lost(): Promise<void> {
-    if (this.#phase === 'leaving') return;
+    if (this.#isLeaving()) return;
     if (performance.now() - this.#lastDeath > successorSettledMs) this.#successors = 0;
     this.#lastDeath = performance.now();
     if (this.#successors === successorsMax) {
       const needDevice = this.#needsDevice;
-      holderLog('error', 'no holder can be had: mounts are lost if the server ends', {
+      holderLog('error', 'no holder can be had now: mounts are lost if the server ends', {
         needDevice,
       });
-      return;
+      await delay(successorSettledMs, undefined, { ref: false });
+      this.#successors = 0;
     }
-    if (this.#successors++ > 0) await delay(successorPauseMs);
+    if (this.#successors++ > 0) await delay(successorPauseMs, undefined, { ref: false });
+    if (this.#isLeaving()) return;
     holderLog('warn', 'the holder has died; starting another', { pid: process.pid });
     this.#socket = spawnHolder(this.#settings, process.pid, this.device);
     this.#listen();

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { Socket } from 'node:net';
+import { describeError } from '../errors.js';
 import {
   deviceDescriptor,
   deviceVariable,
@@ -59,8 +60,19 @@ export class ServerProcess {
   #report: (report: StartReport) => void = () => {};
   #refuse: (refusal: Refusal) => void = () => {};
 
-  /** @param device open /dev/fuse, which the server inherits */
+  /**
+   * Never fails: one that cannot be started, for want of memory say, has ended.
+   * @param device open /dev/fuse, which the server inherits
+   */
   static spawn(settings: ServerSettings, device: number | undefined): ServerProcess {
+    try {
+      return ServerProcess.#spawn(settings, device);
+    } catch (error) {
+      return new ServerProcess(0, new Socket().destroy(), Promise.resolve(notStarted(error)));
+    }
+  }
+
+  static #spawn(settings: ServerSettings, device: number | undefined): ServerProcess {
     const child = spawn(settings.node, serverArguments(settings), {
       // A session of its own: Ctrl-C in a terminal is for the holder, which ends it in order.
       detached: true,
@@ -75,9 +87,10 @@ export class ServerProcess {
         [deviceVariable]: device === undefined ? undefined : `${deviceDescriptor}`,
       },
     });
-    const link = child.stdio[linkDescriptor];
-    if (!(link instanceof Socket)) throw new Error('spawn made no link');
-    return new ServerProcess(child.pid ?? 0, link, childEnd(child));
+    const ended = childEnd(child);
+    const link = child.stdio?.[linkDescriptor]; // there is none for want of descriptors
+    if (!(link instanceof Socket)) return new ServerProcess(0, new Socket().destroy(), ended);
+    return new ServerProcess(child.pid ?? 0, link, ended);
   }
 
   /** @param descriptor our end of the link to a server that is not our child */
@@ -169,9 +182,13 @@ export function serverArguments({ nodeArguments, program, flags }: ServerSetting
 
 function childEnd(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
-    child.once('error', (error) => resolve(`could not be started: ${error.message}`));
+    child.once('error', (error) => resolve(notStarted(error)));
     child.once('exit', (code, signal) => {
       resolve(signal ? `was ended by ${signal}` : `ended with exit code ${code}`);
     });
   });
+}
+
+function notStarted(error: unknown): string {
+  return `could not be started: ${describeError(error)}`;
 }

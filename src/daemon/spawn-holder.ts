@@ -26,11 +26,24 @@ export function withoutHolderArguments(nodeArguments: readonly string[]): string
 }
 
 /**
- * Starts a holder that goes on when we end.
+ * Starts a holder that goes on when we end. Never fails.
  * @param adopted process id of the server that it is to take over; 0: the device alone
- * @returns the link between the two
+ * @returns the link between the two; of one that cannot be started, for want of memory say, it closes
  */
 export function spawnHolder(
+  settings: ServerSettings,
+  adopted: number,
+  device: number | undefined,
+): Socket {
+  try {
+    return startHolder(settings, adopted, device);
+  } catch (error) {
+    holderLog('error', `Cannot start a holder: ${describeError(error)}`);
+    return new Socket().destroy();
+  }
+}
+
+function startHolder(
   settings: ServerSettings,
   adopted: number,
   device: number | undefined,
@@ -49,11 +62,10 @@ export function spawnHolder(
       [deviceVariable]: device === undefined ? undefined : `${deviceDescriptor}`,
     },
   });
-  child.unref();
   child.once('error', (error) => holderLog('error', `Cannot start a holder: ${error.message}`));
-  const link = child.stdio[linkDescriptor];
-  if (!(link instanceof Socket)) throw new Error('spawn made no link');
-  return link;
+  child.unref();
+  const link = child.stdio?.[linkDescriptor]; // there is none for want of descriptors
+  return link instanceof Socket ? link : new Socket().destroy();
 }
 
 /** Undefined where there is none, or not for us: then no mount depends on the holder. */

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -64,35 +64,51 @@ async function spawnDaemon(
   settings: ServerSettings,
   signal: AbortSignal,
 ): Promise<StartReport> {
-  const log = openLog(config);
-  const child = spawn(settings.node, serverArguments(settings), {
-    detached: true,
-    stdio: ['ignore', log, log, 'pipe'],
-    cwd: '/',
-    env: {
-      ...process.env,
-      ...settings.env,
-      UV_THREADPOOL_SIZE: threadPoolSize,
-      [reportVariable]: '1',
-    },
+  const child = spawnServer(config, settings);
+  let why = 'it ended or did not answer';
+  const failed = new Promise<string>((resolve) => {
+    child.once('error', ({ message }: Error) => {
+      why = message;
+      resolve('');
+    });
   });
-  closeSync(log);
   child.unref();
-  const report = child.stdio[3];
-  if (!report || !('resume' in report))
-    throw new ThinError('unavailable', 'Cannot start the daemon');
+  const report = child.stdio?.[3]; // there is none for want of descriptors
+  if (!report || !('resume' in report)) throw cannotStart('there is no pipe to hear it by');
   const timer = new AbortController();
   const late = delay(startDeadlineMs, '', { signal: timer.signal, ref: true }).catch(() => '');
   const aborted = new Promise<string>((resolve) => {
     signal.addEventListener('abort', () => resolve(''), { once: true });
   });
-  const line = await Promise.race([text(report), late, aborted]);
+  const line = await Promise.race([text(report), late, aborted, failed]);
   timer.abort();
   report.destroy();
   if (signal.aborted) throw new ThinError('canceled', 'Canceled');
   if (line !== '') return JSON.parse(line);
-  const message = `it ended or did not answer; its log is ${join(config.root, 'daemon.log')}`;
+  const message = `${why}; its log is ${join(config.root, 'daemon.log')}`;
   return { ready: false, code: 'unavailable', message };
+}
+
+/** @throws ThinError where no process can be had, for want of memory say; or it has an `error`, a moment later */
+function spawnServer(config: NodeConfig, settings: ServerSettings): ChildProcess {
+  const log = openLog(config);
+  try {
+    return spawn(settings.node, serverArguments(settings), {
+      detached: true,
+      stdio: ['ignore', log, log, 'pipe'],
+      cwd: '/',
+      env: {
+        ...process.env,
+        ...settings.env,
+        UV_THREADPOOL_SIZE: threadPoolSize,
+        [reportVariable]: '1',
+      },
+    });
+  } catch (error) {
+    throw fromSystemError('Cannot start the daemon', error);
+  } finally {
+    closeSync(log);
+  }
 }
 
 function openLog(config: NodeConfig): number {

@@ -66,6 +66,22 @@ t.test('a program that does not exist', async (t) => {
   t.match(report, { ready: false, message: /could not be started.*ENOENT/ });
 });
 
+t.test('a program of which no process can be made at all', async (t) => {
+  const { holder, settings } = scriptedHolder(t, {});
+  await holder.start(settings);
+  const none = { ...settings, node: 'no\0program' }; // spawn throws, as it does for want of memory
+  t.match(await holder.restart(none, false), {
+    ready: false,
+    message: /could not be started: .*; the one before goes on/,
+  });
+  t.equal(holder.status().phase, 'serving');
+  t.equal(await holder.stop({ force: true, unmount: true }), undefined);
+  const other = scriptedHolder(t, {});
+  t.match(await other.holder.start(none), { ready: false });
+  t.equal(other.holder.status().phase, 'waiting', 'it is tried again');
+  t.same(await other.holder.start(other.settings), { ready: true });
+});
+
 t.test('a stop that is refused changes nothing; by force it ends', async (t) => {
   const { holder, settings } = scriptedHolder(t, { refuse: true });
   await holder.start(settings);
