@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ThinError } from '../src/errors.js';
 
 /** Of the exports below; src/entry.cc has the same number. */
-const interfaceVersion = 7;
+const interfaceVersion = 8;
 
 declare const handleOf: unique symbol;
 /** State that C++ keeps between calls; freed when it is collected. */
@@ -27,7 +27,9 @@ export interface Addon {
   readonly interfaceVersion: number;
   zstdCompressBound(length: number): number;
   zstdCompress(input: Buffer, output: Buffer, level: number): Promise<number>;
+  zstdCompressNow(input: Buffer, output: Buffer, level: number): number;
   zstdDecompress(input: Buffer, output: Buffer): Promise<void>;
+  zstdDecompressNow(input: Buffer, output: Buffer): void;
   zstdInflaterOpen(windowLogMax: number): ZstdInflaterHandle;
   zstdInflaterStep(handle: ZstdInflaterHandle, input: Buffer, output: Buffer): Promise<InflateStep>;
   gzipInflaterOpen(): GzipInflaterHandle;

@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of a signature, so that a stale build is recognised (addon.ts).
-constexpr uint32_t interfaceVersion = 7;
+constexpr uint32_t interfaceVersion = 8;
 
 struct Operation {
   const char* name;
@@ -16,8 +16,10 @@ struct Operation {
 
 constexpr Operation operations[] = {
     {"zstdCompress", thinfs::zstdCompress},
+    {"zstdCompressNow", thinfs::zstdCompressNow},
     {"zstdCompressBound", thinfs::zstdCompressBound},
     {"zstdDecompress", thinfs::zstdDecompress},
+    {"zstdDecompressNow", thinfs::zstdDecompressNow},
     {"zstdInflaterOpen", thinfs::zstdInflaterOpen},
     {"zstdInflaterStep", thinfs::zstdInflaterStep},
     {"gzipInflaterOpen", thinfs::gzipInflaterOpen},

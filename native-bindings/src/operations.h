@@ -7,8 +7,10 @@ namespace thinfs {
 
 // zstd-compress.cc, zstd-decompress.cc, zstd-inflate.cc
 napi_value zstdCompress(napi_env env, napi_callback_info info);
+napi_value zstdCompressNow(napi_env env, napi_callback_info info);
 napi_value zstdCompressBound(napi_env env, napi_callback_info info);
 napi_value zstdDecompress(napi_env env, napi_callback_info info);
+napi_value zstdDecompressNow(napi_env env, napi_callback_info info);
 napi_value zstdInflaterOpen(napi_env env, napi_callback_info info);
 napi_value zstdInflaterStep(napi_env env, napi_callback_info info);
 

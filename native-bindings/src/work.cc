@@ -72,6 +72,13 @@ napi_value start(napi_env env, std::unique_ptr<Work> work,
   return promise;
 }
 
+napi_value runNow(napi_env env, Work& work) {
+  work.run();
+  if (!work.failed_) return work.result(env);
+  napi_throw(env, work.error(env));
+  return nullptr;
+}
+
 napi_value undefinedValue(napi_env env) {
   napi_value value = nullptr;
   napi_get_undefined(env, &value);

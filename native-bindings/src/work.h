@@ -30,6 +30,7 @@ class Work {
 
  private:
   friend napi_value start(napi_env, std::unique_ptr<Work>, std::initializer_list<napi_value>);
+  friend napi_value runNow(napi_env, Work&);
   static void execute(napi_env env, void* data);
   static void complete(napi_env env, napi_status status, void* data);
   napi_value error(napi_env env) const;
@@ -47,6 +48,9 @@ class Work {
 // handles) stay alive until it has ended, also while a worker thread's environment is torn down:
 // Node waits for queued work before it frees an environment's heap.
 napi_value start(napi_env env, std::unique_ptr<Work> work, std::initializer_list<napi_value> kept);
+
+// Runs `work` on this thread, which it blocks; throws what start() would reject with.
+napi_value runNow(napi_env env, Work& work);
 
 napi_value undefinedValue(napi_env env);
 napi_value numberValue(napi_env env, double number);

@@ -1,4 +1,5 @@
 // zstdCompress(input, output, level): Promise<number>, the length of the one zstd frame in output.
+// zstdCompressNow: the same, on this thread.
 #include <zstd.h>
 
 #include <memory>
@@ -58,6 +59,16 @@ napi_value zstdCompress(napi_env env, napi_callback_info info) {
   if (arguments.failed()) return nullptr;
   return start(env, std::make_unique<Compress>(input, output, static_cast<int>(level)),
                {arguments.value(0), arguments.value(1)});
+}
+
+napi_value zstdCompressNow(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const Bytes input = arguments.bytes(0);
+  const Bytes output = arguments.bytes(1);
+  const int64_t level = arguments.integer(2);
+  if (arguments.failed()) return nullptr;
+  Compress work(input, output, static_cast<int>(level));
+  return runNow(env, work);
 }
 
 napi_value zstdCompressBound(napi_env env, napi_callback_info info) {

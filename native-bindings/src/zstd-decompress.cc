@@ -1,4 +1,5 @@
 // zstdDecompress(input, output): Promise<void>. The input is exactly one frame, which fills output.
+// zstdDecompressNow: the same, on this thread.
 #include <zstd.h>
 
 #include <memory>
@@ -57,6 +58,15 @@ napi_value zstdDecompress(napi_env env, napi_callback_info info) {
   if (arguments.failed()) return nullptr;
   return start(env, std::make_unique<Decompress>(input, output),
                {arguments.value(0), arguments.value(1)});
+}
+
+napi_value zstdDecompressNow(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const Bytes input = arguments.bytes(0);
+  const Bytes output = arguments.bytes(1);
+  if (arguments.failed()) return nullptr;
+  Decompress work(input, output);
+  return runNow(env, work);
 }
 
 }  // namespace thinfs

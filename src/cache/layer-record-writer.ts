@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { type Digest, digestHex } from '../digest.js';
 import { fromSystemError } from '../errors.js';
-import type { LayerEntry } from '../image/layer-entry.js';
+import { type LayerEntry, whiteoutPrefix } from '../image/layer-entry.js';
 import { encodeEntry, entrySize } from '../layer/entry-codec.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import {
@@ -13,8 +13,9 @@ import {
   trailerFields,
   trailerSize,
 } from './layer-record-format.js';
+import { BlockWriter } from './record-blocks.js';
 
-/** Bytes gathered before they are written. */
+/** Bytes of entries gathered before they are compressed and written. */
 const bufferBytes = 256 * 1024;
 
 /**
@@ -27,7 +28,9 @@ export class LayerRecordWriter implements Disposable {
   readonly #hash = createHash('sha256');
   #buffer = Buffer.allocUnsafe(bufferBytes);
   #filled = 0;
+  readonly #blocks = new BlockWriter();
   #entries = 0;
+  #whiteouts = 0;
   #phase: 'open' | 'closed' = 'open';
 
   /** @param path of a file that does not exist yet; it is removed if the record is not finished */
@@ -38,29 +41,31 @@ export class LayerRecordWriter implements Disposable {
     } catch (error) {
       throw fromSystemError(`Cannot write layer record ${path}`, error);
     }
-    const header = this.#space(headerSize);
+    const header = Buffer.alloc(headerSize);
     magic.copy(header);
     header.writeUInt32LE(recordVersion, headerFields.version);
-    header.writeUInt32LE(0, headerFields.version + 4);
+    this.#write(header);
   }
 
   /** In the order of the archive. @throws ThinError `no-space` */
   add(entry: LayerEntry): void {
     this.#entries += 1;
+    if (entry.path.includes(whiteoutPrefix)) this.#whiteouts += 1;
     encodeEntry(entry, this.#space(entrySize(entry)), 0);
   }
 
   /** The record is whole, and gets its name; not synced. */
   finish(name: string, { digest, diffId, compressedBytes, plainBytes }: LayerSummary): void {
-    const trailer = this.#space(trailerSize);
+    this.#flush();
+    const trailer = Buffer.alloc(trailerSize);
     const field = trailerFields;
     trailer.writeDoubleLE(this.#entries, field.entries);
     trailer.writeDoubleLE(compressedBytes, field.compressedBytes);
     trailer.writeDoubleLE(plainBytes, field.plainBytes);
+    trailer.writeDoubleLE(this.#whiteouts, field.whiteouts);
     writeDigest(trailer, digest, field.digest);
     writeDigest(trailer, diffId, field.diffId);
-    this.#filled -= trailerSize - field.checksum; // is not part of what it is the sum of
-    this.#flush();
+    this.#write(trailer.subarray(0, field.checksum)); // all that it is the sum of
     try {
       writeFully(this.#fd, this.#hash.digest());
       this.#close();
@@ -89,6 +94,10 @@ export class LayerRecordWriter implements Disposable {
   #flush(): void {
     const bytes = this.#buffer.subarray(0, this.#filled);
     this.#filled = 0;
+    this.#blocks.write(bytes, (block) => this.#write(block));
+  }
+
+  #write(bytes: Buffer): void {
     this.#hash.update(bytes);
     try {
       writeFully(this.#fd, bytes);

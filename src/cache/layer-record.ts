@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import type { ByteString } from '../byte-string.js';
 import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 import { fromSystemError, ThinError } from '../errors.js';
-import { type LayerEntry, whiteoutPrefix } from '../image/layer-entry.js';
+import type { LayerEntry } from '../image/layer-entry.js';
 import { decodeEntries, decodePaths, filePieces } from '../layer/entry-file.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 import {
@@ -14,6 +14,7 @@ import {
   trailerFields,
   trailerSize,
 } from './layer-record-format.js';
+import { blocksOf } from './record-blocks.js';
 
 /**
  * A layer's record on the disk, verified: see layer-record-format.ts. Of a layer with a million files
@@ -37,20 +38,16 @@ export class LayerRecordFile {
     checkHeader(bytesOf(path, 0, headerSize));
     const trailer = bytesOf(path, size - trailerSize, size);
     const hash = createHash('sha256');
-    const whiteouts = new BytesSearch(Buffer.from(whiteoutPrefix, 'latin1'));
-    for (const piece of filePieces(path, 0, size - digestSize)) {
-      hash.update(piece);
-      whiteouts.take(piece);
-    }
+    for (const piece of filePieces(path, 0, size - digestSize)) hash.update(piece);
     if (!hash.digest().equals(trailer.subarray(trailerFields.checksum))) {
       throw damaged('its checksum is wrong');
     }
-    return new LayerRecordFile(path, size - trailerSize, trailer, whiteouts.found);
+    return new LayerRecordFile(path, size - trailerSize, trailer);
   }
 
-  private constructor(path: string, trailerAt: number, trailer: Buffer, mayHaveWhiteouts: boolean) {
+  private constructor(path: string, trailerAt: number, trailer: Buffer) {
     const field = trailerFields;
-    this.mayHaveWhiteouts = mayHaveWhiteouts;
+    this.mayHaveWhiteouts = trailer.readDoubleLE(field.whiteouts) > 0;
     this.#path = path;
     this.#trailerAt = trailerAt;
     this.#count = trailer.readDoubleLE(field.entries);
@@ -73,7 +70,7 @@ export class LayerRecordFile {
   }
 
   #entryPieces(): Generator<Buffer, void> {
-    return filePieces(this.#path, headerSize, this.#trailerAt);
+    return blocksOf(this.#path, headerSize, this.#trailerAt);
   }
 
   *#decode(): Generator<LayerEntry, void> {
@@ -83,25 +80,6 @@ export class LayerRecordFile {
       yield entry;
     }
     if (count !== this.#count) throw damaged(`it has ${count} entries (wanted ${this.#count})`);
-  }
-}
-
-/** Looks for some bytes in pieces that come one after the other. */
-class BytesSearch {
-  readonly #wanted: Buffer;
-  #end: Buffer = Buffer.alloc(0);
-  found: boolean = false;
-
-  constructor(wanted: Buffer) {
-    this.#wanted = wanted;
-  }
-
-  take(piece: Buffer): void {
-    if (this.found) return;
-    const most = this.#wanted.length - 1;
-    const seam = Buffer.concat([this.#end, piece.subarray(0, most)]);
-    this.found = seam.includes(this.#wanted) || piece.includes(this.#wanted);
-    this.#end = Buffer.concat([this.#end, piece.subarray(-most)]).subarray(-most);
   }
 }
 

@@ -4,7 +4,7 @@ import { digestHex, digestOf, isDigest } from '../digest.js';
 import { ThinError } from '../errors.js';
 import type { LayerSummary } from '../layer/read-layer.js';
 
-/** Bytes of records on a node; those used last stay. 60 000 files take 8 MB. */
+/** Bytes of records on a node; those used last stay. 60 000 files take 3 MB. */
 const recordBytesMax = 512 * 1024 * 1024;
 const draftPrefix = '.draft-';
 

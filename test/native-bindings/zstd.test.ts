@@ -3,7 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { ZstdInflater, zstdCompress, zstdDecompress } from '../../native-bindings/zstd.js';
+import {
+  ZstdInflater,
+  zstdBytesMax,
+  zstdCompress,
+  zstdCompressNow,
+  zstdDecompress,
+  zstdDecompressNow,
+} from '../../native-bindings/zstd.js';
 import { parseZstdFrameHeader } from '../../native-bindings/zstd-frame-header.js';
 import { isThinError } from '../../src/errors.js';
 import fc from '../support/properties.js';
@@ -59,6 +66,21 @@ t.test('a frame does not depend on what its thread did before', async (t) => {
   const first = await once(order);
   const second = await once([...order].reverse());
   for (const [i, frame] of first) t.ok(second.get(i)?.equals(frame), `input ${i}`);
+});
+
+t.test('in this thread: the same frames, and the same refusals', async (t) => {
+  const plain = pseudoRandomText(300_000, 4);
+  const frame = zstdCompressNow(plain, 3, Buffer.alloc(zstdBytesMax(plain.length)));
+  t.ok(frame.equals(await zstdCompress(plain, 3)));
+  const into = Buffer.alloc(plain.length);
+  zstdDecompressNow(frame, into);
+  t.ok(into.equals(plain));
+  t.throws(() => zstdCompressNow(plain, 20, into), { code: 'invalid' });
+  t.throws(() => zstdCompressNow(plain, 3, Buffer.alloc(100)), { code: 'unavailable' });
+  for (const wrong of [frame.subarray(0, -1), Buffer.concat([frame, frame]), plain]) {
+    t.throws(() => zstdDecompressNow(wrong, into), { code: 'corrupt' });
+  }
+  t.throws(() => zstdDecompressNow(frame, into.subarray(1)), { code: 'corrupt' });
 });
 
 t.test('bad levels and lengths are refused', async (t) => {
