@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import { type Digest, digestBytes, digestFromBytes } from '../digest.js';
 import type { FileRef } from './file-origin.js';
+import { contentsOf } from './index-contents.js';
 
 /**
  * Chunks on record: 100 MB of index, and the chunks of some 100 GB of files. Beyond it those of the
@@ -56,12 +57,8 @@ function prefixOf(digest: Digest): Buffer {
 
 /** The calls about chunks: bytes that are here may be wanted in another file, too. */
 export function chunkCalls(database: Database) {
-  const contentOf = database
-    .prepare<[Buffer]>(
-      `SELECT id FROM contents
-       WHERE digest = ? AND EXISTS (SELECT 1 FROM files WHERE content = contents.id)`,
-    )
-    .pluck();
+  const contents = contentsOf(database);
+  const isHere = database.prepare<[number]>('SELECT 1 FROM files WHERE content = ?');
   const add = database.prepare<[Buffer, unknown, number]>(
     'INSERT OR REPLACE INTO chunks VALUES (?, ?, ?)',
   );
@@ -95,8 +92,8 @@ export function chunkCalls(database: Database) {
   return {
     /** Notes chunks; to be called in a transaction. */
     addChunks: ({ content, prefixes, offsets }: ChunkPlaces): void => {
-      const id = contentOf.get(digestBytes(content));
-      if (id === undefined) return; // evicted in the meantime
+      const id = contents.find(digestBytes(content));
+      if (id === undefined || isHere.get(id) === undefined) return; // evicted in the meantime
       const packed = Buffer.from(prefixes.buffer, prefixes.byteOffset, prefixes.byteLength);
       for (const [at, offset] of offsets.entries()) {
         add.run(packed.subarray(at * prefixBytes, (at + 1) * prefixBytes), id, offset);

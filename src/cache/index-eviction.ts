@@ -35,7 +35,7 @@ interface CandidateRow {
 /** The calls about what may leave. */
 export function evictionCalls(database: Database) {
   const candidates = database.prepare<[string, number, number, number], CandidateRow>(
-    `SELECT files.id, kind, name, tier, digest, size, allocated, files.used,
+    `SELECT files.id, kind, iif(kind = 0, digest, name) AS name, tier, digest, size, allocated, files.used,
        (SELECT max(images.pinned) FROM members JOIN images ON images.id = members.image
         WHERE members.content = files.content) AS pinned,
        (SELECT 1 FROM members JOIN leases ON leases.image = members.image
@@ -44,7 +44,7 @@ export function evictionCalls(database: Database) {
      WHERE tier = ? AND (files.used, files.id) > (?, ?) ORDER BY files.used, files.id LIMIT ?`,
   );
   const orphans = database.prepare<[string, number, number, number], CandidateRow>(
-    `SELECT files.id, kind, name, tier, digest, size, allocated, used, 0 AS pinned, 0 AS mounted
+    `SELECT files.id, kind, iif(kind = 0, digest, name) AS name, tier, digest, size, allocated, used, 0 AS pinned, 0 AS mounted
      FROM files JOIN contents ON contents.id = files.content
      WHERE tier = ? AND (used, files.id) > (?, ?)
        AND NOT EXISTS (SELECT 1 FROM members WHERE members.content = files.content)

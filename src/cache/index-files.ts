@@ -2,6 +2,7 @@ import type { Database } from 'better-sqlite3';
 import { type Digest, digestBytes, digestFromBytes } from '../digest.js';
 import type { FileRef } from './file-origin.js';
 import { type ChunkPlaces, chunkCalls } from './index-chunks.js';
+import { contentsOf } from './index-contents.js';
 import { durably, getState, setState } from './index-schema.js';
 
 export type FileKind = 'complete' | 'partial';
@@ -38,6 +39,8 @@ export interface IndexTotals {
   readonly tiers: Readonly<Record<string, number>>;
 }
 
+/** Of complete files in the tables: it is their content's digest. */
+const noName = Buffer.alloc(0);
 const kindNumbers = { complete: 0, partial: 1 } as const;
 
 interface SumRow {
@@ -49,47 +52,55 @@ interface SumRow {
 
 /** The calls about files and chunks. */
 export function fileCalls(database: Database) {
-  const addContent = database.prepare<[Buffer, number]>(
-    'INSERT INTO contents (digest, size) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING',
-  );
-  const addFile = database.prepare<[number, Buffer, string, Buffer, number, number, number]>(
+  const contents = contentsOf(database);
+  const addFile = database.prepare<[number, Buffer, string, number, number, number, number]>(
     `INSERT INTO files (kind, name, tier, content, allocated, used, verified)
-     VALUES (?, ?, ?, (SELECT id FROM contents WHERE digest = ?), ?, ?, ?)
-     ON CONFLICT (kind, name) DO UPDATE SET allocated = excluded.allocated, used = excluded.used`,
+     VALUES (?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (content, name) DO UPDATE SET allocated = excluded.allocated, used = excluded.used`,
   );
-  const dropFile = database
-    .prepare<[number, Buffer]>('DELETE FROM files WHERE kind = ? AND name = ? RETURNING content')
+  const dropComplete = database.prepare<[number]>(
+    "DELETE FROM files WHERE content = ? AND name = x''",
+  );
+  const dropPartial = database
+    .prepare<[Buffer], number>('DELETE FROM files WHERE kind = 1 AND name = ? RETURNING content')
     .pluck();
   const dropChunks = database.prepare<{ content: unknown }>(
     `DELETE FROM chunks WHERE content = @content
        AND NOT EXISTS (SELECT 1 FROM files WHERE files.content = @content)`,
   );
-  const touch = database.prepare<[number, Buffer]>(
-    'UPDATE files SET used = ? WHERE content = (SELECT id FROM contents WHERE digest = ?)',
-  );
+  const touch = database.prepare<[number, number]>('UPDATE files SET used = ? WHERE content = ?');
   const sums = database.prepare<[], SumRow>('SELECT * FROM sums');
   const chunks = chunkCalls(database);
 
   const place = (file: IndexedFile, sequence: number): void => {
-    const content = digestBytes(file.content);
-    const { kind, tier, allocated } = file;
-    addContent.run(content, file.size);
-    const name = Buffer.from(file.name, 'hex');
+    const { kind, tier, allocated, size } = file;
+    const { id } = contents.findOrAdd(digestBytes(file.content), size);
+    const name = kind === 'complete' ? noName : Buffer.from(file.name, 'hex');
     // A complete file that is placed anew is another one, and not durable yet.
-    if (kind === 'complete') dropFile.get(kindNumbers[kind], name);
-    addFile.run(kindNumbers[kind], name, tier, content, allocated, sequence, Date.now() + 1);
+    if (kind === 'complete') dropComplete.run(id);
+    addFile.run(kindNumbers[kind], name, tier, id, allocated, sequence, Date.now() + 1);
+  };
+
+  /** @returns its content, if it was on record */
+  const drop = ({ kind, name }: IndexChanges['removed'][number]): number | undefined => {
+    const bytes = Buffer.from(name, 'hex');
+    if (kind === 'partial') return dropPartial.get(bytes);
+    const content = contents.find(bytes);
+    if (content !== undefined) dropComplete.run(content);
+    return content;
   };
 
   const apply = database.transaction((changes: IndexChanges): void => {
     const sequence = getState(database, 'sequence') + 1;
     setState(database, 'sequence', sequence);
-    const gone = changes.removed.map(({ kind, name }) =>
-      dropFile.get(kindNumbers[kind], Buffer.from(name, 'hex')),
-    );
+    const gone = changes.removed.map(drop);
     for (const file of changes.placed) place(file, sequence);
     // A partial file that has become complete keeps its chunks.
     for (const content of gone) if (content !== undefined) dropChunks.run({ content });
-    for (const content of changes.touched) touch.run(sequence, digestBytes(content));
+    for (const touched of changes.touched) {
+      const content = contents.find(digestBytes(touched));
+      if (content !== undefined) touch.run(sequence, content);
+    }
     for (const places of changes.chunks) chunks.addChunks(places);
   });
 
@@ -142,21 +153,28 @@ export function fileCalls(database: Database) {
         .all(before, limit)
         .map((row) => ({ content: digestFromBytes(row.digest), size: row.size })),
 
-    markVerified: database.transaction((contents: readonly Digest[]): void => {
-      const mark = database.prepare<[number, Buffer]>(
-        'UPDATE files SET verified = ? WHERE kind = 0 AND name = ?',
+    markVerified: database.transaction((verified: readonly Digest[]): void => {
+      const mark = database.prepare<[number, number]>(
+        "UPDATE files SET verified = ? WHERE content = ? AND name = x''",
       );
-      for (const content of contents) mark.run(Date.now(), digestBytes(content));
+      for (const digest of verified) {
+        const content = contents.find(digestBytes(digest));
+        if (content !== undefined) mark.run(Date.now(), content);
+      }
     }),
 
     /** Complete files by name, a page at a time. */
-    completeFiles: (after: string, limit: number): FileRef[] =>
-      database
-        .prepare<[Buffer, number], { digest: Buffer; size: number }>(
-          `SELECT contents.digest, contents.size FROM files JOIN contents ON contents.id = files.content
-           WHERE files.kind = 0 AND files.name > ? ORDER BY files.name LIMIT ?`,
+    completeFiles: (after: string, limit: number): FileRef[] => {
+      const last = Buffer.from(after, 'hex');
+      return database
+        .prepare<[Buffer, Buffer, number], { digest: Buffer; size: number }>(
+          `SELECT digest, size FROM contents INDEXED BY contents_by_digest
+           CROSS JOIN files ON files.content = contents.id AND files.name = x''
+           WHERE substr(digest, 1, 6) >= ? AND digest > ?
+           ORDER BY substr(digest, 1, 6), digest LIMIT ?`,
         )
-        .all(Buffer.from(after, 'hex'), limit)
-        .map((row) => ({ content: digestFromBytes(row.digest), size: row.size })),
+        .all(last.subarray(0, 6), last, limit)
+        .map((row) => ({ content: digestFromBytes(row.digest), size: row.size }));
+    },
   };
 }

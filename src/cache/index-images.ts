@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import { type Digest, digestBytes } from '../digest.js';
 import type { FileRef } from './file-origin.js';
+import { contentsOf } from './index-contents.js';
 import { getState, setState } from './index-schema.js';
 
 /** Images that are neither mounted nor pinned and whose file lists are remembered all the same. */
@@ -35,15 +36,12 @@ export function imageCalls(database: Database) {
     'SELECT id, complete FROM images WHERE name = ?',
   );
   const addImage = database.prepare<[string]>('INSERT INTO images (name) VALUES (?)');
-  const addContent = database.prepare<[Buffer, number]>(
-    'INSERT INTO contents (digest, size) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING',
+  const contents = contentsOf(database);
+  const addMember = database.prepare<[number, number]>(
+    'INSERT OR IGNORE INTO members VALUES (?, ?)',
   );
-  const addMember = database.prepare<[number, Buffer]>(
-    'INSERT OR IGNORE INTO members SELECT ?, id FROM contents WHERE digest = ?',
-  );
-  const isComplete = database.prepare<[Buffer]>(
-    `SELECT 1 FROM contents JOIN files ON files.content = contents.id AND files.kind = 0
-     WHERE contents.digest = ?`,
+  const isComplete = database.prepare<[number]>(
+    'SELECT 1 FROM files WHERE content = ? AND kind = 0',
   );
   const absentMember = database.prepare<[number]>(
     `SELECT 1 FROM members WHERE image = ? AND NOT EXISTS (
@@ -65,15 +63,16 @@ export function imageCalls(database: Database) {
     addMembers: database.transaction((image: string, files: readonly FileRef[]): void => {
       const id = imageId(image);
       for (const { content, size } of files) {
-        const digest = digestBytes(content);
-        addContent.run(digest, size);
-        addMember.run(id, digest);
+        addMember.run(id, contents.findOrAdd(digestBytes(content), size).id);
       }
     }),
 
     /** Which of these contents are not here as complete files. */
-    missing: (contents: readonly Digest[]): Digest[] =>
-      contents.filter((content) => isComplete.get(digestBytes(content)) === undefined),
+    missing: (wanted: readonly Digest[]): Digest[] =>
+      wanted.filter((content) => {
+        const id = contents.find(digestBytes(content));
+        return id === undefined || isComplete.get(id) === undefined;
+      }),
 
     /** True if all files of the image are known, and here. */
     isComplete: (image: string): boolean => {

@@ -96,7 +96,7 @@ function setAsideAll({ directory, suspect }: TierLayout, name: string): number {
 
 interface VouchRow {
   readonly id: number;
-  readonly name: Buffer;
+  readonly digest: Buffer;
   readonly durable: number;
   readonly verified: number;
 }
@@ -110,19 +110,20 @@ function setAsideDoubtful(
 ): number {
   const rows = database
     .prepare<[string, Buffer, Buffer], VouchRow>(
-      `SELECT id, name, durable, verified FROM files
-       WHERE kind = 0 AND tier = ? AND name BETWEEN ? AND ?`,
+      `SELECT files.id, digest, durable, verified FROM contents INDEXED BY contents_by_digest
+       CROSS JOIN files ON files.content = contents.id AND files.name = x''
+       WHERE tier = ? AND substr(digest, 1, 6) BETWEEN ? AND ?`,
     )
     .all(
       tier.name,
-      Buffer.from(name.padEnd(64, '0'), 'hex'),
-      Buffer.from(name.padEnd(64, 'f'), 'hex'),
+      Buffer.from(name.padEnd(12, '0'), 'hex'),
+      Buffer.from(name.padEnd(12, 'f'), 'hex'),
     );
   const directory = join(tier.directory, name);
   const here = new Set(readdirSync(directory));
   const drop: number[] = [];
   for (const row of rows) {
-    const hex = row.name.toString('hex');
+    const hex = row.digest.toString('hex');
     // Of what is not synced, the moment when it was recorded is known.
     const good = row.durable === 0 && nothingLost ? row.verified : row.durable;
     const vouched = good > 0 && here.has(hex) && isUnchanged(`${directory}/${hex}`, good);

@@ -2,19 +2,28 @@ import Database from 'better-sqlite3';
 import { type ErrorCode, ThinError } from '../errors.js';
 
 /** Raised when the tables change; an index of any other version is made anew from the directories. */
-const schemaVersion = 3;
+const schemaVersion = 4;
 
 /** KiB of pages that SQLite keeps; the kernel's cache has the others. */
 const cacheKiB = 4096;
 
+/**
+ * Pages in the log from which on they are put into the database: 16 MB. A page that many transactions
+ * change, as most do when many files come, is written there once for all of them.
+ */
+const logPages = 4096;
+
 const schema = `
-  -- Contents that are here, or belong to an image that is known here.
+  -- Contents that are here, or belong to an image that is known here; each digest once. New digests
+  -- come in no order: their index is small, since a transaction writes nearly all pages of it.
   CREATE TABLE contents (
     id INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE,
+    digest BLOB NOT NULL,
     size INTEGER NOT NULL
   );
-  -- Files on the disk. kind 0: complete, name is the content's digest; 1: partial, name is its key.
+  CREATE INDEX contents_by_digest ON contents (substr(digest, 1, 6));
+  -- Files on the disk. kind 0: complete, name is empty: it is the content's digest; 1: partial, name
+  -- is its key.
   -- Ids are never used twice: "up to this id everything is durable" must stay true.
   -- durable: when it was known to be on the disk as it should be, in ms since 1970; 0: not yet. The
   -- file's ctime is older than that, or it was changed behind our back. verified: when last read.
@@ -28,10 +37,10 @@ const schema = `
     used INTEGER NOT NULL,
     durable INTEGER NOT NULL DEFAULT 0,
     verified INTEGER NOT NULL,
-    UNIQUE (kind, name)
+    UNIQUE (content, name)
   );
+  CREATE INDEX partial_files ON files (name) WHERE kind = 1;
   CREATE INDEX files_by_use ON files (tier, used, id);
-  CREATE INDEX files_by_content ON files (content);
   CREATE INDEX files_not_durable ON files (id) WHERE durable = 0;
   CREATE INDEX files_by_scrub ON files (verified) WHERE kind = 0;
   -- Sums, kept by the tables themselves: adding up a million files takes a tenth of a second.
@@ -117,6 +126,7 @@ export function openIndex(path: string): OpenIndex {
       database.pragma('journal_mode = WAL');
       database.pragma('foreign_keys = ON');
       database.pragma(`cache_size = -${cacheKiB}`);
+      database.pragma(`wal_autocheckpoint = ${logPages}`);
       const state = prepareTables(database);
       if (state === 'unclean') checkPages(database);
       // Also to learn now, not with the first mount, that the disk has no room.
