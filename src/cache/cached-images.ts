@@ -84,13 +84,13 @@ export class CachedImages implements AsyncDisposable {
     }
   }
 
-  /** Keeps the image's files for good, also over a power cut right after this. */
-  async pin(image: string, files: Iterable<FileRef>): Promise<void> {
+  /** @see FileCache.pinImage */
+  async pin(image: string, files: Iterable<FileRef>, metadata: string): Promise<void> {
     if (!(await this.#makeDurable())) {
       throw new ThinError('unavailable', `Cannot pin image ${image}: its files cannot be synced`);
     }
     await this.#enlist(image, files);
-    await this.#index.call('pinImage', image);
+    await this.#index.call('pinImage', image, metadata);
   }
 
   async unpin(image: string): Promise<void> {

@@ -265,9 +265,9 @@ export class FileCache implements AsyncDisposable {
     return this.#parts.images.remember(image, files);
   }
 
-  /** Keeps all files of an image that was pulled in full; durable when this returns. */
-  pinImage(image: string, files: Iterable<FileRef>): Promise<void> {
-    return pinImage(this.#parts, image, files);
+  /** Keeps all files of a pulled image, those of its metadata image in the root; durable after this. */
+  pinImage(image: string, files: Iterable<FileRef>, metadata: string): Promise<void> {
+    return pinImage(this.#parts, image, files, metadata);
   }
 
   async unpinImage(image: string): Promise<void> {

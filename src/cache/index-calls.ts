@@ -1,6 +1,5 @@
 import { rmSync } from 'node:fs';
 import type { Database } from 'better-sqlite3';
-import { digestFromBytes } from '../digest.js';
 import { isThinError } from '../errors.js';
 import type { FileRef } from './file-origin.js';
 import { evictionCalls } from './index-eviction.js';
@@ -85,9 +84,9 @@ function indexCalls(layout: CacheLayout, database: Database, state: IndexState, 
 
     start: (): IndexStart => start,
 
-    /** Makes an image whose files were added one that keeps them. */
-    pinImage: (image: string): void => {
-      writePinFile(layout.pinned, { image, files: membersOf(database, image) });
+    /** Makes an image whose files were added one that keeps them. @param metadata path of its tree */
+    pinImage: (image: string, metadata: string): void => {
+      writePinFile(layout.pinned, image, metadata);
       images.pin(image);
     },
 
@@ -109,19 +108,21 @@ function restorePins(layout: CacheLayout, images: ReturnType<typeof imageCalls>)
   const inTables = new Set(images.pinnedImages());
   for (const { image, files } of readPinFiles(layout.pinned)) {
     if (inTables.delete(image)) continue;
-    images.addMembers(image, files);
+    const known = filesOfPinned(files);
+    if (known === undefined) continue;
+    images.addMembers(image, known);
     images.completeMembers(image);
     images.pin(image);
   }
   for (const image of inTables) images.unpin(image);
 }
 
-function* membersOf(database: Database, image: string): Generator<FileRef, void> {
-  const rows = database
-    .prepare<[string], { digest: Buffer; size: number }>(
-      `SELECT digest, size FROM images JOIN members ON members.image = images.id
-       JOIN contents ON contents.id = members.content WHERE images.name = ?`,
-    )
-    .iterate(image);
-  for (const { digest, size } of rows) yield { content: digestFromBytes(digest), size };
+/** Undefined if they cannot be known any more. */
+function filesOfPinned(files: () => FileRef[]): FileRef[] | undefined {
+  try {
+    return files();
+  } catch (error) {
+    if (isThinError(error, 'corrupt', 'invalid')) return undefined;
+    throw error;
+  }
 }

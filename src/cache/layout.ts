@@ -7,7 +7,7 @@ import { fromSystemError, ThinError } from '../errors.js';
  *   <root>/                           0700, ours alone
  *     lock.db, owner                  who has the root now
  *     index.db                        what is here, of which image, used when; made anew if lost
- *     pinned/<hash of image id>       the files of an image that was pulled in full
+ *     pinned/<image id>.erofs         the files of an image that was pulled in full
  *     tiers/local/xx/<64 hex>         complete files, 0644, by the SHA-256 of their content
  *     tiers/local/.incoming/<n>       files on their way to a name
  *     partial/<64 hex>                large files being filled (partial-trailer.ts)

@@ -1,90 +1,105 @@
-import { createHash } from 'node:crypto';
 import {
   closeSync,
   fsyncSync,
+  linkSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { digestHex, parseDigest } from '../digest.js';
-import { fromSystemError } from '../errors.js';
+import { digestHex, digestOf, parseDigest } from '../digest.js';
+import { fromSystemError, isThinError } from '../errors.js';
+import { ErofsImage } from '../metadata/erofs-image.js';
+import { TreeReader, walkImage } from '../metadata/tree-reader.js';
 import type { FileRef } from './file-origin.js';
 import { hexName } from './layout.js';
 
 /*
  * The files of an image that was pulled in full cannot be fetched again one by one, so that losing
- * the index must not lose the knowledge that they are needed. One text file for each such image:
- * a header, the image's id in JSON, then a line `<64 hex> <size>` for each file.
+ * the index must not lose the knowledge that they are needed. One name for each such image,
+ * `<image's id, percent-encoded>.erofs`: a hard link to its metadata image, which names them all and is
+ * on the disk anyhow.
+ *
+ * Before that it was a text file `<SHA-256 of the id>`: a header, the id in JSON, then a line
+ * `<64 hex> <size>` for each file. Those are read as long as they are there.
  */
-const header = 'thinfs pinned files 1';
+const suffix = '.erofs';
+const textHeader = 'thinfs pinned files 1';
 
 export interface PinnedImage {
   readonly image: string;
-  readonly files: readonly FileRef[];
+  /** May name a file several times. @throws ThinError `corrupt` if what was kept of them is damaged */
+  files(): FileRef[];
 }
 
-/** Files whose lines are written at once: an image has up to a million. */
-const linesMax = 2048;
-
-/** Writes the list so that it survives a power cut from here on. */
-export function writePinFile(
-  directory: string,
-  { image, files }: { readonly image: string; readonly files: Iterable<FileRef> },
-): void {
+/**
+ * Keeps the list so that it survives a power cut from here on.
+ * @param metadata path of the image's metadata, on the same file system
+ */
+export function writePinFile(directory: string, image: string, metadata: string): void {
   const path = pinPath(directory, image);
+  const draft = `${path}.new`;
   try {
-    const fd = openSync(`${path}.new`, 'w', 0o600);
-    try {
-      writeFully(fd, `${header}\n${JSON.stringify(image)}\n`);
-      let lines: string[] = [];
-      for (const { content, size } of files) {
-        if (lines.push(`${digestHex(content)} ${size}\n`) < linesMax) continue;
-        writeFully(fd, lines.join(''));
-        lines = [];
-      }
-      writeFully(fd, lines.join(''));
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(`${path}.new`, path);
-    syncDirectory(directory);
+    rmSync(draft, { force: true });
+    linkSync(metadata, draft);
+    sync(draft);
+    renameSync(draft, path);
+    rmSync(draft, { force: true }); // where both were the same file already, it is left
+    sync(directory);
   } catch (error) {
-    rmSync(`${path}.new`, { force: true });
+    rmSync(draft, { force: true });
     throw fromSystemError(`Cannot pin image ${image}`, error);
   }
 }
 
-function writeFully(fd: number, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
-}
-
 export function removePinFile(directory: string, image: string): void {
   rmSync(pinPath(directory, image), { force: true });
-  syncDirectory(directory);
+  rmSync(textPath(directory, image), { force: true });
+  sync(directory);
 }
 
-/** All lists; one that is damaged is left out, as if its image had never been pulled. */
+/** All lists. One that is damaged is removed, as if its image had never been pulled. */
 export function readPinFiles(directory: string): PinnedImage[] {
   const found: PinnedImage[] = [];
   for (const name of readdirSync(directory)) {
-    // What has no name yet may end anywhere, also where a line does.
-    const text = hexName.test(name) ? readFileSync(join(directory, name), 'utf8') : '';
-    const pinned = parsePinFile(text);
-    if (pinned === undefined) rmSync(join(directory, name));
+    const path = join(directory, name);
+    const pinned = hexName.test(name) ? readText(path) : pinnedBy(path, name);
+    if (pinned === undefined) rmSync(path);
     else found.push(pinned);
   }
   return found;
 }
 
-function parsePinFile(text: string): PinnedImage | undefined {
-  const [first, id, ...lines] = text.split('\n');
-  if (first !== header || id === undefined || lines.pop() !== '') return undefined;
+function pinnedBy(path: string, name: string): PinnedImage | undefined {
+  if (!name.endsWith(suffix)) return undefined;
+  try {
+    const image = decodeURIComponent(name.slice(0, -suffix.length));
+    return { image, files: () => filesOf(path) };
+  } catch {
+    return undefined; // URIError
+  }
+}
+
+function filesOf(path: string): FileRef[] {
+  try {
+    const image = ErofsImage.parse(readFileSync(path));
+    const files: FileRef[] = [];
+    for (const { nid, type } of walkImage(image, new TreeReader(image))) {
+      const { content, size } = type === 'file' ? image.inode(nid) : { size: 0 };
+      if (content !== undefined && size > 0) files.push({ content, size });
+    }
+    return files;
+  } catch (error) {
+    if (isThinError(error, 'corrupt', 'invalid')) rmSync(path);
+    throw fromSystemError(`Cannot read pinned files ${path}`, error);
+  }
+}
+
+function readText(path: string): PinnedImage | undefined {
+  const [first, id, ...lines] = readFileSync(path, 'utf8').split('\n');
+  if (first !== textHeader || id === undefined || lines.pop() !== '') return undefined;
   try {
     const image: unknown = JSON.parse(id);
     if (typeof image !== 'string') return undefined;
@@ -92,18 +107,23 @@ function parsePinFile(text: string): PinnedImage | undefined {
       const [hex = '', size = ''] = line.split(' ');
       return { content: parseDigest(`sha256:${hex}`), size: Number.parseInt(size, 10) };
     });
-    return files.every(({ size }) => Number.isSafeInteger(size)) ? { image, files } : undefined;
+    const isWhole = files.every(({ size }) => Number.isSafeInteger(size));
+    return isWhole ? { image, files: () => files } : undefined;
   } catch {
     return undefined;
   }
 }
 
 function pinPath(directory: string, image: string): string {
-  return join(directory, createHash('sha256').update(image).digest('hex'));
+  return join(directory, encodeURIComponent(image) + suffix);
 }
 
-function syncDirectory(directory: string): void {
-  const fd = openSync(directory, 'r');
+function textPath(directory: string, image: string): string {
+  return join(directory, digestHex(digestOf(Buffer.from(image))));
+}
+
+function sync(path: string): void {
+  const fd = openSync(path, 'r');
   try {
     fsyncSync(fd);
   } finally {

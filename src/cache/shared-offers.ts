@@ -18,10 +18,11 @@ export async function pinImage(
   parts: CacheParts,
   image: string,
   files: Iterable<FileRef>,
+  metadata: string,
 ): Promise<void> {
-  if (!parts.shared) return await parts.images.pin(image, files);
+  if (!parts.shared) return await parts.images.pin(image, files, metadata);
   const listed = [...files];
-  await parts.images.pin(image, listed);
+  await parts.images.pin(image, listed, metadata);
   parts.shared.offerAll(offersOf(parts, packFiles(listed, listed.length)), listed.length);
 }
 

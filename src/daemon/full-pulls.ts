@@ -120,7 +120,7 @@ export class FullPulls implements AsyncDisposable {
       const onProgress = (progress: PullProgress) => tell(progress, digests);
       await using pulled = await this.#bring(image, { ...way, signal, onProgress });
       if (!images.get(manifest)) return; // it was removed meanwhile
-      await pulled.pin();
+      await pulled.pin(images.path(manifest, 'metadata'));
       await roots.refresh(manifest);
     });
   }
@@ -153,9 +153,9 @@ export class FullPulls implements AsyncDisposable {
     return { descriptor, diffId, open: (signal, range) => layer.open(signal, range) };
   }
 
-  #pinLater(pulled: PulledImage, image: string): void {
+  #pinLater(pulled: PulledImage, image: Digest): void {
     const pinning = pulled
-      .pin()
+      .pin(this.#parts.images.path(image, 'metadata'))
       .finally(() => pulled[Symbol.asyncDispose]())
       .catch((error: unknown) => {
         const reason = describeError(error);

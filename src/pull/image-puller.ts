@@ -61,8 +61,9 @@ export interface PulledImage extends KnownImage {
   /**
    * Makes the files durable and keeps them for good, also over a power cut after that. It takes as long
    * as the disk takes to write them, while the image can be used already.
+   * @param metadata where the metadata is now
    */
-  pin(): Promise<void>;
+  pin(metadata: string): Promise<void>;
 }
 
 export interface PullerOptions {
@@ -195,7 +196,8 @@ export class ImagePuller {
         return undefined;
       }
       run.look();
-      const pin = () => this.#parts.cache.pinImage(options.image, merged.files());
+      const pin = (metadata: string) =>
+        this.#parts.cache.pinImage(options.image, merged.files(), metadata);
       const compressedBytes = compressedBytesOf(brought);
       return { ...imageOf(path, merged), compressedBytes, pin, [Symbol.asyncDispose]: release };
     } catch (error) {

@@ -1,5 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Disk } from '../../src/cache/disk.js';
@@ -20,6 +27,7 @@ import {
 } from './cache-rig.js';
 import { InlineIndex } from './inline-index.js';
 import { MemoryOrigin } from './memory-origin.js';
+import { metadataOf } from './metadata-of.js';
 import { tierFiles } from './tier-listing.js';
 
 const fileCount = 30;
@@ -153,12 +161,18 @@ t.test('a link in the place of a partial file does not keep the cache closed', a
 });
 
 t.test('a pin list whose writer was killed counts for nothing', (t) => {
-  const directory = scratchDirectory(t);
+  const folder = scratchDirectory(t);
+  const directory = join(folder, 'pinned');
+  mkdirSync(directory);
   const files = [{ content: digestOf(Buffer.from('a')), size: 1 }];
-  writePinFile(directory, { image: 'whole', files });
+  writePinFile(directory, 'whole', metadataOf(folder, files));
   const torn = `thinfs pinned files 1\n"torn"\n${'ab'.repeat(32)} 7\n`; // of two lines, say
   writeFileSync(join(directory, `${'cd'.repeat(32)}.new`), torn);
-  t.same(readPinFiles(directory), [{ image: 'whole', files }]);
+  const read = readPinFiles(directory);
+  t.same(
+    read.map((pinned) => [pinned.image, pinned.files()]),
+    [['whole', files]],
+  );
   t.equal(readdirSync(directory).length, 1);
   t.end();
 });

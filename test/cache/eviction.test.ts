@@ -22,6 +22,7 @@ import { digestOf } from '../../src/digest.js';
 import { cacheOptions, openCache, scratchDirectory, signal, until } from './cache-rig.js';
 import { InlineIndex } from './inline-index.js';
 import { MemoryOrigin } from './memory-origin.js';
+import { metadataOf } from './metadata-of.js';
 import { filesIn, tierFiles } from './tier-listing.js';
 
 function candidate(id: number, standing: Standing, allocated = 100): EvictionCandidate {
@@ -161,7 +162,7 @@ t.test('files of mounted images go last, files of pinned ones never', async (t) 
   const pinned = new MemoryOrigin('pinned', blocks(20), 4096, 4096);
   for (const origin of [pinned, mounted, free]) await filled(root, origin);
   const setUp = await FileCache.open(cacheOptions(root));
-  await setUp.pinImage('pinned', pinned.refs());
+  await setUp.pinImage('pinned', pinned.refs(), metadataOf(root, pinned.refs()));
   await setUp.mountImage('mounted', mounted.refs());
   await setUp[Symbol.asyncDispose]();
   const here = (origin: MemoryOrigin, cache: FileCache) =>
@@ -200,7 +201,7 @@ t.test('a pin outlives the index, and unpinning ends it', async (t) => {
   const origin = new MemoryOrigin('a', blocks(20), 4096, 4096);
   await filled(root, origin);
   const first = await FileCache.open(cacheOptions(root));
-  await first.pinImage('image', origin.refs());
+  await first.pinImage('image', origin.refs(), metadataOf(root, origin.refs()));
   await first[Symbol.asyncDispose]();
   rmSync(join(root, 'index.db'));
   const cache = await openCache(t, root, { quotaBytes: 5 * 4096 });

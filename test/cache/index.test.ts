@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { chunkPlaces } from '../../src/cache/index-chunks.js';
@@ -13,6 +13,7 @@ import { type Digest, digestHex, digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
 import { cacheOptions, openCache, scratchDirectory, until } from './cache-rig.js';
 import { InlineIndex } from './inline-index.js';
+import { metadataOf } from './metadata-of.js';
 
 const nothing: IndexChanges = { placed: [], removed: [], touched: [], chunks: [] };
 
@@ -118,33 +119,61 @@ t.test('what is placed anew is not durable until the next sync', async (t) => {
   t.ok(after.lastId > before.lastId, 'an id is not used twice');
 });
 
-t.test('pin files: written whole, read back, damaged ones are none', (t) => {
-  const directory = scratchDirectory(t);
+t.test('pin files: names of metadata images, read back; damaged ones are none', (t) => {
+  const folder = scratchDirectory(t);
+  const directory = join(folder, 'pinned');
+  mkdirSync(directory);
   const files = Array.from({ length: 1000 }, (_, at) => ({ content: numbered(at), size: at }));
   const image = 'registry.example/a:b\n"quoted" \u00e9';
-  writePinFile(directory, { image, files });
-  writePinFile(directory, { image: 'other', files: [] });
-  writePinFile(directory, { image, files });
-  const read = readPinFiles(directory);
+  const metadata = metadataOf(folder, files);
+  for (const name of [image, 'other', image]) writePinFile(directory, name, metadata);
+  t.same(readdirSync(directory).length, 2, 'no draft is left');
+  const read = () => readPinFiles(directory).sort((a, b) => b.image.length - a.image.length);
   t.same(
-    read.sort((a, b) => b.files.length - a.files.length),
-    [
-      { image, files },
-      { image: 'other', files: [] },
-    ],
+    read().map((pinned) => pinned.image),
+    [image, 'other'],
   );
+  const digests = new Set(
+    read()[0]
+      ?.files()
+      .map(({ content }) => content),
+  );
+  t.same(digests, new Set(files.slice(1).map(({ content }) => content)), 'all that have bytes');
   removePinFile(directory, 'other');
   removePinFile(directory, 'other');
   const [name] = readdirSync(directory);
   if (name === undefined) throw new Error('no file');
-  const text = readFileSync(join(directory, name), 'utf8');
+  const bytes = readFileSync(metadata);
+  for (const damaged of [Buffer.alloc(0), bytes.subarray(0, 5000), bytes.subarray(0, -4096)]) {
+    writeFileSync(join(directory, name), damaged);
+    t.throws(() => read()[0]?.files(), { code: 'corrupt' });
+    t.same(readdirSync(directory), []);
+  }
+  for (const other of ['%zz.erofs', 'a.erofs.new', 'b']) writeFileSync(join(directory, other), '');
+  t.same(read(), []);
+  t.same(readdirSync(directory), []);
+  t.throws(() => writePinFile(directory, 'gone', join(folder, 'gone')), { code: 'not-found' });
+  t.end();
+});
+
+t.test('pin files as text, of versions before, are read', (t) => {
+  const directory = scratchDirectory(t);
+  const files = [7, 8].map((at) => ({ content: numbered(at), size: at }));
+  const lines = files.map(({ content, size }) => `${digestHex(content)} ${size}\n`);
+  const text = `thinfs pinned files 1\n"an image"\n${lines.join('')}`;
+  const path = join(directory, digestHex(digestOf(Buffer.from('an image'))));
+  writeFileSync(path, text);
+  const [pinned, ...others] = readPinFiles(directory);
+  t.same([pinned?.image, pinned?.files(), others], ['an image', files, []]);
+  removePinFile(directory, 'an image');
+  t.same(readdirSync(directory), []);
   for (const damage of [
-    text.slice(0, 5000),
+    text.slice(0, -3),
     text.replace('files 1', 'files 2'),
     '',
     text.replace(/ 7\n/, ' x\n'),
   ]) {
-    writeFileSync(join(directory, name), damage);
+    writeFileSync(path, damage);
     t.same(readPinFiles(directory), []);
     t.same(readdirSync(directory), []);
   }

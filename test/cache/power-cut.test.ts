@@ -7,6 +7,7 @@ import { nodeDisk } from '../../src/cache/disk.js';
 import { IndexThread } from '../../src/cache/index-thread.js';
 import { openCache, scratchDirectory, signal, until } from './cache-rig.js';
 import { MemoryOrigin } from './memory-origin.js';
+import { metadataOf } from './metadata-of.js';
 import { tierFiles, wrongTierFiles } from './tier-listing.js';
 
 /** Mounts an ext4 image until the test ends. */
@@ -38,7 +39,7 @@ t.test('what is pinned outlives a power cut, and nothing else is taken on trust'
   const cache = await openCache(t, root, real);
   for (const file of pinned.refs()) await cache.read(file, 0, file.size, pinned, signal);
   await until(async () => (await cache.usage()).completeFiles === 100);
-  await cache.pinImage('image', pinned.refs());
+  await cache.pinImage('image', pinned.refs(), metadataOf(root, pinned.refs()));
   for (const file of fresh.refs()) await cache.read(file, 0, file.size, fresh, signal);
   for (const file of large.refs()) await cache.read(file, 0, 3_000_000, large, signal);
   await cache.usage();

@@ -27,6 +27,7 @@ import { TierOffers } from '../../src/pop/tier-offers.js';
 import { TierRoom } from '../../src/pop/tier-room.js';
 import { openCache, scratchDirectory, signal } from '../cache/cache-rig.js';
 import { MemoryOrigin } from '../cache/memory-origin.js';
+import { metadataOf } from '../cache/metadata-of.js';
 import { startGluster } from '../support/gluster.js';
 import { runCommand } from '../support/run-command.js';
 import { RedisServer } from './redis-server.js';
@@ -187,7 +188,8 @@ t.test('what is pulled in full is put there as well', async (t) => {
   await writer.write(Buffer.from('of an image without a thin form'));
   const file = await writer.commit();
   t.same(filesIn(directory), []);
-  await cache.pinImage('image', [file, { ...file, size: 0 }]);
+  const metadata = metadataOf(scratchDirectory(t), [file]);
+  await cache.pinImage('image', [file, { ...file, size: 0 }], metadata);
   await until(() => filesIn(directory).length === 1);
 
   const offers = new TierOffers();

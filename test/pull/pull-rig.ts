@@ -95,7 +95,7 @@ export async function pullAndPin(
 ): Promise<Omit<PulledImage, 'metadata'> & { readonly metadata: Buffer }> {
   const pulled = await puller.pull(options);
   try {
-    await pulled.pin();
+    await pulled.pin(pulled.metadata.path);
     const { path, digest } = pulled.metadata;
     const metadata = readFileSync(path);
     if (digestOf(metadata) !== digest) throw new Error('the metadata has another digest');
