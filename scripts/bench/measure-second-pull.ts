@@ -1,5 +1,6 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { z } from 'zod';
 import { pushToRegistry } from '../../test/support/images.js';
 import { runCommand } from '../../test/support/run-command.js';
@@ -12,6 +13,7 @@ import { ThinNode } from './thin-node.js';
 /** Times what is new. */
 const ratioMost = 1.1;
 const sectorBytes = 512;
+const pinnedMsMax = 60_000;
 
 const pulledSchema = z.object({ event: z.literal('pulled'), writtenBytes: z.number() });
 
@@ -36,10 +38,13 @@ export function pullOfUpdate(): Measurement {
             const last = stdout.trimEnd().split('\n').at(-1) ?? '';
             return pulledSchema.parse(JSON.parse(last)).writtenBytes;
           };
+          const pinned = (images: number) => untilPinned(join(node.root, 'pinned'), images);
           const whole = await pull(alone, 'python-updated');
           await pull(node, 'python');
+          await pinned(1);
           const before = await writtenTo(scratch);
           const files = await pull(node, 'python-updated');
+          const metadata = await pinned(2);
           const disk = (await writtenTo(scratch)) - before;
           return [
             { name: 'python-updated alone: files', unit: 'bytes', value: whole },
@@ -47,11 +52,27 @@ export function pullOfUpdate(): Measurement {
             { name: 'new share', unit: '', value: files / whole },
             { name: 'written to the disk, its journal included', unit: 'bytes', value: disk },
             { name: 'written / new', unit: '', value: disk / files, most: ratioMost },
+            { name: 'its metadata', unit: 'bytes', value: metadata },
+            { name: 'written / new, metadata too', unit: '', value: disk / (files + metadata) },
           ];
         },
       };
     },
   };
+}
+
+/**
+ * What follows a pull, until the image is one for good, belongs to what it writes.
+ * @returns bytes of the youngest image's metadata
+ */
+async function untilPinned(folder: string, images: number): Promise<number> {
+  for (const deadline = Date.now() + pinnedMsMax; Date.now() < deadline; await setTimeout(50)) {
+    const names = (await readdir(folder)).filter((name) => name.endsWith('.erofs'));
+    if (names.length < images) continue;
+    const found = await Promise.all(names.map((name) => stat(join(folder, name))));
+    return found.sort((a, b) => b.mtimeMs - a.mtimeMs)[0]?.size ?? 0;
+  }
+  throw new Error(`Cannot measure what is written: fewer than ${images} images are kept for good`);
 }
 
 /** Bytes that the device under a mount point has been given, after all is written. */
