@@ -86,6 +86,11 @@ function fits(a: Frame, b: Frame, gapBytes: number): boolean {
   return b.offset >= endOf(a) && b.offset - endOf(a) <= gapBytes;
 }
 
+/** Bytes of all of some frames. */
+export function sum(frames: readonly Frame[], of: 'length' | 'plainLength'): number {
+  return frames.reduce((total, frame) => total + frame[of], 0);
+}
+
 function endOf({ offset, length }: Frame): number {
   return offset + length;
 }

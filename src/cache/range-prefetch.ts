@@ -3,7 +3,7 @@ import type { Digest } from '../digest.js';
 import { isThinError } from '../errors.js';
 import type { CacheParts } from './cache-parts.js';
 import type { FileOrigin } from './file-origin.js';
-import { type FetchPlan, fetchPlan, nextRun } from './frame-plan.js';
+import { type FetchPlan, fetchPlan, nextRun, sum } from './frame-plan.js';
 import type { ChunkedFile } from './partial-file.js';
 import { endOf, indexesOf, type PrefetchRange } from './prefetch-range.js';
 import { WorkAhead } from './work-ahead.js';
@@ -149,13 +149,15 @@ export class RangePrefetch {
   async #plan(range: PrefetchRange): Promise<void> {
     const { partials } = this.#parts;
     const looked = await this.#looks.take(range);
+    const chunked = partials.describe(range, this.#options.origin);
+    const all = chunked ? indexesOf(chunked, range) : [];
+    // What comes beside something that was asked for is not looked for: each look is a call or two.
+    if (chunked && all.every((index) => this.#isAsked(chunked.table.chunk(index)))) return;
     if (looked === 'here' || (!looked && (await this.#has(range.content)))) {
       this.#totals.hereBytes += Math.max(endOf(range) - range.offset, 0);
       return;
     }
-    const chunked = partials.describe(range, this.#options.origin);
     if (chunked === undefined) return;
-    const all = indexesOf(chunked, range);
     for (let at = 0; at < all.length; at += copiedChunks) {
       const indexes = all.slice(at, at + copiedChunks);
       await this.#planChunks(chunked, indexes, looked ?? (await this.#look(chunked, indexes)));
@@ -167,9 +169,7 @@ export class RangePrefetch {
     const { table } = chunked;
     const foundAt = performance.now();
     const missing = await this.#missing(chunked, indexes);
-    const unasked = missing.filter(
-      (index) => !this.#asked.has(nameOf(this.#frameOf(table.chunk(index)))),
-    );
+    const unasked = missing.filter((index) => !this.#isAsked(table.chunk(index)));
     const copies = await this.#parts.copier.copy(chunked, unasked);
     return { missing, copied: new Set(copies.keys()), foundAt };
   }
@@ -188,6 +188,10 @@ export class RangePrefetch {
         this.#planned.push(frame);
       }
     }
+  }
+
+  #isAsked(chunk: Chunk): boolean {
+    return this.#asked.has(nameOf(this.#frameOf(chunk)));
   }
 
   #frameOf(chunk: Chunk): Frame {
@@ -337,10 +341,6 @@ export class RangePrefetch {
   #failed(): void {
     this.#totals.failures += 1;
   }
-}
-
-function sum(frames: readonly Frame[], of: 'length' | 'plainLength'): number {
-  return frames.reduce((total, frame) => total + frame[of], 0);
 }
 
 function nameOf(frame: Frame): string {

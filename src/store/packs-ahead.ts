@@ -10,19 +10,16 @@ import type { Bandwidth } from './paced-frames.js';
 import { PackAhead } from './pack-ahead.js';
 import type { Blob, Store } from './store.js';
 
-/**
- * Bytes of a pack that are asked for before it is known what of it is wanted: what a line of
- * 100 Mbit/s brings while an image is opened. They are in memory until then.
- */
-const aheadBytesMax = 4 * 1024 * 1024;
-/** Milliseconds for which they are kept: by then the image is open, or will not be. */
+/** Bytes of a pack that are asked for before it is known what of it is wanted, where background work is limited. */
+const pacedBytesMax = 4 * 1024 * 1024;
+/** Milliseconds for which they are kept while nobody reads: by then the image is open, or will not be. */
 const keptMs = 30_000;
-/** Images whose packs are asked for at a time: each takes {@link aheadBytesMax} of memory. */
-const imagesMax = 8;
+/** Images whose packs are asked for at a time: each takes 8 MiB of memory. */
+const imagesMax = 4;
 
 /**
- * Packs whose beginning is asked for while their image is still being opened. What of it is not
- * wanted, or does not come, costs nothing but the line.
+ * Packs that are asked for while their image is still being opened, from their beginning. What of them
+ * is not wanted, or does not come, costs nothing but the line.
  */
 export class PacksAhead implements AsyncDisposable {
   readonly #bandwidth: Bandwidth | undefined;
@@ -38,16 +35,17 @@ export class PacksAhead implements AsyncDisposable {
   begin(manifest: Digest, store: Store, pack: Blob): void {
     const isLate = (this.#bandwidth?.delayMs ?? 0) > 0;
     if (isLate || this.#packs.has(manifest) || this.#packs.size >= imagesMax) return;
-    const length = Math.min(pack.size, aheadBytesMax);
-    this.#bandwidth?.spend(length);
-    const ahead = new PackAhead(store, pack, length);
+    const bytes = this.#bandwidth ? Math.min(pack.size, pacedBytesMax) : pack.size;
+    this.#bandwidth?.spend(bytes);
+    const ahead = new PackAhead(store, pack, bytes, () => kept.refresh());
+    const kept = setTimeout(() => void this.#forget(manifest, ahead), keptMs).unref();
     this.#packs.set(manifest, ahead);
-    setTimeout(() => void this.#forget(manifest, ahead), keptMs).unref();
   }
 
-  /** Frames of an image: those that were asked for ahead are taken from there. */
+  /** Frames of an image that has been opened: those that were asked for ahead are taken from there. */
   frames(manifest: Digest, origin: CountedFrameSource): CountedFrameSource {
     const ahead = this.#packs.get(manifest);
+    ahead?.hurry();
     return ahead ? new AheadFrames(origin, ahead) : origin;
   }
 
@@ -85,6 +83,7 @@ class AheadFrames implements CountedFrameSource {
   async fetchRun(frames: readonly Frame[], signal: AbortSignal, options: RunOptions) {
     const here = frames.filter((frame) => this.#ahead.has(frame));
     const rest = frames.filter((frame) => !here.includes(frame));
+    this.#ahead.passBy(rest);
     const runs = [this.#take(here, signal, options), this.#origin.fetchRun(rest, signal, options)];
     for (const run of await Promise.allSettled(runs)) {
       if (run.status === 'rejected') throw run.reason;

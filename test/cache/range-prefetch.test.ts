@@ -6,6 +6,7 @@ import { FrameFlights } from '../../src/cache/frame-flights.js';
 import { notCopied, type SharedFiles } from '../../src/cache/shared-files.js';
 import { WorkAhead } from '../../src/cache/work-ahead.js';
 import type { Frame } from '../../src/chunk/frame.js';
+import { type Digest, digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
 import { openCache, scratchDirectory, signal, until } from './cache-rig.js';
 import { MemoryOrigin } from './memory-origin.js';
@@ -57,6 +58,22 @@ t.test('ranges come in their order, each frame once, and only what they touch', 
     failures: 0,
   });
   t.equal(origin.fetched.length, before, 'what is here is not fetched');
+});
+
+t.test('what comes beside what was asked for is not looked for', async (t) => {
+  const [missing, here] = [randomBytes(700), randomBytes(700)];
+  const cache = await openCache(t, join(scratchDirectory(t), 'root'));
+  const other = new MemoryOrigin('other', [here], 4096, 16_384);
+  for (const one of other.refs()) await cache.read(one, 0, one.size, other, signal);
+  const origin = new MemoryOrigin('a', [missing, here], 4096, 16_384); // in one frame
+  const bring = async (refs: readonly { content: Digest; size: number }[]) => {
+    const prefetch = cache.prefetch({ origin, signal });
+    for (const one of refs) prefetch.add({ ...one, offset: 0, length: one.size });
+    return prefetch.settled();
+  };
+  const hereRefs = origin.refs().filter(({ content }) => content === digestOf(here));
+  t.match(await bring(hereRefs), { frames: 0, hereBytes: 700 });
+  t.match(await bring(origin.refs()), { frames: 1, hereBytes: 0 });
 });
 
 t.test(
