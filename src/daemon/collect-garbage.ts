@@ -1,6 +1,6 @@
 import type { FileCache } from '../cache/file-cache.js';
 import { parseDigest } from '../digest.js';
-import { ThinError } from '../errors.js';
+import { isThinError, ThinError } from '../errors.js';
 import type { ControlResults } from './control-api.js';
 import type { ImageFolder } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
@@ -40,8 +40,8 @@ export async function collectGarbage(
   }
   for (const record of images.list()) {
     if (inUse.has(record.manifest)) continue;
-    const image = await live.get(parseDigest(record.manifest));
-    await cache.rememberImage(record.manifest, image.files());
+    const image = await live.get(parseDigest(record.manifest)).catch(unlessDamaged);
+    if (image) await cache.rememberImage(record.manifest, image.files());
   }
   await cache.gc({ keepImages: images.list().map(({ manifest }) => manifest) });
   const after = await cache.usage();
@@ -50,4 +50,9 @@ export async function collectGarbage(
     files: Math.max(0, before.completeFiles - after.completeFiles),
     images: removed.length,
   };
+}
+
+/** Who uses it next fetches it again: until then nobody can tell which files it has. */
+function unlessDamaged(error: unknown): undefined {
+  if (!isThinError(error, 'corrupt', 'not-found')) throw error;
 }

@@ -288,8 +288,8 @@ export class Daemon implements AsyncDisposable {
       if (!isThinError(error, 'corrupt', 'not-found') || request.pull === 'never') throw error;
       context.note(`${error.message}; fetching it again`);
       await this.#images.remove(manifest);
-      const again = await this.#opener.open(request, context);
-      return this.#live.get(parseDigest(again.manifest));
+      this.#live.forget(manifest); // its thin form may be another one by now
+      return this.#live.get(parseDigest((await this.#opener.open(request, context)).manifest));
     }
   }
 

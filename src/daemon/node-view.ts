@@ -162,13 +162,13 @@ export class NodeView {
     return grouped;
   }
 
-  /** By content. The tree is walked once for all that are not known yet. */
+  /** By content; empty of an image that is damaged. The tree is walked once for all that are not known yet. */
   async #pathsOf(manifest: Digest, reads: readonly ReadInFlight[]) {
     const known = (content: Digest) => this.#paths.get(`${manifest} ${content}`);
     const unknown = new Set(reads.map(({ content }) => content).filter((each) => !known(each)));
     if (unknown.size > 0) {
-      const { tree } = await this.#parts.live.get(manifest);
-      const found = contentPaths(tree, unknown);
+      const image = await this.#parts.live.get(manifest).catch(() => undefined);
+      const found = image ? contentPaths(image.tree, unknown) : new Map<Digest, string[]>();
       for (const each of unknown) this.#paths.set(`${manifest} ${each}`, found.get(each) ?? []);
     }
     return known;
