@@ -1,5 +1,6 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Digest } from '../digest.js';
-import { isThinError, ThinError } from '../errors.js';
+import { fromSystemError, isThinError, ThinError } from '../errors.js';
 import { mapBounded } from './bounded.js';
 import type { CacheParts } from './cache-parts.js';
 import type { FileOrigin, FileRef, Placement } from './file-origin.js';
@@ -9,6 +10,9 @@ import type { ChunkedFile, PartialFile } from './partial-file.js';
 const chunksInFlight = 8;
 /** A file can be closed or renamed between finding and reading it; more often is no coincidence. */
 const attemptsMax = 3;
+
+/** Milliseconds between two looks whether a disk is back that has the only copy. */
+const diskLookMs = 250;
 
 const emptyBuffer = Buffer.alloc(0);
 
@@ -61,7 +65,7 @@ export class FileReader {
     return copied ?? this.#readMissing(chunked, partial, offset, end, origin, signal);
   }
 
-  /** What only comes as a whole. */
+  /** What only comes as a whole, and can be had nowhere else: a disk that is left alone is waited for. */
   async #readArriving(
     file: FileRef,
     offset: number,
@@ -69,10 +73,18 @@ export class FileReader {
     origin: FileOrigin,
     signal: AbortSignal,
   ): Promise<Buffer> {
-    const arrived = await origin.arrives?.(file, signal);
-    const bytes = arrived ? await this.#readComplete(file, offset, end, origin) : undefined;
-    if (bytes === undefined) throw notHere(file);
-    return bytes;
+    await origin.arrives?.(file, signal);
+    for (;;) {
+      let failure: unknown;
+      const bytes = await this.#readComplete(file, offset, end, origin, (error) => {
+        failure = error;
+      });
+      if (bytes !== undefined) return bytes;
+      if (failure === undefined) throw notHere(file);
+      if (!isThinError(failure, 'unavailable')) throw unreadable(file, failure);
+      await wait(diskLookMs, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) throw unreadable(file, failure);
+    }
   }
 
   /** From the tier; undefined if the file is not there, is wrong, or the disk fails. */
@@ -81,6 +93,7 @@ export class FileReader {
     offset: number,
     end: number,
     origin: FileOrigin,
+    onFailure: (error: unknown) => void = (error) => this.#miss(error),
   ): Promise<Buffer | undefined> {
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       try {
@@ -94,7 +107,9 @@ export class FileReader {
         await this.#events.wrong(file.content);
       } catch (error) {
         if (isThinError(error, 'corrupt')) throw error;
-        if (!isThinError(error, 'busy')) return this.#miss(error);
+        if (isThinError(error, 'busy')) continue;
+        onFailure(error);
+        return undefined;
       }
     }
     return undefined;
@@ -172,6 +187,10 @@ function otherSize({ content, size }: FileRef, found: number): ThinError {
     'corrupt',
     `Cannot read file ${content}: the image says ${size} bytes, it has ${found}`,
   );
+}
+
+function unreadable({ content }: FileRef, cause: unknown): ThinError {
+  return fromSystemError(`Cannot read file ${content} in the cache`, cause);
 }
 
 function notHere(file: FileRef): ThinError {

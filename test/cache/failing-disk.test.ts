@@ -160,3 +160,30 @@ t.test('a hanging disk costs one deadline, not one for each read', async (t) => 
     return (await cache.usage()).diskWorks && (await cache.has(file.content));
   });
 });
+
+t.test('what was pulled in full is nowhere else: its reads wait for the disk', async (t) => {
+  const root = join(scratchDirectory(t), 'root');
+  const faulty = new FaultyDisk();
+  const source = new MemoryOrigin('a', manyFiles(3, 5000), 4096, 16_384);
+  const first = await openCache(t, root);
+  await readAll(t, first, source);
+  await first[Symbol.asyncDispose]();
+  const options = cacheOptions(root, { disk: faulty });
+  const cache = await FileCache.open(options);
+  t.teardown(() => cache[Symbol.asyncDispose]());
+  const pulled = { ...source, id: 'b', chunksOf: () => undefined, placementsIn: () => [] };
+  const origin = { ...pulled, fetchFrame: () => Promise.reject(new Error('there is none')) };
+  const [one, two] = source.refs();
+  if (!one || !two) throw new Error('no files');
+  faulty.hanging.add('open');
+  t.teardown(() => faulty.release());
+  const read = cache.read(one, 0, one.size, origin, signal);
+  await until(() => options.lines.some(({ message }) => /going on without it/.test(message)));
+  faulty.release();
+  t.ok((await read).equals(source.bytesOf(one)));
+  faulty.faults.set('read', 'EIO');
+  await t.rejects(cache.read(two, 0, two.size, origin, signal), {
+    code: 'unavailable',
+    message: /EIO/,
+  });
+});
