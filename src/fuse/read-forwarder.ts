@@ -56,7 +56,8 @@ export class ReadForwarder {
   /** By `unique` without {@link resentBit}. */
   readonly #pending = new Map<bigint, PendingRead>();
   readonly #interrupted = new Set<PendingRead>();
-  readonly #queue: ForwardedRead[] = [];
+  /** Of these, those that wait for others to end. */
+  readonly #queue = new Set<PendingRead>();
   readonly #running = new Set<Promise<void>>();
   #poll: NodeJS.Timeout | undefined;
   #phase: 'open' | 'closed' | 'abandoned' = 'open';
@@ -69,21 +70,33 @@ export class ReadForwarder {
 
   forward(read: ForwardedRead): void {
     if (this.#phase !== 'open') return;
-    const pending = this.#pending.get(read.unique & ~resentBit);
-    if (pending) {
-      pending.read = read;
+    const key = read.unique & ~resentBit;
+    const known = this.#pending.get(key);
+    if (known) {
+      known.read = read;
       return;
     }
-    if (this.#running.size >= readsInFlightMax) {
-      this.#queue.push(read);
-      return;
-    }
-    const running = this.#answer(read).finally(() => {
+    const pending = { read, controller: new AbortController() };
+    this.#pending.set(key, pending);
+    if (this.#running.size < readsInFlightMax) this.#start(pending);
+    else this.#queue.add(pending);
+  }
+
+  #start(pending: PendingRead): void {
+    const running = this.#answer(pending).finally(() => {
       this.#running.delete(running);
-      const next = this.#queue.shift();
-      if (next) this.forward(next);
+      const [next] = this.#queue;
+      if (!next || this.#running.size >= readsInFlightMax) return;
+      this.#queue.delete(next);
+      this.#start(next);
     });
     this.#running.add(running);
+  }
+
+  /** Also one that was not begun is answered now: who waits for it cannot end before. */
+  #giveUp(pending: PendingRead): void {
+    pending.controller.abort(canceled());
+    if (this.#queue.delete(pending)) this.#start(pending);
   }
 
   /**
@@ -110,8 +123,7 @@ export class ReadForwarder {
 
   async #end(phase: 'closed' | 'abandoned'): Promise<void> {
     this.#phase = phase;
-    this.#queue.length = 0;
-    for (const { controller } of this.#pending.values()) controller.abort(canceled());
+    for (const pending of [...this.#pending.values()]) this.#giveUp(pending);
     await Promise.all(this.#running);
   }
 
@@ -120,23 +132,22 @@ export class ReadForwarder {
     while (this.#running.size > 0) await Promise.race(this.#running);
   }
 
-  async #answer(read: ForwardedRead): Promise<void> {
-    const pending = { read, controller: new AbortController() };
-    const key = read.unique & ~resentBit;
-    this.#pending.set(key, pending);
+  async #answer(pending: PendingRead): Promise<void> {
+    const { read } = pending;
     try {
       this.#send(pending, 0, await this.#fetch(read, pending.controller.signal));
     } catch (error) {
       if (!pending.controller.signal.aborted) this.#onError(error, read.content);
       this.#send(pending, errnoOf(error), Buffer.alloc(0));
     } finally {
-      this.#pending.delete(key);
+      this.#pending.delete(read.unique & ~resentBit);
       this.#forgetInterrupt(pending);
     }
   }
 
   async #fetch(read: ForwardedRead, signal: AbortSignal): Promise<Buffer> {
     const { content, offset, length } = read;
+    if (signal.aborted) throw canceled();
     // Whoever was told to stop may still take its time; the mount does not wait for it.
     const aborted = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(canceled()), { once: true });
@@ -163,7 +174,7 @@ export class ReadForwarder {
   #abortReadsOfKilled(): void {
     for (const pending of this.#interrupted) {
       if (!isKilled(pending.read.pid)) continue;
-      pending.controller.abort(canceled());
+      this.#giveUp(pending);
       this.#interrupted.delete(pending);
     }
     this.#stopPollWhenIdle();

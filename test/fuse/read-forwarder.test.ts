@@ -85,14 +85,14 @@ t.test(
     );
     for (let unique = 1; unique <= 1030; unique++) forwarder.forward(read(unique));
     await forwarder.close();
-    t.equal(replies().length, 1024);
+    t.equal(replies().length, 1030, 'those that were not begun, too');
     t.ok(replies().every(({ error }) => error === -errno.EINTR));
     t.strictSame(errors, [], 'what was given up is no failure');
     t.ok(held.calls.every(({ signal }) => signal.aborted));
     held.release();
     forwarder.forward(read(9999));
     await new Promise(setImmediate);
-    t.equal(replies().length, 1024);
+    t.equal(replies().length, 1030);
   },
 );
 
@@ -154,6 +154,25 @@ t.test('whoever waits for a read that came again can be killed', async (t) => {
   await until('it is given up', () => replies().length === 1);
   t.match(replies(), [{ unique: Number(resent(4)), error: -errno.EINTR }]);
   t.ok(held.calls[0]?.signal.aborted);
+  await forwarder.close();
+});
+
+t.test('so can who waits for one that is not begun, and comes again as one', async (t) => {
+  const { descriptor, replies } = await openReplies(t);
+  const held = new HeldReads();
+  const readFile = held.readFile(async () => Buffer.alloc(10));
+  const forwarder = new ReadForwarder(descriptor, answerBy(readFile), () => {});
+  for (let unique = 2; unique <= 2050; unique += 2) forwarder.forward(read(unique));
+  const nobody = 2 ** 22 + 1;
+  forwarder.forward({ ...read(3000), pid: nobody });
+  forwarder.forward({ ...read(3000), pid: nobody });
+  forwarder.interrupt(3000n);
+  await until('it is given up', () => replies().length === 1);
+  t.match(replies(), [{ unique: 3000, error: -errno.EINTR }]);
+  held.release();
+  await forwarder.idle();
+  t.equal(replies().length, 1026);
+  t.equal(held.calls.length, 1025, 'nothing was fetched for it');
   await forwarder.close();
 });
 
