@@ -29,17 +29,20 @@ export async function collectGarbage(
   await mounted.containers.removeEnded();
   await mounted.closeIdle();
   const before = await cache.usage();
-  const inUse = new Set(mounted.list().map(({ manifest }) => manifest));
-  const removed = images.list().filter(({ manifest }) => all && !inUse.has(manifest));
-  for (const record of removed) {
+  let removed = 0;
+  for (const record of all ? images.list() : []) {
+    if (mounted.isWanted(record.manifest)) continue; // now: the others have taken their time
     const manifest = parseDigest(record.manifest);
+    // At one stroke for who asks for it from here on: it is brought again.
+    const removal = images.remove(manifest);
+    live.forget(manifest);
+    await removal;
     await live.arrivals.forget(manifest);
     await cache.unpinImage(manifest);
-    live.forget(manifest);
-    await images.remove(manifest);
+    removed += 1;
   }
   for (const record of images.list()) {
-    if (inUse.has(record.manifest)) continue;
+    if (mounted.isWanted(record.manifest)) continue;
     const image = await live.get(parseDigest(record.manifest)).catch(unlessDamaged);
     if (image) await cache.rememberImage(record.manifest, image.files());
   }
@@ -48,7 +51,7 @@ export async function collectGarbage(
   return {
     bytes: Math.max(0, before.bytes - after.bytes),
     files: Math.max(0, before.completeFiles - after.completeFiles),
-    images: removed.length,
+    images: removed,
   };
 }
 

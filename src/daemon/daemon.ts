@@ -1,10 +1,11 @@
 import { FileCache } from '../cache/file-cache.js';
 import type { NodeConfig } from '../config.js';
 import { parseDigest } from '../digest.js';
-import { describeError, isThinError, ThinError } from '../errors.js';
+import { describeError, ThinError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
 import { PacksAhead } from '../store/packs-ahead.js';
+import { bringImage } from './bring-image.js';
 import { collectGarbage } from './collect-garbage.js';
 import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
@@ -18,6 +19,7 @@ import { HotTier, tierHandlers } from './hot-tier.js';
 import { IdleMemory } from './idle-memory.js';
 import { ImageArrivals } from './image-arrivals.js';
 import { ImageFolder } from './image-folder.js';
+import type { ImageHold } from './image-holds.js';
 import { ImageOpener, type OpenContext } from './image-opener.js';
 import { imageSummary } from './image-summary.js';
 import type { LiveImage } from './live-image.js';
@@ -237,7 +239,8 @@ export class Daemon implements AsyncDisposable {
       'image.pull': async ({ mode, ...request }, context) =>
         imageSummary(this.#images, await this.#opener.open(request, context, mode)),
       mount: async (request, context) => {
-        return this.#mounted.mounts.mount(await this.#bring(request, context), request);
+        using hold = this.#mounted.holds.hold();
+        return await this.#mounted.mounts.mount(await this.#bring(request, context, hold), request);
       },
       unmount: ({ target, force }) => this.#mounted.mounts.unmount(target, force),
       'container.create': (request, context) => this.#createContainer(request, context),
@@ -274,33 +277,21 @@ export class Daemon implements AsyncDisposable {
     };
   }
 
-  /** An image whose files on this node were damaged is fetched once more. */
-  async #bring(
+  #bring(
     request: CheckedRequest<'mount' | 'container.create'>,
     context: OpenContext,
+    hold: ImageHold,
   ): Promise<LiveImage> {
-    this.#mounted.roots.prepare(request.form);
-    const record = await this.#opener.open(request, context);
-    const manifest = parseDigest(record.manifest);
-    try {
-      return await this.#live.get(manifest);
-    } catch (error) {
-      if (!isThinError(error, 'corrupt', 'not-found') || request.pull === 'never') throw error;
-      context.note(`${error.message}; fetching it again`);
-      await this.#images.remove(manifest);
-      this.#live.forget(manifest); // its thin form may be another one by now
-      return this.#live.get(parseDigest((await this.#opener.open(request, context)).manifest));
-    }
+    const [opener, live, images, mounted] = [this.#opener, this.#live, this.#images, this.#mounted];
+    return bringImage({ opener, live, images, mounted }, request, context, hold);
   }
 
   async #createContainer(request: CheckedRequest<'container.create'>, context: CallContext) {
+    using hold = this.#mounted.holds.hold();
+    const onHotPacks = this.#hot.foresee.bind(this.#hot, request);
     const start = await this.#deployments.start(
       request.reference,
-      () =>
-        this.#bring(request, {
-          ...context,
-          onHotPacks: this.#hot.foresee.bind(this.#hot, request),
-        }),
+      () => this.#bring(request, { ...context, onHotPacks }, hold),
       async (image) => {
         const made = await this.#mounted.containers.create(image, request, context.signal);
         void this.#tier.started(image.manifest);

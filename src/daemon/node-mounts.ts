@@ -7,6 +7,7 @@ import { Containers } from './containers.js';
 import type { LeftFolder, MountSummary } from './control-api.js';
 import { FileLists } from './file-lists.js';
 import type { HotStarts } from './hot-starts.js';
+import { ImageHolds } from './image-holds.js';
 import { Mounts } from './mounts.js';
 import { PortableRoots } from './portable-roots.js';
 import type { Root } from './root.js';
@@ -27,6 +28,8 @@ export class NodeMounts implements AsyncDisposable {
   readonly containers: Containers;
   readonly composer: Composer;
   readonly roots: Roots;
+  /** Images that are about to be mounted. */
+  readonly holds = new ImageHolds();
   readonly #trees: Trees;
   #endsAll = false;
 
@@ -71,6 +74,11 @@ export class NodeMounts implements AsyncDisposable {
   /** What cannot be read of earlier daemons' mounts and containers, or cannot be removed. */
   get left(): LeftFolder[] {
     return [...this.mounts.left, ...this.containers.left];
+  }
+
+  /** Whether an image is mounted, or about to be, or an ended container is of it. */
+  isWanted(manifest: string): boolean {
+    return this.holds.has(manifest) || this.list().some((each) => each.manifest === manifest);
   }
 
   /** Whether an image may be used: what cannot be read may use any. */
