@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '../digest.js';
-import { fromSystemError } from '../errors.js';
+import { fromSystemError, isThinError } from '../errors.js';
 import type { CacheLedger } from './cache-ledger.js';
 import { openToRead } from './disk.js';
 import type { Tier } from './tier.js';
@@ -51,7 +51,9 @@ export class FileMover {
         hold.add(content);
         const from = await this.#files.find(content);
         if (from === undefined || from === to) continue;
-        const size = await this.#copy(content, from, to);
+        const size = await this.#copy(content, from, to).catch((error: unknown) =>
+          this.#passOver(error),
+        );
         if (size === undefined) continue;
         copied.push({ content, size, from });
         bytes += size;
@@ -63,6 +65,12 @@ export class FileMover {
       await finish();
     }
     return moved;
+  }
+
+  /** One file that cannot be read keeps no other from being moved; a tier that takes no more does. */
+  #passOver(error: unknown): undefined {
+    if (isThinError(error) || fromSystemError('', error).code === 'no-space') throw error;
+    this.#ledger.failed(error);
   }
 
   /** Bytes copied; undefined if the file was not what its name says, and is removed. */

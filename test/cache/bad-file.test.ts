@@ -135,6 +135,20 @@ t.test('nor from being scrubbed', async (t) => {
   await scrubber[Symbol.asyncDispose]();
 });
 
+t.test('nor from being moved to another tier', async (t) => {
+  const root = join(scratchDirectory(t), 'root');
+  await filled(root);
+  const contents = tierFiles(root).map((path) => `sha256:${path.slice(-64)}` as Digest);
+  const fast = { name: 'fast', directory: join(scratchDirectory(t), 'fast'), quotaBytes: 1e9 };
+  const { disk, open } = unreadable(first(root).content);
+  const tiers = [{ ...fast, freeSpaceFloorBytes: 0 }];
+  const cache = await openCache(t, root, { tiers, disk });
+  t.equal(await cache.hotFiles.move(contents, 'fast', signal), fileCount - 1);
+  t.equal(await cache.hotFiles.tierOf(first(root).content), 'local');
+  await cache[Symbol.asyncDispose]();
+  t.equal(open.size, 0);
+});
+
 t.test('nor from getting its name back, and its descriptors are closed', async (t) => {
   const root = join(scratchDirectory(t), 'root');
   const origin = await filled(root);
