@@ -63,7 +63,8 @@ export class Trees implements AsyncDisposable {
     const release = (): void => {
       shared.users -= 1;
       if (shared.users > 0) return;
-      shared.idle = setTimeout(() => void this.#close(key, shared), idleMs).unref();
+      const close = () => this.#close(key, shared).catch(this.#notReleased);
+      shared.idle = setTimeout(() => void close(), idleMs).unref();
     };
     try {
       const { mountPoint, implementation } = await shared.opening;
@@ -73,6 +74,11 @@ export class Trees implements AsyncDisposable {
       throw error;
     }
   }
+
+  /** An index that cannot be written keeps a lease, until the next garbage collection. */
+  readonly #notReleased = (error: unknown): void => {
+    this.#log.warn({ reason: describeError(error) }, 'files of a tree still count as mounted');
+  };
 
   /** Unmounts shared trees that nothing uses; images without mounts can then be removed. */
   async closeIdle(): Promise<void> {
@@ -133,6 +139,7 @@ export class Trees implements AsyncDisposable {
         return released();
       });
       this.#releases.set(server, release);
+      release.catch(this.#notReleased); // whoever closes it is told
       return server;
     } catch (error) {
       await released();

@@ -92,11 +92,16 @@ export class SharedTierLink implements Disposable {
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     const module = new URL(`../pop/shared-tier-worker.${extension}`, import.meta.url);
     const { directory, freeSpaceFloorBytes } = this.#start;
-    const child = fork(module, [directory, String(freeSpaceFloorBytes)], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(threads) },
-    });
+    let child: ChildProcess;
+    try {
+      child = fork(module, [directory, String(freeSpaceFloorBytes)], {
+        serialization: 'advanced',
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        env: { ...process.env, UV_THREADPOOL_SIZE: String(threads) },
+      });
+    } catch {
+      return undefined; // for want of memory, say: the next question tries again
+    }
     child.on('message', (answers: readonly SharedTierAnswer[]) => {
       this.#answeredAt = performance.now();
       for (const answer of answers) this.#settle(answer);
