@@ -9,6 +9,7 @@ import {
   findThinImage,
   type WantedImage,
 } from '../src/thin/find-thin-image.js';
+import { thinArtifactType } from '../src/thin/thin-manifest.js';
 import { repositoryOf } from './destination.js';
 import { sourceImages } from './source-image.js';
 
@@ -70,7 +71,8 @@ async function wantedImages(
   }
   if (platform !== undefined) return [{ repository, tag, platform: parsePlatform(platform) }];
   const listed = tag === undefined ? [] : await store.tagged(repository, tag, signal);
-  const platforms = listed.map((one) => one.platform).filter((one): one is Platform => !!one);
+  const thin = listed.filter(({ artifactType }) => artifactType === thinArtifactType);
+  const platforms = thin.map((one) => one.platform).filter((one): one is Platform => !!one);
   return platforms.map((own) => ({ repository, tag, platform: own }));
 }
 
