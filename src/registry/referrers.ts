@@ -6,6 +6,7 @@ import { type ImageIndex, parseManifest } from '../image/manifest.js';
 import { mediaTypeOfHeader, mediaTypes } from '../image/media-type.js';
 import { limits } from '../limits.js';
 import type { HttpResponse } from './http-exchange.js';
+import { failureOf, HttpFailure } from './http-failure.js';
 import { pushManifest } from './manifest-writer.js';
 import { listInTag, readTag } from './referrers-tag.js';
 import { displayRepository, pullScope, type Repository, repositoryUrl } from './repository.js';
@@ -15,6 +16,8 @@ import { retrying } from './retry.js';
 const pagesMax = 20;
 /** With these, registries say that they have no referrers API. */
 const withoutApi: readonly number[] = [400, 404, 405, 406, 415, 501];
+/** With these, that they have no such repository or image. */
+const unknownCodes: readonly string[] = ['NAME_UNKNOWN', 'MANIFEST_UNKNOWN'];
 
 /**
  * The manifests that name `digest` as their subject: by the referrers API, or, where a registry has
@@ -48,7 +51,7 @@ async function readByEither(
   const besides = session.referrersApi === 'unknown' ? byTag() : undefined;
   besides?.catch(() => {}); // looked at only without an API
   const found = await readByApi(repository, digest, artifactType, signal);
-  session.referrersApi = found ? 'present' : 'absent';
+  if (found) session.referrersApi = 'present';
   return found ?? besides ?? byTag();
 }
 
@@ -83,12 +86,18 @@ async function readPage(
     const response = await session.request(request, [pullScope(name)], [200, ...withoutApi]);
     const type = mediaTypeOfHeader(response.header('content-type'));
     if (response.status !== 200 || (type !== undefined && type !== mediaTypes.ociIndex)) {
-      await response.discard(); // a web page for an unknown path is no referrers API either
+      // A web page for an unknown path is no referrers API either.
+      if (!isOfUnknown(await failureOf(action, response))) session.referrersApi = 'absent';
       return undefined;
     }
     const index = indexOf(action, await response.bytes(limits.manifestBytesMax));
     return { index, next: nextPage(response) };
   });
+}
+
+/** Of what is not there: whether others have referrers is not said. */
+function isOfUnknown({ cause }: ThinError): boolean {
+  return cause instanceof HttpFailure && cause.codes.some((code) => unknownCodes.includes(code));
 }
 
 /** @see https://www.rfc-editor.org/rfc/rfc8288 */

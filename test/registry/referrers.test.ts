@@ -176,6 +176,25 @@ t.test('a registry with the API lists them itself', async (t) => {
   t.equal(server.tags.has(referrersTag(subject.digest)), false, 'no tag is written');
 });
 
+t.test('a repository that is not there says nothing of the API of others', async (t) => {
+  const unknown = JSON.stringify({ errors: [{ code: 'NAME_UNKNOWN', message: 'no such thing' }] });
+  const server = await startMemory(t, {
+    api: true,
+    change({ path }) {
+      if (!path.includes('/referrers/')) return undefined;
+      if (!path.startsWith('/v2/team/app/')) return { status: 404, body: unknown };
+      const headers = { 'content-type': mediaTypes.ociIndex };
+      return { status: 200, headers, body: indexOf(entry('a')) };
+    },
+  });
+  const client = await open(t, server.host);
+  const other = client.forRepository('team/other');
+  t.same(await other.referrers(subject.digest, artifactType, signal), []);
+  t.same(await client.referrers(subject.digest, artifactType, signal), [entry('a')]);
+  t.same(await other.referrers(subject.digest, artifactType, signal), [], 'nor now');
+  t.same(await client.referrers(subject.digest, artifactType, signal), [entry('a')]);
+});
+
 t.test('answers of registries that are no list fall back to the tag, or fail', async (t) => {
   const html = { 'content-type': 'text/html' };
   const index = { 'content-type': mediaTypes.ociIndex };
