@@ -102,7 +102,7 @@ class AheadFrames implements CountedFrameSource {
         failed.push(frame);
         if (failed.length > 1) return; // it goes with the first
         await nextTurn();
-        const together = failed;
+        const together = failed.sort((a, b) => a.offset - b.offset); // they fail in any order
         failed = [];
         await this.#origin.fetchRun(together, signal, options);
       }

@@ -191,6 +191,32 @@ t.test(
   },
 );
 
+t.test('what fails together is asked for in the order of the pack', async (t) => {
+  const { pack, frames, store, origin, asked, bytesOf } = await published(t.testdir({}));
+  const secondFailed = onItsWay<void>();
+  const gone: Store = {
+    ...store,
+    async *openRange(_, offset) {
+      if (offset > 0) secondFailed.resolve();
+      await secondFailed.promise;
+      if (offset === 0) await new Promise(process.nextTick); // later, in the same turn
+      throw new ThinError('not-found', 'Cannot get it');
+    },
+    toString: () => 'gone',
+  };
+  await using ahead = new PacksAhead(undefined);
+  ahead.begin(manifest, gone, pack);
+  const came: Frame[] = [];
+  const onFrame = (frame: Frame, bytes: Promise<Buffer>) => {
+    came.push(frame);
+    void bytes.then((plain) => t.ok(plain.equals(bytesOf(frame))));
+  };
+  const run = frames.slice(0, 40);
+  await ahead.frames(manifest, origin).fetchRun(run, never, { background: true, onFrame });
+  t.same(came, run);
+  t.same(asked, [0]);
+});
+
 t.test('nothing is asked for ahead where background work has to wait', async (t) => {
   const { pack, store, origin, asked } = await published(t.testdir({}));
   const bandwidth = new Bandwidth(1000, new ManualClock());
