@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { z } from 'zod';
 import { ThinError } from '../errors.js';
 import type { Credentials } from './credentials.js';
@@ -46,31 +46,37 @@ function parseAnswer(output: string): z.infer<typeof answerSchema> | undefined {
   }
 }
 
-async function run(
+function run(
   program: string,
   input: string,
   fail: (problem: string) => ThinError,
   signal: AbortSignal,
 ): Promise<{ output: string; status: number | string }> {
-  const child = spawn(program, ['get'], {
+  const child: ChildProcess = spawn(program, ['get'], {
     stdio: ['pipe', 'pipe', 'ignore'],
     killSignal: 'SIGKILL',
     signal,
   });
+  const { stdin, stdout } = child; // not there if it cannot be started for want of files
+  const stop = (): void => {
+    clearTimeout(deadline);
+    child.kill('SIGKILL');
+    stdout?.destroy(); // what it has started may hold the other end
+  };
   // spawn's own timeout keeps the process alive if the program cannot be started
-  const deadline = setTimeout(() => child.kill('SIGKILL'), helperTimeoutMs);
+  const deadline = setTimeout(stop, helperTimeoutMs);
   const parts: Buffer[] = [];
   let length = 0;
-  child.stdout.on('data', (bytes: Buffer) => {
+  stdout?.on('data', (bytes: Buffer) => {
     length += bytes.length;
-    if (length > helperOutputMax) child.kill('SIGKILL');
+    if (length > helperOutputMax) stop();
     else parts.push(bytes);
   });
-  child.stdin.on('error', () => undefined); // a helper need not read its input
-  child.stdin.end(`${input}\n`);
+  stdin?.on('error', () => undefined); // a helper need not read its input
+  stdin?.end(`${input}\n`);
   return new Promise((resolve, reject) => {
     child.once('error', (cause) => {
-      clearTimeout(deadline);
+      stop();
       const canceled = new ThinError(
         'canceled',
         `Cannot get credentials from ${program}: canceled`,

@@ -151,6 +151,7 @@ t.test('credential helpers', async (t) => {
   helper('broken', 'echo secret-word; echo secret-word >&2; exit 3');
   helper('babble', 'echo secret-word');
   helper('endless', 'exec yes secret-word');
+  helper('parent', 'yes secret-word &'); // has ended, and its child writes on
   const auths = { [host]: encoded(password) };
   const right = [
     { credHelpers: { [host]: 'good' } },
@@ -168,6 +169,7 @@ t.test('credential helpers', async (t) => {
     ['broken', /docker-credential-broken: it ended with 3/],
     ['babble', /answer is malformed/],
     ['endless', /SIGKILL/],
+    ['parent', /answer is malformed/],
     ['missing', /not installed/],
     ['../good', /name of the helper/],
   ];
