@@ -194,13 +194,16 @@ t.test(
 t.test('what fails together is asked for in the order of the pack', async (t) => {
   const { pack, frames, store, origin, asked, bytesOf } = await published(t.testdir({}));
   const secondFailed = onItsWay<void>();
+  const failure = async (offset: number): Promise<Buffer> => {
+    if (offset > 0) secondFailed.resolve();
+    await secondFailed.promise;
+    if (offset === 0) await new Promise(process.nextTick); // later, in the same turn
+    throw new ThinError('not-found', 'Cannot get it');
+  };
   const gone: Store = {
     ...store,
     async *openRange(_, offset) {
-      if (offset > 0) secondFailed.resolve();
-      await secondFailed.promise;
-      if (offset === 0) await new Promise(process.nextTick); // later, in the same turn
-      throw new ThinError('not-found', 'Cannot get it');
+      yield await failure(offset);
     },
     toString: () => 'gone',
   };
