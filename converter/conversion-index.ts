@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import { fromSqlite } from '../src/cache/sqlite-error.js';
 import { fromSystemError } from '../src/errors.js';
 import { LayerIndex } from './layer-index.js';
 import { PackIndex } from './pack-index.js';
@@ -45,11 +46,13 @@ const schema = `
  */
 export class ConversionIndex {
   readonly #database: Database.Database;
+  readonly #path: string;
   readonly packs: PackIndex;
   readonly layers: LayerIndex;
 
-  private constructor(database: Database.Database) {
+  private constructor(database: Database.Database, path: string) {
     this.#database = database;
+    this.#path = path;
     this.packs = new PackIndex(database);
     this.layers = new LayerIndex(database);
   }
@@ -70,10 +73,16 @@ export class ConversionIndex {
           database.pragma(`user_version = ${schemaVersion}`);
         })
         .immediate();
-      return new ConversionIndex(database);
+      return new ConversionIndex(database, path);
     } catch (error) {
-      throw fromSystemError(`Cannot open conversion index ${path} (it is safe to delete)`, error);
+      const action = `Cannot open conversion index ${path} (it is safe to delete)`;
+      throw fromSystemError(action, fromSqlite(action, error));
     }
+  }
+
+  /** Ours for an error of SQLite (damage, a full disk, others that hold it for long), else as it is. */
+  errorOf(error: unknown): unknown {
+    return fromSqlite(`Cannot use conversion index ${this.#path} (it is safe to delete)`, error);
   }
 
   [Symbol.dispose](): void {

@@ -52,9 +52,21 @@ export interface ThinifyResult {
 
 /** All of a conversion: opens source and store, converts each platform, publishes the tag last. */
 export async function thinify(options: ThinifyOptions): Promise<ThinifyResult> {
-  const { image, to, name, stores, signal, cacheFolder } = options;
-  using spool = Spool.open(cacheFolder);
-  using index = ConversionIndex.open(cacheFolder);
+  using spool = Spool.open(options.cacheFolder);
+  using index = ConversionIndex.open(options.cacheFolder);
+  try {
+    return await thinifyWith(index, spool, options);
+  } catch (error) {
+    throw index.errorOf(error);
+  }
+}
+
+async function thinifyWith(
+  index: ConversionIndex,
+  spool: Spool,
+  options: ThinifyOptions,
+): Promise<ThinifyResult> {
+  const { image, to, name, stores, signal } = options;
   const { content, inRegistry } = await openImage(image, stores, spool, signal);
   await using _ = content;
   const destination = destinationOf({ own: content.name, inRegistry, to, name });

@@ -1,5 +1,6 @@
 import Database from 'better-sqlite3';
-import { type ErrorCode, ThinError } from '../errors.js';
+import { ThinError } from '../errors.js';
+import { fromSqlite } from './sqlite-error.js';
 
 /** Raised when the tables change; an index of any other version is made anew from the directories. */
 const schemaVersion = 4;
@@ -188,15 +189,6 @@ export function translated<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (!(error instanceof Database.SqliteError)) throw error;
-    throw new ThinError(codeOf(error.code), `Cannot use cache index: ${error.message}`, {
-      cause: error,
-    });
+    throw fromSqlite('Cannot use cache index', error);
   }
-}
-
-function codeOf(sqliteCode: string): ErrorCode {
-  if (sqliteCode.startsWith('SQLITE_FULL')) return 'no-space';
-  if (/^SQLITE_(CORRUPT|NOTADB|CONSTRAINT|ERROR)/.test(sqliteCode)) return 'corrupt';
-  return 'unavailable';
 }

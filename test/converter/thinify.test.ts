@@ -167,6 +167,26 @@ t.test('registry: beside the original, and an update uploads what changed', asyn
   t.match(verified.stdout, /all right/);
 });
 
+t.test(
+  'a conversion index of which nothing can be read is named: it is safe to delete',
+  async (t) => {
+    const { layout } = await testImage('busybox');
+    const folder = testFolder(t);
+    const to = `dir:${join(folder, 'store')}`;
+    await convert(folder, { image: `oci:${layout}`, name, to });
+    const [index = ''] = readdirSync(folder).filter((file) => file.endsWith('.db'));
+    const path = join(folder, index);
+    const bytes = readFileSync(path);
+    for (const intact of [4096, 0]) {
+      writeFileSync(path, bytes.fill(0xaa, intact)); // its first page says what tables there are
+      const force = { image: `oci:${layout}`, name, to, force: true };
+      await t.rejects(convert(folder, force), {
+        ...{ code: 'corrupt', message: /conversion index .*safe to delete/ },
+      });
+    }
+  },
+);
+
 t.test('corrupt layers: exit code 6, and nothing is published', async (t) => {
   const { layout, layers } = await testImage('busybox');
   const digest = layers[0]?.descriptor.digest;
