@@ -102,13 +102,20 @@ async function tidy({
   const wanted = over > 0 ? over + quotaBytes * spareShare : 0;
   const plan = planTier(state, wanted, policy);
   for (const image of plan.images) await lists.remove(image);
+  const failures: unknown[] = []; // one that stays keeps none of the others
+  let freed = 0;
   await mapBounded(plan.files, removalsInFlight, async (hex) => {
     const content = `sha256:${hex}` as Digest;
     files.delete(content);
-    await unlink(tierPath(directory, content)).catch(unlessAbsent);
+    try {
+      await unlink(tierPath(directory, content)).catch(unlessAbsent);
+      freed += state.files.get(hex) ?? 0;
+    } catch (error) {
+      failures.push(error);
+    }
   });
-  const left = { images: plan.images, bytes: plan.bytes };
-  return { is: 'tidy', bytes: bytes - plan.bytes, left };
+  if (failures.length > 0 && freed === 0) throw failures[0];
+  return { is: 'tidy', bytes: bytes - freed, left: { images: plan.images, bytes: freed } };
 }
 
 async function mustBeThere(): Promise<void> {
