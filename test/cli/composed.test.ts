@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import { compareTrees, describeDifferences, snapshotTree } from '../support/compare-trees.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { extractWithTar } from '../support/extract-image.js';
+import { openFuseToAll } from '../support/fuse-device.js';
 import { pushToRegistry, testImage } from '../support/images.js';
 import { runCommand } from '../support/run-command.js';
 import {
@@ -20,6 +21,7 @@ t.jobs = 3; // each has nodes of its own
 t.setTimeout(400_000); // whole images are read, on a busy machine
 /** A user without rights. */
 const nobody = 65_534;
+await openFuseToAll();
 const registry = await startRegistry(t);
 const references = new Map<string, string>();
 for (const name of ['busybox', 'torture'] as const) {
@@ -158,13 +160,16 @@ t.test('the portable form where it is asked for, and where the other cannot be h
 
   const home = mkdtempSync(join(tmpdir(), 'thinfs-user-'));
   chownSync(home, nobody, nobody);
-  t.teardown(() => rmSync(home, { recursive: true, force: true }));
   const env = { THINFS_ROOT: join(home, 'state'), XDG_RUNTIME_DIR: home, HOME: home };
   const thin = (...words: string[]) => {
     const user = [`--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
     const all = [...user, process.execPath, thinProgram, ...words];
     return runCommand('setpriv', all, { env, mayFail: true, timeoutMs: 60_000 });
   };
+  t.teardown(async () => {
+    await thin('daemon', 'cleanup', '--force'); // of a test that failed
+    rmSync(home, { recursive: true, force: true });
+  });
   const place = join(home, 'mounted');
   const refused = await thin('mount', '-q', '--mount', 'composed', busybox, place);
   t.equal(refused.code, 5, refused.stderr);

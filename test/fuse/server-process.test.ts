@@ -1,18 +1,18 @@
 import { execFile } from 'node:child_process';
-import { chmod, chown, readdir } from 'node:fs/promises';
+import { chown, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { detachPath } from '../../src/fuse/kernel-mount.js';
 import { findMount } from '../../src/fuse/mount-table.js';
+import { openFuseToAll } from '../support/fuse-device.js';
 import { temporaryFolder, until } from './mounted-tree.js';
 import { startServerProcess } from './server-process.js';
 
 const run = promisify(execFile);
 const nobody = 65_534;
-// What udev does on every machine that has it.
-await chmod('/dev/fuse', 0o666);
+await openFuseToAll();
 
 const asNobody = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups'];
 
