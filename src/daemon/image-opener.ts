@@ -23,6 +23,9 @@ import type { Stores } from './stores.js';
 import { repositoryOf, type WantedImage, wantedImage } from './wanted-image.js';
 import type { OriginalForm, Way, WholeImages } from './whole-images.js';
 
+/** What is wrong with a thin form, or with finding it, for which there is the original. */
+const passedOver = ['corrupt', 'invalid', 'not-found', 'denied', 'unavailable'] as const;
+
 /** Who asks for an image. */
 export interface OpenContext extends CallContext {
   /**
@@ -171,7 +174,8 @@ export class ImageOpener {
       const found = await findThinImage(this.#near(store), image, context.signal);
       return found ? await this.#keepThin(found, wanted, context) : 'none';
     } catch (error) {
-      if (!isThinError(error, 'corrupt', 'invalid', 'not-found', 'unavailable')) throw error;
+      // Denied too: the manifest was not, and some registries refuse what they do not know.
+      if (!isThinError(error, ...passedOver)) throw error;
       context.note(`the thin form of ${wanted.name} cannot be used: ${error.message}`);
       return 'broken';
     }

@@ -40,7 +40,12 @@ const parts = {
 };
 /** What a tag lists carries its manifest: only who names a digest asks for that. */
 const name = `broken@${published.manifest}`;
-const wrongs = { missing: status(404), unreadable: status(500), wrong: wrongByte };
+const wrongs = {
+  missing: status(404),
+  refused: status(403),
+  unreadable: status(500),
+  wrong: wrongByte,
+};
 
 t.test('with a tag that lists it, the thin manifest is not asked for', async (t) => {
   const isManifest = about(({ path }) => path.endsWith(published.thinManifest), status(404));
@@ -74,3 +79,20 @@ for (const [part, digest] of Object.entries(parts)) {
     });
   }
 }
+
+t.test('what refers to the image is refused', { buffered: true }, async (t) => {
+  const isAbout = about(({ path }) => path.includes('/referrers/'), status(403));
+  const proxy = await startLyingProxy(t, registry.host, isAbout);
+  const node = startNode(t);
+  const ran = await node.thin([
+    'run',
+    '--rm',
+    `${proxy.host}/${name}`,
+    'cmp',
+    '/data/1',
+    '/data/1',
+  ]);
+  t.equal(ran.code, 0, ran.stderr);
+  t.match(ran.stderr, /^the thin form of \S+ cannot be used: Cannot list what refers /m);
+  t.match(await node.status(), { images: [{ kind: 'pulled' }] });
+});
