@@ -27,7 +27,12 @@ const blob = z.object({ digest, size });
 
 const wireBlob = (plainBytesMax: number) =>
   z
-    .object({ digest, size, plainDigest: digest, plainSize: size.max(plainBytesMax) })
+    .object({
+      digest,
+      size: size.max(plainBytesMax), // in memory as a whole, as what it decodes to
+      plainDigest: digest,
+      plainSize: size.max(plainBytesMax),
+    })
     .refine(
       (at) => at.plainSize <= at.size * wireRatioMax + 2 ** 20,
       `wanted at most ${wireRatioMax} plain bytes for each byte`,

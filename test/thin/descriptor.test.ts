@@ -6,6 +6,7 @@ import {
   encodeThinDescriptor,
   parseThinDescriptor,
   type ThinDescriptorContent,
+  type WireBlob,
 } from '../../src/thin/descriptor.js';
 import fc from '../support/properties.js';
 import { madeUpDigest } from './made-up-chunks.js';
@@ -133,6 +134,14 @@ t.test('numbers that are none of ours', async (t) => {
   t.ok(parseThinDescriptor(changed('metadata.plainSize', bomb)));
   t.throws(() => parseThinDescriptor(changed('metadata.plainSize', bomb + 1)), { code: 'corrupt' });
   t.throws(() => parseThinDescriptor(changed('metadata.size', 2 ** 30)), { code: 'corrupt' });
+  const largest = { ...content.metadata, plainSize: 2 ** 32 - 1, size: 2 ** 32 - 1 };
+  const withMetadata = (metadata: WireBlob) => encodeThinDescriptor({ ...content, metadata });
+  t.ok(withMetadata(largest));
+  t.throws(
+    () => withMetadata({ ...largest, size: 2 ** 32 }),
+    { code: 'corrupt' },
+    'no buffer has it',
+  );
 });
 
 t.test('parts that do not belong together', async (t) => {
