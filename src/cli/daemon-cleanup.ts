@@ -86,7 +86,7 @@ async function endDaemons(
 
 /** What thinfs makes in a root; nothing else there is ours to delete. */
 const stateNames =
-  /^(tiers|partial|pinned|suspect|layers|partial-layers|images|containers|mounts|hot|pop|shared-tier|probe|owner|tier\.json|daemon\.log|(lock|index)\.db.*)$/;
+  /^(tiers|partial|pinned|suspect|layers|partial-layers|images|containers|mounts|hot|pop|shared-tier|probe|owner|tier\.json(\.new)?|daemon\.log|(lock|index)\.db.*)$/;
 
 const lockName = /^lock\.db/;
 

@@ -26,6 +26,7 @@ t.test('a daemon that comes while another is cleaned up is ended, too', async (t
   }
   const kept = join(root, 'tiers/local/file');
   writeFileSync(kept, '');
+  writeFileSync(join(root, 'tier.json.new'), ''); // as a daemon that was killed leaves it
   // As soon as the first has ended, another one has the root.
   const lock = RootLock.take([rootLockPlace(root)]);
   const said: boolean[] = [];
