@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ThinError } from '../src/errors.js';
 
 /** Of the exports below; src/entry.cc has the same number. */
-const interfaceVersion = 8;
+const interfaceVersion = 9;
 
 declare const handleOf: unique symbol;
 /** State that C++ keeps between calls; freed when it is collected. */
@@ -26,9 +26,9 @@ export type InflateStep = readonly [consumed: number, produced: number, complete
 export interface Addon {
   readonly interfaceVersion: number;
   zstdCompressBound(length: number): number;
-  zstdCompress(input: Buffer, output: Buffer, level: number): Promise<number>;
+  zstdCompress(input: Buffer, output: Buffer, level: number, prefix: Buffer): Promise<number>;
   zstdCompressNow(input: Buffer, output: Buffer, level: number): number;
-  zstdDecompress(input: Buffer, output: Buffer): Promise<void>;
+  zstdDecompress(input: Buffer, output: Buffer, prefix: Buffer): Promise<void>;
   zstdDecompressNow(input: Buffer, output: Buffer): void;
   zstdInflaterOpen(windowLogMax: number): ZstdInflaterHandle;
   zstdInflaterStep(handle: ZstdInflaterHandle, input: Buffer, output: Buffer): Promise<InflateStep>;

@@ -13,6 +13,8 @@ const windowBytesMax = 8 * 1024 * 1024;
 const plainBytesMax = 2 ** 32 - 1;
 /** Window of layers that others made: `zstd --ultra` and `--long=27` stay within 128 MiB. */
 const foreignWindowLogMax = 27;
+/** What a frame that stands by itself refers to. */
+const none = Buffer.alloc(0);
 
 /**
  * One zstd frame with its content size and no checksum. The same bytes, level and libzstd version
@@ -22,14 +24,36 @@ const foreignWindowLogMax = 27;
  * @param output where the frame goes, for reuse: at least {@link zstdBytesMax} of the bytes' length
  * @returns the start of `output`
  */
-export async function zstdCompress(
+export function zstdCompress(
   bytes: Buffer,
   level: number,
   output: Buffer = Buffer.allocUnsafeSlow(zstdBytesMax(bytes.length)),
 ): Promise<Buffer> {
+  return compress(bytes, level, output, none);
+}
+
+/**
+ * The same with a checksum, of bytes that are like others, which {@link zstdDecompressDelta} needs, too.
+ * @param base must not change until the promise is settled; together with `bytes` at most 8 MiB
+ */
+export async function zstdCompressDelta(
+  bytes: Buffer,
+  base: Buffer,
+  level: number,
+): Promise<Buffer> {
+  checkBase(base, bytes.length);
+  return await compress(bytes, level, Buffer.allocUnsafeSlow(zstdBytesMax(bytes.length)), base);
+}
+
+async function compress(
+  bytes: Buffer,
+  level: number,
+  output: Buffer,
+  prefix: Buffer,
+): Promise<Buffer> {
   checkLevel(level);
   try {
-    return output.subarray(0, await addon().zstdCompress(bytes, output, level));
+    return output.subarray(0, await addon().zstdCompress(bytes, output, level, prefix));
   } catch (error) {
     throw fromNativeError('Cannot compress', error);
   }
@@ -63,14 +87,41 @@ export function zstdBytesMax(length: number): number {
  * without a dictionary and with a window of at most 8 MiB.
  * @throws ThinError `corrupt` if it is anything else; nothing beyond `plainLength` is allocated
  */
-export async function zstdDecompress(frame: Buffer, plainLength: number): Promise<Buffer> {
+export function zstdDecompress(frame: Buffer, plainLength: number): Promise<Buffer> {
+  return decompress(frame, plainLength, none);
+}
+
+/**
+ * The same of a frame that {@link zstdCompressDelta} has made.
+ * @param base the bytes that it was made with; must not change until the promise is settled
+ * @throws ThinError `corrupt` also if they are others; `invalid` if they are too many
+ */
+export async function zstdDecompressDelta(
+  frame: Buffer,
+  base: Buffer,
+  plainLength: number,
+): Promise<Buffer> {
+  checkBase(base, plainLength);
+  return await decompress(frame, plainLength, base);
+}
+
+function checkBase(base: Buffer, plainLength: number): void {
+  const length = base.length + plainLength;
+  if (base.length > 0 && length <= windowBytesMax) return;
+  throw new ThinError(
+    'invalid',
+    `Cannot use a base of ${base.length} bytes (wanted 1 to ${windowBytesMax} with the frame's)`,
+  );
+}
+
+async function decompress(frame: Buffer, plainLength: number, prefix: Buffer): Promise<Buffer> {
   if (!Number.isInteger(plainLength) || plainLength < 0 || plainLength > plainBytesMax) {
     throw new ThinError('invalid', `Cannot decompress to ${plainLength} bytes`);
   }
   checkHeader(frame, plainLength);
   const plain = Buffer.allocUnsafeSlow(plainLength);
   try {
-    await addon().zstdDecompress(frame, plain);
+    await addon().zstdDecompress(frame, plain, prefix);
   } catch (error) {
     throw fromNativeError('Cannot decompress zstd frame', error);
   }

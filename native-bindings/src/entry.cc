@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of a signature, so that a stale build is recognised (addon.ts).
-constexpr uint32_t interfaceVersion = 8;
+constexpr uint32_t interfaceVersion = 9;
 
 struct Operation {
   const char* name;

@@ -1,5 +1,6 @@
-// zstdDecompress(input, output): Promise<void>. The input is exactly one frame, which fills output.
-// zstdDecompressNow: the same, on this thread.
+// zstdDecompress(input, output, prefix): Promise<void>. The input is exactly one frame, which fills
+// output; the bytes before it are those of prefix, if that is not empty.
+// zstdDecompressNow(input, output): the same without a prefix, on this thread.
 #include <zstd.h>
 
 #include <memory>
@@ -23,7 +24,8 @@ ZSTD_DCtx* threadContext() {
 
 class Decompress final : public Work {
  public:
-  Decompress(Bytes input, Bytes output) : input_(input), output_(output) {}
+  Decompress(Bytes input, Bytes output, Bytes prefix)
+      : input_(input), output_(output), prefix_(prefix) {}
 
   void run() override {
     ZSTD_DCtx* context = threadContext();
@@ -33,8 +35,15 @@ class Decompress final : public Work {
     if (used != input_.length) {
       return fail("corrupt", std::to_string(input_.length - used) + " bytes follow the frame");
     }
+    // Raw content: nothing in it is read as a dictionary.
+    if (prefix_.length > 0 &&
+        ZSTD_isError(ZSTD_DCtx_refPrefix(context, prefix_.data, prefix_.length))) {
+      return fail("unavailable", "no memory for zstd");
+    }
     const size_t plain = ZSTD_decompressDCtx(context, output_.data, output_.length, input_.data,
                                              input_.length);
+    // The context is another frame's next, and the prefix is gone then.
+    if (prefix_.length > 0) ZSTD_DCtx_reset(context, ZSTD_reset_session_and_parameters);
     if (ZSTD_isError(plain)) return fail("corrupt", ZSTD_getErrorName(plain));
     if (plain != output_.length) {
       fail("corrupt", "the frame has " + std::to_string(plain) + " plain bytes (wanted " +
@@ -47,6 +56,7 @@ class Decompress final : public Work {
  private:
   const Bytes input_;
   const Bytes output_;
+  const Bytes prefix_;
 };
 
 }  // namespace
@@ -55,9 +65,10 @@ napi_value zstdDecompress(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info);
   const Bytes input = arguments.bytes(0);
   const Bytes output = arguments.bytes(1);
+  const Bytes prefix = arguments.bytes(2);
   if (arguments.failed()) return nullptr;
-  return start(env, std::make_unique<Decompress>(input, output),
-               {arguments.value(0), arguments.value(1)});
+  return start(env, std::make_unique<Decompress>(input, output, prefix),
+               {arguments.value(0), arguments.value(1), arguments.value(2)});
 }
 
 napi_value zstdDecompressNow(napi_env env, napi_callback_info info) {
@@ -65,7 +76,7 @@ napi_value zstdDecompressNow(napi_env env, napi_callback_info info) {
   const Bytes input = arguments.bytes(0);
   const Bytes output = arguments.bytes(1);
   if (arguments.failed()) return nullptr;
-  Decompress work(input, output);
+  Decompress work(input, output, {});
   return runNow(env, work);
 }
 

@@ -9,9 +9,12 @@ const stage = process.argv[2];
 const addon = createRequire(import.meta.url)('../../native-bindings/build/Release/thinfs.node');
 if (stage === 'loaded') process.exit(7);
 
+const none = Buffer.alloc(0);
 const plain = Buffer.alloc(1 << 20, 'some text that is compressed, inflated, cut and hashed ');
 const packed = Buffer.alloc(addon.zstdCompressBound(plain.length));
-const frame = packed.subarray(0, await addon.zstdCompress(plain, packed, 3));
+const frame = packed.subarray(0, await addon.zstdCompress(plain, packed, 3, none));
+const delta = Buffer.alloc(packed.length);
+const deltaBytes = await addon.zstdCompress(plain, delta, 3, plain);
 const member = gzipSync(plain);
 const gear = Buffer.alloc(1024, 'gear');
 const run = Buffer.from(new Float64Array([plain.length, 3]).buffer);
@@ -21,8 +24,15 @@ async function inflate(open, step, input) {
 }
 
 const works = [
-  () => addon.zstdCompress(plain, Buffer.alloc(packed.length), 9),
-  () => addon.zstdDecompress(frame, Buffer.alloc(plain.length)),
+  () => addon.zstdCompress(plain, Buffer.alloc(packed.length), 9, none),
+  () => addon.zstdDecompress(frame, Buffer.alloc(plain.length), none),
+  () => addon.zstdCompress(plain, Buffer.alloc(packed.length), 3, Buffer.from(plain)),
+  () =>
+    addon.zstdDecompress(
+      delta.subarray(0, deltaBytes),
+      Buffer.alloc(plain.length),
+      Buffer.from(plain),
+    ),
   () => inflate(addon.zstdInflaterOpen, addon.zstdInflaterStep, frame),
   () => inflate(addon.gzipInflaterOpen, addon.gzipInflaterStep, member),
   () =>
@@ -33,7 +43,7 @@ const works = [
       Buffer.alloc(40 * 200),
     ),
   () => addon.listXattrs(Buffer.from('/')),
-  () => addon.zstdDecompress(member, Buffer.alloc(5)).catch(() => undefined),
+  () => addon.zstdDecompress(member, Buffer.alloc(5), none).catch(() => undefined),
 ];
 
 async function repeat(work, times) {

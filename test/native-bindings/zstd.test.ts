@@ -7,8 +7,10 @@ import {
   ZstdInflater,
   zstdBytesMax,
   zstdCompress,
+  zstdCompressDelta,
   zstdCompressNow,
   zstdDecompress,
+  zstdDecompressDelta,
   zstdDecompressNow,
 } from '../../native-bindings/zstd.js';
 import { parseZstdFrameHeader } from '../../native-bindings/zstd-frame-header.js';
@@ -131,6 +133,55 @@ t.test('a dictionary or a large window is refused before anything is decoded', a
   writeFileSync(file, large);
   const wide = execFileSync('zstd', ['-q', '-c', '--long=24', file]);
   await t.rejects(zstdDecompress(wide, large.length), corrupt(/its window is 16777216 bytes/));
+});
+
+t.test('a delta needs its base, and notices another one', async (t) => {
+  const base = pseudoRandomText(400_000, 1);
+  const plain = Buffer.concat([base.subarray(150_000, 350_000), pseudoRandomText(5000, 2)]);
+  const alone = await zstdCompress(plain, 19);
+  const delta = await zstdCompressDelta(plain, base, 19);
+  t.ok(delta.length < alone.length / 10, `${delta.length} of ${alone.length} bytes`);
+  t.ok((await zstdDecompressDelta(delta, base, plain.length)).equals(plain));
+  const folder = mkdtempSync(join(tmpdir(), 'thinfs-test-zstd-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'base');
+  writeFileSync(file, base);
+  t.ok(zstdCommand(delta, '-d', `--patch-from=${file}`).equals(plain), 'as the zstd command');
+
+  const changed = Buffer.from(base);
+  changed[200_000] = (base[200_000] ?? 0) ^ 1;
+  await t.rejects(zstdDecompressDelta(delta, changed, plain.length), corrupt(/checksum/));
+  await t.rejects(zstdDecompressDelta(delta, base.subarray(0, -1), plain.length), corrupt(/./));
+  await t.rejects(zstdDecompressDelta(delta, base.subarray(0, 9), plain.length), corrupt(/./));
+  await t.rejects(zstdDecompress(delta, plain.length), corrupt(/./));
+  await t.rejects(zstdDecompressDelta(delta.subarray(0, -5), base, plain.length), corrupt(/./));
+  for (const wrong of [Buffer.alloc(0), Buffer.alloc(8 * MiB)]) {
+    await t.rejects(zstdCompressDelta(plain, wrong, 19), { code: 'invalid' });
+    await t.rejects(zstdDecompressDelta(delta, wrong, plain.length), { code: 'invalid' });
+  }
+  // A base that looks like a dictionary is bytes like any others.
+  const magic = Buffer.concat([Buffer.from([0x37, 0xa4, 0x30, 0xec]), base]);
+  const odd = await zstdCompressDelta(plain, magic, 19);
+  t.ok((await zstdDecompressDelta(odd, magic, plain.length)).equals(plain));
+});
+
+t.test('what a thread did with a base does not show in its next frames', async (t) => {
+  const base = pseudoRandomText(100_000, 5);
+  const inputs = Array.from({ length: 16 }, (_, i) => pseudoRandomText(30_000 + i, i % 3));
+  const before = await Promise.all(inputs.map((input) => zstdCompress(input, 3)));
+  const mixed = await Promise.all(
+    inputs.map(async (input, at) => {
+      const delta = await zstdCompressDelta(input, base, 3);
+      const wrong = zstdDecompressDelta(delta, base.subarray(0, -at - 1), input.length);
+      await wrong.catch((error: unknown) => t.ok(isThinError(error, 'corrupt')));
+      return zstdCompress(input, 3);
+    }),
+  );
+  for (const [at, frame] of mixed.entries()) {
+    t.ok(before[at]?.equals(frame), `frame ${at}`);
+    const input = inputs[at];
+    t.ok(input && (await zstdDecompress(frame, input.length)).equals(input));
+  }
 });
 
 t.test('frame headers with every width of content size', async (t) => {
