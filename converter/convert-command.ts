@@ -67,7 +67,10 @@ export function addConvertCommand(program: Command, run: Run): void {
         'auto',
       ]),
     )
-    .option('--record', 'run the command once in a container here, and publish what it reads')
+    .option(
+      '--record',
+      'run the command once in a container here, and publish what it reads; what is new is told from the version that the tag was of before',
+    )
     .option('--json', 'events and the result as lines of JSON on standard output')
     .option('-q, --quiet', 'no progress')
     .action(async (image: string, words: string[], flags: ConvertFlags) => {

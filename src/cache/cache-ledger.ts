@@ -2,7 +2,6 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as wait } from 'node:timers/promises';
 import { type Digest, digestHex } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
-import type { CopierEvents } from './chunk-copier.js';
 import { DeferredRecords, type PlacedFiles } from './deferred-records.js';
 import type { DigestSet } from './digest-set.js';
 import { errnoName } from './disk.js';
@@ -17,6 +16,7 @@ import { IndexFeed } from './index-feed.js';
 import type { FileKind, IndexTotals } from './index-files.js';
 import type { CacheIndex } from './index-thread.js';
 import { localTier } from './layout.js';
+import type { NearEvents } from './near-chunks.js';
 import { newFiles, unpackRawFiles } from './packed-files.js';
 import type { ChunkBytes, PartialFile } from './partial-file.js';
 import type { SpaceLimits } from './space-budget.js';
@@ -71,7 +71,7 @@ export interface CacheCounters {
  * The cache's accounts: what is here, how much it takes, what is in use. Everything that happens to
  * a file is told here, and goes from here to the index, the budget, the syncer and eviction.
  */
-export class CacheLedger implements KeeperEvents, ReaderEvents, CopierEvents, AsyncDisposable {
+export class CacheLedger implements KeeperEvents, ReaderEvents, NearEvents, AsyncDisposable {
   /** In the order of the tiers. */
   readonly spaces: readonly TierSpace[];
   readonly counters: CacheCounters = { wrongFiles: 0, failures: 0 };

@@ -12,6 +12,7 @@ import { GuardedDisk } from './guarded-disk.js';
 import type { IndexStart } from './index-calls.js';
 import type { CacheIndex } from './index-thread.js';
 import type { CacheLayout } from './layout.js';
+import { NearChunks } from './near-chunks.js';
 import { PartialFiles } from './partial-files.js';
 import { ReadAhead } from './read-ahead.js';
 import { ReadsInFlight } from './reads-in-flight.js';
@@ -30,6 +31,7 @@ export interface CacheParts {
   readonly ledger: CacheLedger;
   readonly keeper: FrameKeeper;
   readonly flights: FrameFlights;
+  readonly near: NearChunks;
   readonly copier: ChunkCopier;
   readonly shared: SharedFiles | undefined;
   readonly copies: SharedCopies;
@@ -64,10 +66,8 @@ export function cacheParts(
   const keeper = new FrameKeeper(files, partials, ledger, options.shared);
   const flights = new FrameFlights(keeper.keepFrame);
   const copies = new SharedCopies(files, partials, ledger, options.shared);
-  const copier = new ChunkCopier(files, partials, keeper, ledger, {
-    shared: options.shared,
-    copies,
-  });
+  const near = new NearChunks(files, partials, ledger);
+  const copier = new ChunkCopier(near, keeper, { shared: options.shared, copies });
   const ahead = new ReadAhead(flights, ledger);
   const reads = new ReadsInFlight(options.reads ?? {});
   const images = new CachedImages(index, () => ledger.sync(), failed);
@@ -79,6 +79,7 @@ export function cacheParts(
     keeper,
     flights,
     images,
+    near,
     copier,
     shared: options.shared,
     copies,

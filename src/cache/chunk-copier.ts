@@ -1,21 +1,10 @@
-import type { Digest } from '../digest.js';
 import type { CacheParts } from './cache-parts.js';
 import { isChunk } from './chunk-table.js';
 import type { FrameKeeper } from './frame-keeper.js';
-import type { ChunkCopy } from './index-chunks.js';
+import type { NearChunks } from './near-chunks.js';
 import type { ChunkBytes, ChunkedFile } from './partial-file.js';
-import type { PartialFiles } from './partial-files.js';
 import type { SharedCopies } from './shared-copies.js';
 import type { SharedFiles } from './shared-files.js';
-import type { TierFiles } from './tier-files.js';
-
-/** What the copier asks of the rest of the cache. */
-export interface CopierEvents {
-  /** Copies of chunks in files that are here, in the order of `chunks`. Never fails. */
-  findCopies(chunks: readonly Digest[]): Promise<readonly (ChunkCopy | undefined)[]>;
-  /** The disk failed; the work goes on without it. */
-  failed(error: unknown): void;
-}
 
 /** Bytes that are asked of shared files at once. */
 const sharedBytesMax = 1024 * 1024;
@@ -25,26 +14,20 @@ const sharedBytesMax = 1024 * 1024;
  * the old one), and files that the nodes of a site share.
  */
 export class ChunkCopier {
-  readonly #files: TierFiles;
-  readonly #partials: PartialFiles;
+  readonly #near: NearChunks;
   readonly #keeper: FrameKeeper;
-  readonly #events: CopierEvents;
   readonly #shared: SharedFiles | undefined;
   readonly #copies: SharedCopies;
 
   constructor(
-    files: TierFiles,
-    partials: PartialFiles,
+    near: NearChunks,
     keeper: FrameKeeper,
-    events: CopierEvents,
     { shared, copies }: Pick<CacheParts, 'shared' | 'copies'>,
   ) {
     this.#shared = shared;
     this.#copies = copies;
-    this.#files = files;
-    this.#partials = partials;
+    this.#near = near;
     this.#keeper = keeper;
-    this.#events = events;
   }
 
   /**
@@ -74,10 +57,10 @@ export class ChunkCopier {
   ): Promise<void> {
     // A file of one chunk would have been found by its name.
     if (table.chunks.length === 1) return;
-    const copies = await this.#events.findCopies(missing.map((at) => table.chunk(at).digest));
+    const copies = await this.#near.findCopies(missing.map((at) => table.chunk(at).digest));
     for (const [at, index] of missing.entries()) {
       const copy = copies[at];
-      const bytes = copy && (await this.#read(copy, table.chunk(index).length));
+      const bytes = copy && (await this.#near.readUnverified(copy, table.chunk(index).length));
       if (bytes !== undefined && isChunk(table.chunk(index), bytes)) copied.set(index, bytes);
     }
   }
@@ -110,19 +93,6 @@ export class ChunkCopier {
       ? this.#keeper.keepFile(file, only.bytes)
       : this.#keeper.keepChunks(chunked, found);
     if (when === 'now') await kept;
-  }
-
-  async #read(copy: ChunkCopy, length: number): Promise<Buffer | undefined> {
-    try {
-      if (copy.partial !== undefined) {
-        return await this.#partials.readUnverified(copy.partial, copy.offset, length);
-      }
-      const open = await this.#files.open(copy.content);
-      return await open?.readUnverified(copy.offset, length);
-    } catch (error) {
-      this.#events.failed(error);
-      return undefined;
-    }
   }
 }
 

@@ -36,6 +36,7 @@ import {
   removeIncoming,
   type TierPlace,
 } from './layout.js';
+import type { NearChunks } from './near-chunks.js';
 import type { PartialView, PartialViewEvents } from './partial-view.js';
 import { type PrefetchOptions, RangePrefetch } from './range-prefetch.js';
 import type { ReadPolicy, ReadsInFlight } from './reads-in-flight.js';
@@ -81,6 +82,7 @@ export class FileCache implements AsyncDisposable {
   /** The reads that wait for something now. */
   readonly reads: ReadsInFlight;
   readonly hotFiles: HotFiles;
+  readonly nearChunks: NearChunks;
   readonly #lock: RootLock;
   readonly #index: CacheIndex;
   readonly #parts: CacheParts;
@@ -115,6 +117,7 @@ export class FileCache implements AsyncDisposable {
     this.#parts = parts;
     this.reads = parts.reads;
     this.hotFiles = new HotFiles(parts);
+    this.nearChunks = parts.near;
     this.tierDirectories = parts.files.tiers.map(({ directory }) => directory);
   }
 
@@ -163,10 +166,7 @@ export class FileCache implements AsyncDisposable {
     return this.#parts.files.has(content);
   }
 
-  /**
-   * What other threads may read of a file that is being filled, as `origin` has it: another image
-   * may say something else of the same content, and is believed only for its own.
-   */
+  /** What other threads may read of a file that is being filled: `origin` is believed only for its own. */
   partialView(file: FileRef, origin: FileOrigin): PartialView | undefined {
     return this.#parts.partials.view(file, origin);
   }

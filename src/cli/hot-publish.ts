@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { ImageRequest, ImageSummary } from '../daemon/control-api.js';
 import { type Digest, parseDigest } from '../digest.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
+import { DeltaPack, readHotChunks } from '../hot/delta-pack.js';
 import type { HotFolder } from '../hot/hot-folder.js';
 import {
   decodeHotLists,
@@ -12,15 +13,17 @@ import {
   withRuns,
 } from '../hot/hot-list.js';
 import { makeHotPack } from '../hot/hot-pack.js';
+import { formatPlatform } from '../image/platform.js';
 import { parseReference } from '../image/reference.js';
 import { systemClock } from '../store/clock.js';
 import { frameSource } from '../store/frame-source.js';
 import { openWritableStore } from '../store/open-store.js';
 import type { ListedManifest, WritableStore } from '../store/store.js';
 import { parseThinDescriptor, type ThinDescriptor } from '../thin/descriptor.js';
+import { earlierCommand, findEarlierHot } from '../thin/find-earlier-hot.js';
 import { type FoundHotIndex, findHotIndex } from '../thin/find-hot-index.js';
 import { findThinImage } from '../thin/find-thin-image.js';
-import { hotCommandsMax, recordingsBytesMax } from '../thin/hot-index.js';
+import { type HotIndex, hotCommandsMax, recordingsBytesMax } from '../thin/hot-index.js';
 import { hotManifestsOf } from '../thin/hot-manifest.js';
 import { readChunkMap } from '../thin/load-thin-image.js';
 import {
@@ -39,6 +42,8 @@ export interface HotPublication {
   /** Command lines, with the runs that each was learned from. */
   readonly commands: readonly { readonly args: readonly string[]; readonly runs: number }[];
   readonly packBytes: number;
+  /** Of delta packs: what a node that has started the version before fetches in place of the same frames. */
+  readonly deltaBytes: number;
   /** Bytes that were sent. */
   readonly newBytes: number;
 }
@@ -78,13 +83,17 @@ export async function publishHot(
   const found = await published(store, listed, image, signal);
   const merged = mergedLists(await publishedLists(store, found, signal), own);
   const lists = lastLists(merged, hotCommandsMax, recordingsBytesMax);
+  const commandsBefore = found?.index.commands ?? [];
+  const platform = formatPlatform(descriptor.image.platform);
+  const wanted = { repository, tag: reference.tag, image, platform, commands: commandsBefore };
+  const earlier = await findEarlierHot(store, wanted, signal);
   const tag = await tagOf(store, repository, reference.tag, descriptor, signal);
   const { commands, newBytes } = await publishHotIndex(
     store,
     {
       ...{ repository, tag, image: descriptor.image },
       before: before(listed, image, found),
-      commands: packs(store, descriptor, summary, lists, signal),
+      commands: packs({ store, descriptor, summary, lists, earlier }, signal),
       recordings: encodeHotLists(lists),
     },
     signal,
@@ -93,6 +102,7 @@ export async function publishHot(
     store: store.toString(),
     commands: commands.map(({ args, runs }) => ({ args, runs })),
     packBytes: commands.reduce((sum, { pack }) => sum + pack.size, 0),
+    deltaBytes: commands.reduce((sum, { delta }) => sum + (delta?.pack.size ?? 0), 0),
     newBytes,
   };
 }
@@ -191,15 +201,22 @@ function mergedLists(published: readonly HotList[], own: readonly HotList[]): Ho
   return [...byArgs.values()];
 }
 
+interface HotSources {
+  readonly store: WritableStore;
+  readonly descriptor: ThinDescriptor;
+  readonly summary: ImageSummary;
+  readonly lists: readonly HotList[];
+  /** What was published of versions before this one. */
+  readonly earlier: readonly HotIndex[];
+}
+
 async function* packs(
-  store: WritableStore,
-  descriptor: ThinDescriptor,
-  { chunkMapPath = '' }: ImageSummary,
-  lists: readonly HotList[],
+  { store, descriptor, summary: { chunkMapPath = '' }, lists, earlier }: HotSources,
   signal: AbortSignal,
 ): AsyncGenerator<NewHotCommand> {
   const map = readChunkMap(descriptor, await readHere(chunkMapPath));
-  const sizes = new Map(descriptor.packs.map(({ digest, size }) => [digest, size]));
+  const others = earlier.flatMap(({ commands }) => commands.map(({ pack }) => pack));
+  const sizes = new Map([...others, ...descriptor.packs].map(({ digest, size }) => [digest, size]));
   const source = frameSource({
     stores: [store],
     packSize: (pack: Digest) => sizes.get(pack),
@@ -208,8 +225,15 @@ async function* packs(
   });
   const fetch = source.fetchFrame.bind(source);
   for (const list of lists.toReversed()) {
-    const { bytes, frames } = await makeHotPack(map, hotRanges(list), fetch, signal);
+    const before = earlierCommand(earlier, list.args);
+    const known = before && (await readHotChunks(before.command, fetch, signal));
+    const delta = known && new DeltaPack(known);
+    const { bytes, frames } = await makeHotPack(map, hotRanges(list), fetch, signal, delta);
     if (frames.length === 0) continue;
-    yield { args: list.args, runs: list.runs.length, frames, pack: bytes };
+    const command = { args: list.args, runs: list.runs.length, frames, pack: bytes };
+    const isNew = before && delta && delta.frames.length > 0;
+    yield isNew
+      ? { ...command, delta: { image: before.image, frames: delta.frames, pack: delta.bytes } }
+      : command;
   }
 }

@@ -48,7 +48,9 @@ export function addHotCommands(program: Command, run: Run): void {
 function addPublish(hot: Command, run: Run): void {
   addImageFlags(hot.command('publish'))
     .description(
-      'Publish what this node has recorded of an image beside its thin form, for all nodes: one small push',
+      'Publish what this node has recorded of an image beside its thin form, for all nodes: one small push. ' +
+        'If the tag was of another version before, of which that was published too, what is new is also ' +
+        'told from that one: nodes that have run it fetch much less (a delta pack).',
     )
     .argument('<image>', 'image reference')
     .option('--json', 'as JSON')
@@ -59,10 +61,11 @@ function addPublish(hot: Command, run: Run): void {
       const folder = new HotFolder(configOf(flags).root);
       const { publishHot } = await import('./hot-publish.js');
       const published = await publishHot({ request, summary, folder }, run.signal);
-      const { store, commands, packBytes, newBytes } = published;
+      const { store, commands, packBytes, deltaBytes, newBytes } = published;
       const count = commands.length === 1 ? '1 command' : `${commands.length} commands`;
       const text =
         `${reference}: ${count}, ${formatSize(packBytes)} of hot packs, ` +
+        (deltaBytes > 0 ? `${formatSize(deltaBytes)} where the version before has run, ` : '') +
         `${formatSize(newBytes)} sent to ${store}\n`;
       process.stdout.write(flags.json ? `${JSON.stringify(published)}\n` : text);
     });

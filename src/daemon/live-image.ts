@@ -15,18 +15,15 @@ import { resolvePath } from '../metadata/resolve-path.js';
 import type { CountedFrameSource } from '../store/frame-source.js';
 import { ChunkMap } from '../thin/chunk-map.js';
 import type { HotCommand } from '../thin/hot-index.js';
-import { HotOverlay } from '../thin/hot-overlay.js';
+import type { HotOverlay } from '../thin/hot-overlay.js';
 import type { LoadedThinImage } from '../thin/load-thin-image.js';
+import { DeltaFrames } from './delta-frames.js';
+import { type FurtherPacks, HotPlaces } from './hot-places.js';
 import type { ImageArrivals } from './image-arrivals.js';
 import type { ImageFolder, ImageRecord } from './image-folder.js';
 
 /** Bytes of one read of a file for ourselves. */
 const pieceBytes = 1024 * 1024;
-
-/** Packs that are not in an image's own descriptor, with their bytes: hot packs. */
-interface FurtherPacks {
-  set(pack: Digest, size: number): unknown;
-}
 
 export interface LiveImageSettings {
   readonly furtherPacks: FurtherPacks;
@@ -107,7 +104,7 @@ export class LiveImage {
       return new LiveImage(record, files, cache, origin, undefined, learners, undefined);
     }
     const map = loaded?.chunkMap ?? ChunkMap.parse(await images.read(manifest, 'chunkMap'));
-    const hot = new HotPlaces(map, furtherPacks);
+    const hot = new HotPlaces(map, furtherPacks, cache.nearChunks);
     const isLearning = () => learners.size > 0;
     const beside = (file: FileRef) => {
       for (const learner of learners) learner(file);
@@ -208,8 +205,8 @@ export class LiveImage {
   }
 
   /** From now on its chunks come from a hot pack, where that has them. */
-  useHotPack(command: HotCommand): HotOverlay | undefined {
-    return this.#hot?.use(command);
+  async useHotPack(command: HotCommand): Promise<HotOverlay | undefined> {
+    return await this.#hot?.use(command);
   }
 
   /** Every distinct content of the tree that has bytes. */
@@ -247,27 +244,6 @@ export class LiveImage {
 
 async function* nothing(): AsyncGenerator<Buffer> {}
 
-/** The hot pack that an image's chunks come from now, if there is one. */
-class HotPlaces {
-  readonly #map: ChunkMap;
-  readonly #furtherPacks: FurtherPacks;
-  current: HotOverlay | undefined;
-
-  constructor(map: ChunkMap, furtherPacks: FurtherPacks) {
-    this.#map = map;
-    this.#furtherPacks = furtherPacks;
-  }
-
-  use(command: HotCommand): HotOverlay {
-    const { digest, size } = command.pack;
-    this.#furtherPacks.set(digest, size);
-    if (this.current?.command.pack.digest !== digest) {
-      this.current = new HotOverlay(this.#map, command);
-    }
-    return this.current;
-  }
-}
-
 function thinOrigin(
   record: ImageRecord,
   map: ChunkMap,
@@ -275,7 +251,7 @@ function thinOrigin(
   openFrames: OpenFrames,
   isLearning: () => boolean,
 ): FileOrigin {
-  const frames = openFrames(packSizes(map));
+  const frames = new DeltaFrames(openFrames(packSizes(map)), hot);
   const placementsIn = (frame: Frame) =>
     hot.current?.placementsIn(frame) ?? map.placementsIn(frame);
   // Of a frame in which the image places nothing, nothing is known: it is taken from the origin alone.

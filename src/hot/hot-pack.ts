@@ -5,6 +5,7 @@ import { ThinError } from '../errors.js';
 import type { ChunkMap } from '../thin/chunk-map.js';
 import type { HotFrame } from '../thin/hot-index.js';
 import { inParallel } from '../thin/parallel.js';
+import type { DeltaPack } from './delta-pack.js';
 import type { HotRange } from './static-guess.js';
 
 /** zstd level: a hot pack is written once, is small, and stands between a program and its start. */
@@ -27,6 +28,7 @@ export interface HotPack {
 
 /**
  * Makes a hot pack: the chunks that ranges of files are in, about in their order, together in frames.
+ * @param delta given each frame, to tell it from what is known of another version
  * @throws ThinError `corrupt` if a chunk is not what the image says; what `fetch` throws
  */
 export async function makeHotPack(
@@ -34,6 +36,7 @@ export async function makeHotPack(
   ranges: readonly HotRange[],
   fetch: FetchFrame,
   signal: AbortSignal,
+  delta?: DeltaPack,
 ): Promise<HotPack> {
   const chunks = hotChunks(map, ranges);
   const bytes = await readChunks(chunks, fetch, signal);
@@ -42,12 +45,14 @@ export async function makeHotPack(
   for (const group of grouped(chunks)) {
     const plain = Buffer.concat(group.map(({ digest }) => bytes.get(digest) ?? Buffer.alloc(0)));
     const encoded = await compressFrame(plain, level);
-    packed.push(encoded.bytes);
-    frames.push({
+    const frame: HotFrame = {
       length: encoded.bytes.length,
       codec: encoded.codec,
       chunks: group.map(({ digest, length }) => ({ digest, length })),
-    });
+    };
+    await delta?.add(frames.length, frame, plain);
+    packed.push(encoded.bytes);
+    frames.push(frame);
   }
   return { bytes: Buffer.concat(packed), frames };
 }

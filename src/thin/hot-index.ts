@@ -4,6 +4,7 @@ import { type Digest, digestBytes, digestFromBytes, digestSize, isDigest } from 
 import { describeError, ThinError } from '../errors.js';
 import { chunkBytesMax, codecNumbers, framePlainBytesMax } from './chunk-map-layout.js';
 import type { WireBlob } from './descriptor.js';
+import { encodeHotDelta, type HotDelta, parseHotDelta } from './hot-delta.js';
 import type { Blob } from './image-store.js';
 
 /** What FORMAT.md tells under "Hot index". */
@@ -41,6 +42,8 @@ export interface HotCommand extends CommandPack {
   readonly runs: number;
   /** In the order of the pack, which is that in which they are touched. */
   readonly frames: readonly HotFrame[];
+  /** The same in fewer bytes, for who has started another version of the image. */
+  readonly delta?: HotDelta | undefined;
 }
 
 /** What was published of an image's hot files. */
@@ -78,6 +81,7 @@ const schema = z.object({
         lengths: z.array(size.max(chunkBytesMax)),
         /** Base64 of 32 bytes of each. */
         digests: z.base64(),
+        delta: z.unknown().optional(),
       }),
     )
     .max(hotCommandsMax),
@@ -87,7 +91,7 @@ const versionSchema = z.object({ version: z.number() });
 
 export function encodeHotIndex({ image, platform, commands, recordings }: HotIndex): Buffer {
   const { digest, size, plainDigest, plainSize } = recordings;
-  const stored = commands.map(({ args, runs, pack, frames }) => {
+  const stored = commands.map(({ args, runs, pack, frames, delta }) => {
     const chunks = frames.flatMap((frame) => frame.chunks);
     return {
       args,
@@ -100,6 +104,7 @@ export function encodeHotIndex({ image, platform, commands, recordings }: HotInd
       ]),
       lengths: chunks.map(({ length }) => length),
       digests: Buffer.concat(chunks.map(({ digest }) => digestBytes(digest))).toString('base64'),
+      ...(delta && { delta: encodeHotDelta(delta) }),
     };
   });
   const wire = { digest, size, plainDigest, plainSize };
@@ -124,7 +129,8 @@ export function parseHotIndex(bytes: Buffer): HotIndex {
   return { image, platform, recordings, commands: commands.map(readCommand) };
 }
 
-function readCommand({ args, runs, pack, frames, lengths, digests }: Stored): HotCommand {
+function readCommand(stored: Stored): HotCommand {
+  const { args, runs, pack, frames, lengths, digests } = stored;
   const bytes = Buffer.from(digests, 'base64');
   if (bytes.length !== lengths.length * digestSize) throw corrupt('a chunk has no digest');
   let [next, total] = [0, 0];
@@ -142,7 +148,8 @@ function readCommand({ args, runs, pack, frames, lengths, digests }: Stored): Ho
   });
   if (next !== lengths.length) throw corrupt('there are chunks in no frame');
   if (total !== pack.size) throw corrupt(`frames of ${total} bytes in a pack of ${pack.size}`);
-  return { args, runs, pack, frames: read };
+  const delta = parseHotDelta(stored.delta, read);
+  return { args, runs, pack, frames: read, ...(delta && { delta }) };
 }
 
 function checkFrame(frame: HotFrame): void {

@@ -16,6 +16,8 @@ export const hotArtifactType = 'application/vnd.thinfs.hot.v1';
 const mediaTypeOf = {
   index: 'application/vnd.thinfs.hot-index.v1+json',
   recordings: 'application/vnd.thinfs.hot-recordings.v1+zstd',
+  /** Another one than a pack's: who looks for the pack of a command passes it over. */
+  delta: 'application/vnd.thinfs.delta-pack.v1',
 } as const;
 
 /** Annotation: a decimal number; of several hot manifests of an image the highest counts. */
@@ -43,7 +45,13 @@ export function encodeHotManifest(
       mediaType: mediaTypes.ociManifest,
       artifactType: hotArtifactType,
       config: entry(mediaTypeOf.index, indexBlob),
-      layers: [entry(mediaTypeOf.recordings, index.recordings), ...index.commands.map(packEntry)],
+      layers: [
+        entry(mediaTypeOf.recordings, index.recordings),
+        ...index.commands
+          .flatMap(({ delta }) => delta?.pack ?? [])
+          .map((pack) => entry(mediaTypeOf.delta, pack)),
+        ...index.commands.map(packEntry),
+      ],
       subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
       annotations,
     }),
@@ -89,11 +97,13 @@ export interface HotManifest {
 }
 
 /** True of a hot manifest that does not say to be of the image: it is of another, or of nobody knows which. */
-export function isHotOfOther(
-  { artifactType, annotations }: ListedManifest,
-  image: Digest,
-): boolean {
-  return artifactType === hotArtifactType && annotations?.[imageKey] !== image;
+export function isHotOfOther(listed: ListedManifest, image: Digest): boolean {
+  return listed.artifactType === hotArtifactType && imageOfHot(listed) !== image;
+}
+
+/** Digest of the original manifest that a hot manifest says to be of, if it says so. A claim. */
+export function imageOfHot({ annotations }: ListedManifest): string | undefined {
+  return annotations?.[imageKey];
 }
 
 /** Those listed that say to be of the image; the first is the one that counts. */

@@ -51,6 +51,7 @@ export interface ThinImageTarget {
     },
     signal: AbortSignal,
   ): Promise<void>;
+  readManifest(manifest: Blob, signal: AbortSignal): Promise<Buffer>;
   tagged(repository: string, tag: string, signal: AbortSignal): Promise<ListedManifest[]>;
   putTag(repository: string, tag: string, index: Buffer, signal: AbortSignal): Promise<void>;
   toString(): string;

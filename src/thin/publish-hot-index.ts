@@ -1,5 +1,6 @@
 import { type Digest, digestOf } from '../digest.js';
 import { formatPlatform } from '../image/platform.js';
+import type { HotDelta } from './hot-delta.js';
 import {
   encodeHotIndex,
   type HotCommand,
@@ -21,6 +22,12 @@ export interface NewHotCommand {
   readonly runs: number;
   readonly frames: readonly HotFrame[];
   /** All frames, one behind the other. */
+  readonly pack: Buffer;
+  readonly delta?: NewHotDelta | undefined;
+}
+
+/** What is new in a hot pack. */
+export interface NewHotDelta extends Omit<HotDelta, 'pack'> {
   readonly pack: Buffer;
 }
 
@@ -73,15 +80,19 @@ export async function publishHotIndex(
     platform: formatPlatform(image.platform),
     recordings: wire.blob,
   });
-  for await (const { args, runs, frames, pack } of commands) {
-    const command = { args, runs, frames, pack: blobOf(pack) };
-    if (!room.takes(command)) break;
-    await put(command.pack, pack);
+  for await (const { args, runs, frames, pack, delta } of commands) {
+    const told = delta && { ...delta, pack: blobOf(delta.pack) };
+    const taken = room.takes({ args, runs, frames, pack: blobOf(pack), delta: told });
+    if (!taken) break;
+    await put(taken.pack, pack);
+    if (delta && taken.delta) await put(taken.delta.pack, delta.pack);
   }
   const made = room.index.commands;
   for (const command of before.commands.toReversed()) {
     // A registry refuses a manifest that names what it does not have.
-    if (await store.hasBlob(command.pack, signal)) room.takes(command);
+    if (!(await store.hasBlob(command.pack, signal))) continue;
+    const { delta, ...alone } = command;
+    room.takes(delta && (await store.hasBlob(delta.pack, signal)) ? command : alone);
   }
   const index = room.index;
   const indexBytes = encodeHotIndex(index);
@@ -114,14 +125,17 @@ class IndexRoom {
     return { ...this.#head, commands: [...this.#commands.values()].reverse() };
   }
 
-  /** @returns false for one that is too much, or is there in a newer form */
-  takes(command: HotCommand): boolean {
+  /** @returns what there is room for, perhaps without its delta; undefined for one that is there in a newer form */
+  takes(command: HotCommand): HotCommand | undefined {
     const key = JSON.stringify(command.args);
-    if (this.#commands.has(key) || this.#commands.size >= hotCommandsMax) return false;
-    this.#commands.set(key, command);
-    if (encodeHotIndex(this.index).length <= hotIndexBytesMax) return true;
+    if (this.#commands.has(key) || this.#commands.size >= hotCommandsMax) return undefined;
+    const { delta, ...alone } = command;
+    for (const form of delta ? [command, alone] : [alone]) {
+      this.#commands.set(key, form);
+      if (encodeHotIndex(this.index).length <= hotIndexBytesMax) return form;
+    }
     this.#commands.delete(key);
-    return false;
+    return undefined;
   }
 }
 

@@ -3,6 +3,7 @@ import { isThinError, ThinError } from '../errors.js';
 import type { Platform } from '../image/descriptor.js';
 import { mediaTypes } from '../image/media-type.js';
 import { formatPlatform } from '../image/platform.js';
+import { limits } from '../limits.js';
 import { ChunkMap } from './chunk-map.js';
 import { encodeThinDescriptor, parseThinDescriptor } from './descriptor.js';
 import { isHotOfOther } from './hot-manifest.js';
@@ -90,8 +91,9 @@ export async function publishThinImage(
 
 /**
  * Publishes an index of thin manifests for a tag, for people and for stores that have no referrers.
- * What the tag lists for other platforms, or of another kind, stays, but not the hot manifest of the
- * image that the tag was of before; of two who write at once the last one wins.
+ * What the tag lists for other platforms, or of another kind, stays, also the hot manifest of the image
+ * that the tag was of before: what starts of that one read is what the new one's can be told from. It goes
+ * when the new image has one, or if it is not there any more. Of two who write at once the last one wins.
  */
 export async function publishThinTag(
   store: ThinImageTarget,
@@ -103,10 +105,13 @@ export async function publishThinTag(
   const platformOf = ({ platform }: ListedManifest) => (platform ? formatPlatform(platform) : '');
   const subjects = new Map(images.map(({ listed, subject }) => [platformOf(listed), subject]));
   const before = await listedBefore(store, repository, tag, signal);
-  const kept = before.filter((listed) => {
+  const kept: ListedManifest[] = [];
+  for (const listed of before) {
     const subject = subjects.get(platformOf(listed));
-    return subject === undefined || !isHotOfOther(listed, subject);
-  });
+    const isEarlier = subject !== undefined && isHotOfOther(listed, subject);
+    // A registry refuses an index that names what it does not have.
+    if (!isEarlier || (await isThere(store, listed, signal))) kept.push(listed);
+  }
   const entries = new Map<string, ListedManifest>();
   for (const listed of [...kept, ...images.map((image) => image.listed)]) {
     entries.set(`${platformOf(listed)} ${listed.artifactType}`, listed);
@@ -118,6 +123,21 @@ export async function publishThinTag(
   });
   const index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests };
   await store.putTag(repository, tag, Buffer.from(JSON.stringify(index)), signal);
+}
+
+async function isThere(
+  store: ThinImageTarget,
+  manifest: Blob,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (manifest.size > limits.manifestBytesMax) return false;
+  try {
+    await store.readManifest(manifest, signal);
+    return true;
+  } catch (error) {
+    if (isThinError(error, 'not-found', 'corrupt', 'invalid')) return false;
+    throw error;
+  }
 }
 
 async function listedBefore(

@@ -2,10 +2,13 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { type Digest, digestHex, digestOf } from '../../src/digest.js';
+import { formatPlatform } from '../../src/image/platform.js';
 import { DirectoryObjects } from '../../src/store/directory-objects.js';
 import { writableLayoutStore } from '../../src/store/layout-store.js';
+import { earlierCommand, findEarlierHot } from '../../src/thin/find-earlier-hot.js';
 import { findHotIndex } from '../../src/thin/find-hot-index.js';
 import { findThinImage } from '../../src/thin/find-thin-image.js';
+import type { HotCommand } from '../../src/thin/hot-index.js';
 import { hotArtifactType, hotManifestsOf } from '../../src/thin/hot-manifest.js';
 import type { ListedManifest } from '../../src/thin/image-store.js';
 import { type NewHotCommand, publishHotIndex } from '../../src/thin/publish-hot-index.js';
@@ -26,6 +29,14 @@ function command(name: string, chunks = 1): NewHotCommand {
     frames: [{ ...frame, chunks: Array.from({ length: chunks }, () => chunk) }],
     pack,
   };
+}
+
+/** The same, told from one chunk of another image. */
+function withDelta(command: NewHotCommand, image: Digest) {
+  const pack = Buffer.from(command.args.join().slice(-3));
+  const bases = [{ digest: digestOf(Buffer.from('base')), length: 4 }];
+  const frame = { number: 0, length: pack.length, digest: digestOf(pack), bases };
+  return { ...command, delta: { image, frames: [frame], pack } };
 }
 
 function storeIn(folder: string) {
@@ -75,18 +86,97 @@ async function commandsOf(store: TestStore, { repository, subject }: SmallImage)
   return found?.index.commands.map(({ args }) => args[0]);
 }
 
-t.test('a tag that moves leaves the hot manifest of the other image behind', async (t) => {
-  const store = storeIn(t.testdir({}));
+t.test(
+  'a tag that moves lists the hot manifest of the other image until it has its own',
+  async (t) => {
+    const store = storeIn(t.testdir({}));
+    const [old, fresh] = [await smallImage('old'), await smallImage('fresh')];
+    await publishThin(store, old);
+    await publishHot(store, old, [command('of the old one')]);
+    const listed = await store.tagged(old.repository, 'v1', signal);
+    t.equal(hotOf(listed).length, 1);
+    t.ok(await findHotIndex(store, listed, old.subject, signal));
+    t.equal(
+      await findHotIndex(store, listed, fresh.subject, signal),
+      undefined,
+      'it is of another',
+    );
+    await publishThin(store, fresh);
+    const kept = await store.tagged(old.repository, 'v1', signal);
+    t.same(hotOf(kept), hotOf(listed), 'it is what the new one is told from');
+    t.equal(
+      await findHotIndex(store, kept, fresh.subject, signal),
+      undefined,
+      'and of nobody else',
+    );
+    await publishHot(store, fresh, [command('of the new one')]);
+    const now = hotOf(await store.tagged(old.repository, 'v1', signal));
+    t.equal(now.length, 1);
+    t.ok(await findHotIndex(store, now, fresh.subject, signal));
+    t.same(await commandsOf(store, old), ['of the old one'], 'who has the old one finds it');
+  },
+);
+
+t.test('a hot manifest of the other image that is gone is listed no more', async (t) => {
+  const folder = t.testdir({});
+  const store = storeIn(folder);
   const [old, fresh] = [await smallImage('old'), await smallImage('fresh')];
   await publishThin(store, old);
   await publishHot(store, old, [command('of the old one')]);
-  const listed = await store.tagged(old.repository, 'v1', signal);
-  t.equal(hotOf(listed).length, 1);
-  t.ok(await findHotIndex(store, listed, old.subject, signal));
-  t.equal(await findHotIndex(store, listed, fresh.subject, signal), undefined, 'it is of another');
+  const [hot] = hotOf(await store.tagged(old.repository, 'v1', signal));
+  rmSync(blobIn(folder, hot?.digest ?? old.subject));
   await publishThin(store, fresh);
   t.same(hotOf(await store.tagged(old.repository, 'v1', signal)), []);
-  t.same(await commandsOf(store, old), ['of the old one'], 'who has the old one finds it');
+});
+
+t.test(
+  'what is published of an earlier version is found by the tag, and again by its delta',
+  async (t) => {
+    const store = storeIn(t.testdir({}));
+    const [old, fresh] = [await smallImage('old'), await smallImage('fresh')];
+    const find = (tag: string | undefined, commands: readonly HotCommand[] = []) => {
+      const { repository, subject: image } = fresh;
+      const wanted = { repository, tag, image, platform: formatPlatform(amd64), commands };
+      return findEarlierHot(store, wanted, signal);
+    };
+    await publishThin(store, old);
+    await publishHot(store, old, [command('program')]);
+    await publishThin(store, fresh);
+    const earlier = await find('v1');
+    t.same(
+      earlier.map(({ image }) => image),
+      [old.subject],
+    );
+    t.same(await find(undefined), []);
+    t.match(earlierCommand(earlier, ['program']), { image: old.subject });
+    t.equal(earlierCommand(earlier, ['another']), undefined);
+    await publishHot(store, fresh, [withDelta(command('program'), old.subject)]);
+    t.same(await find('v1'), [], 'the tag has its own');
+    const listed = await store.referrers(fresh.repository, fresh.subject, undefined, signal);
+    const found = await findHotIndex(store, listed, fresh.subject, signal);
+    t.match(await find('v1', found?.index.commands), [{ image: old.subject }]);
+  },
+);
+
+t.test('a delta pack that is gone leaves its command without it', async (t) => {
+  const folder = t.testdir({});
+  const store = storeIn(folder);
+  const image = await smallImage('deltas');
+  await publishThin(store, image);
+  const [kept, lost] = ['kept', 'lost'].map((name) => withDelta(command(name), image.subject));
+  if (!kept || !lost) throw new Error('there are two');
+  const { commands } = await publishHot(store, image, [kept, lost]);
+  t.same(commands.map(({ delta }) => delta?.pack.size).sort(), [3, 3]);
+  rmSync(blobIn(folder, digestOf(lost.delta.pack)));
+  await publishHot(store, image, [command('new')], { ...nothingBefore, commands });
+  const listed = await store.referrers(image.repository, image.subject, undefined, signal);
+  const found = await findHotIndex(store, listed, image.subject, signal);
+  const deltas = found?.index.commands.map(({ args, delta }) => [args[0], delta !== undefined]);
+  t.same(deltas?.sort(), [
+    ['kept', true],
+    ['lost', false],
+    ['new', false],
+  ]);
 });
 
 t.test('the manifest tells where the packs are, if it can tell of all', async (t) => {
