@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { pushToRegistry } from '../../test/support/images.js';
 import { ensureImage } from '../images/image-cache.js';
 import { readImage } from '../images/image-manifest.js';
+import type { ImageName } from '../images/recipes.js';
 import { convert } from './conversion.js';
 import { LoopbackRegistry } from './loopback-registry.js';
 import { FarNode } from './measure-start-link.js';
@@ -20,21 +21,23 @@ export function startOfUpdate(link: LinkOptions): Measurement {
       const slow = owned.use(await SlowLink.open(scratch, link));
       const registry = owned.use(await LoopbackRegistry.open(scratch, 0, '0.0.0.0'));
       const node = new FarNode(slow, join(scratch, 'node'), startPrograms.python);
-      const references: string[] = [];
-      for (const name of ['python', 'python-updated'] as const) {
-        const here = `${registry.host}/app:${name}`;
+      const publish = async (name: ImageName, tag: string) => {
+        const here = `${registry.host}/app:${tag}`;
         await pushToRegistry(await readImage(await ensureImage(name)), here);
         await convert({ image: here, cache: join(scratch, 'converter') });
-        const far = `${slow.address}:${registry.port}/app:${name}`;
-        await node.train(far);
-        references.push(far);
-      }
+        return `${slow.address}:${registry.port}/app:${tag}`;
+      };
+      // One tag that moves, and a further one by which the old version can still be had.
+      await node.train(await publish('python', 'latest'));
+      const old = await publish('python', 'old');
+      const updated = await publish('python-updated', 'latest');
+      await node.train(updated);
       return {
         unit: 'bytes',
         contenders: [],
         figures: async () => {
-          const [alone] = await node.runAll(references.slice(1));
-          const [, update] = await node.runAll(references);
+          const [alone] = await node.runAll([updated]);
+          const [, update] = await node.runAll([old, updated]);
           if (!alone || !update) throw new Error('Cannot measure an update: it has not run');
           return [
             { name: 'alone: fetched', unit: 'bytes', value: alone.bytes },
