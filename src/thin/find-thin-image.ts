@@ -41,7 +41,7 @@ export interface FoundThinImage {
  * original manifest's referrers, then what was published for the tag. The descriptor must name the
  * manifest that is wanted; every step is verified against the one before it.
  * @returns undefined if nobody published one
- * @throws ThinError of the first candidate if there were some and none could be used
+ * @throws ThinError of the first candidate, or list, if there were some and none could be used
  */
 export async function findThinImage(
   store: ThinImageSource,
@@ -50,42 +50,50 @@ export async function findThinImage(
 ): Promise<FoundThinImage | undefined> {
   let looked = 0;
   let problem: ThinError | undefined;
+  /** An outage is not the candidate's, or the list's: another answer than the right one must not come of it. */
+  const passOver = (error: unknown) => {
+    if (!isThinError(error, 'corrupt', 'invalid', 'not-found')) throw error;
+    problem ??= error;
+  };
   const hot: ListedManifest[] = [];
-  for await (const candidate of candidates(store, wanted, hot, signal)) {
+  for await (const candidate of candidates(store, wanted, hot, signal, passOver)) {
     if (looked >= candidatesMax) break;
     looked += 1;
     try {
       const found = await readCandidate(store, candidate, wanted, signal);
       if (found) return { ...found, hot };
     } catch (error) {
-      // An outage is not this candidate's: another answer than the right one must not come of it.
-      if (!isThinError(error, 'corrupt', 'invalid', 'not-found')) throw error;
-      problem ??= error;
+      passOver(error);
     }
   }
   if (problem) throw problem;
   return undefined;
 }
 
-/** From the nearest to the farthest; what comes later costs a request and is asked for when needed. */
+/**
+ * From the nearest to the farthest; what comes later costs a request and is asked for when needed.
+ * @param passOver given why a list cannot be read
+ */
 async function* candidates(
   store: ThinImageSource,
   { repository, tag, manifest, platform, siblings = [], tagged }: WantedImage,
   hot: ListedManifest[],
   signal: AbortSignal,
+  passOver: (error: unknown) => void,
 ): AsyncGenerator<ListedManifest> {
+  const readable = async (list: Promise<ListedManifest[]>) => (await list.catch(passOver)) ?? [];
   yield* ofPlatform(siblings.filter(isThin), platform);
   if (tagged) {
     hot.push(...ofPlatform(tagged.filter(isHot), platform));
     yield* ofPlatform(tagged.filter(isThin), platform);
   }
   if (manifest !== undefined) {
-    const listed = await store.referrers(repository, manifest, undefined, signal);
+    const listed = await readable(store.referrers(repository, manifest, undefined, signal));
     hot.push(...listed.filter(isHot));
     yield* listed.filter(isThin);
   }
   if (tag !== undefined && !tagged) {
-    const listed = await store.tagged(repository, tag, signal);
+    const listed = await readable(store.tagged(repository, tag, signal));
     hot.push(...ofPlatform(listed.filter(isHot), platform));
     yield* ofPlatform(listed.filter(isThin), platform);
   }

@@ -292,6 +292,19 @@ t.test('an outage is no reason to say that there is none', async (t) => {
   await failsWith(t, 'unavailable', findThinImage(down, wantedOf(image), signal));
 });
 
+t.test('a list that cannot be read does not hide what the tag has', async (t) => {
+  const image = await smallImage('unreadable');
+  const store = storeIn(t);
+  const unreadable: ThinImageSource = {
+    ...watched(store, () => {}),
+    referrers: () => Promise.reject(new ThinError('corrupt', 'Cannot read index')),
+  };
+  const wanted = { ...wantedOf(image), tag: 'v1' };
+  await failsWith(t, 'corrupt', findThinImage(unreadable, wanted, signal));
+  await publishWithTag(store, image);
+  t.ok(await findThinImage(unreadable, wanted, signal));
+});
+
 t.test('digests that the chunk map has are not in the metadata on the line', async (t) => {
   const image = await smallImage('bare');
   const redirects = image.files.flatMap(({ content }) => [
