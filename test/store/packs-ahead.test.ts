@@ -174,6 +174,36 @@ t.test('what fails is asked for although the rest of it hangs', async (t) => {
   t.same(asked, [10 * frameBytes, 0], 'all but what is in the first MiB alone, by one request');
 });
 
+t.test('what fails in another order than that of the pack comes by one request', async (t) => {
+  const { pack, frames, store, origin, asked, bytesOf } = await published(t.testdir({}));
+  const parts = new Map([0, mebibyte].map((offset) => [offset, onItsWay<void>()]));
+  const broken: Store = {
+    ...store,
+    openRange: (_, offset) => ({
+      async *[Symbol.asyncIterator]() {
+        await parts.get(offset)?.promise;
+        yield* [];
+        throw new ThinError('not-found', 'Cannot get any of it');
+      },
+    }),
+    toString: () => 'broken',
+  };
+  await using ahead = new PacksAhead(undefined);
+  ahead.begin(manifest, broken, { ...pack, size: 2 * mebibyte });
+  const came: Frame[] = [];
+  const onFrame = (frame: Frame, bytes: Promise<Buffer>) => {
+    came.push(frame);
+    void bytes.then((plain) => t.ok(plain.equals(bytesOf(frame))));
+  };
+  const run = ahead.frames(manifest, origin).fetchRun(frames.slice(0, 20), never, {
+    ...{ background: true, onFrame },
+  });
+  for (const offset of [mebibyte, 0]) parts.get(offset)?.resolve();
+  await run;
+  t.equal(came.length, 20);
+  t.same(asked, [0]);
+});
+
 t.test(
   'where background work is limited, no more than a beginning is asked for ahead',
   async (t) => {
