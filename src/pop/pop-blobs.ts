@@ -36,6 +36,10 @@ export class PopBlobs implements ThinImageSource {
     else yield* open();
   }
 
+  get comesWhole(): boolean {
+    return this.#site.ready;
+  }
+
   #piece(blob: Blob, open: () => AsyncIterable<Buffer>): Piece<Buffer> {
     const ranges = blobParts(blob, 0, blob.size);
     const isRight = (bytes: Buffer) => digestOf(bytes) === blob.digest;

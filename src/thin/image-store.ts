@@ -17,6 +17,8 @@ export type ListedManifest = Descriptor & { readonly digest: Digest };
 /** For loading. */
 export interface BlobSource {
   openRange(blob: Blob, offset: number, length: number, signal: AbortSignal): AsyncIterable<Buffer>;
+  /** Whether blobs are better asked for whole: parts of them are not had in the same way. */
+  readonly comesWhole?: boolean;
   toString(): string;
 }
 

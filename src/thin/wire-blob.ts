@@ -4,9 +4,17 @@ import { ThinError } from '../errors.js';
 import { onceMore } from '../once-more.js';
 import type { WireBlob } from './descriptor.js';
 import type { Blob, BlobSource } from './image-store.js';
+import { inParallel } from './parallel.js';
 
 /** Metadata and chunk map are written once and read by every node: a slow level, still 20 MB/s. */
 const wireLevel = 9;
+
+/**
+ * Requests by which a blob comes, and bytes of each: a connection begins slowly, and what an image cannot
+ * be opened without shares the line with what can wait (its hot pack).
+ */
+const partsMax = 4;
+const partBytesMin = 256 * 1024;
 
 /** Compresses metadata or a chunk map for the wire. */
 export async function toWire(plain: Buffer): Promise<{ blob: WireBlob; bytes: Buffer }> {
@@ -59,10 +67,24 @@ async function readOnce(
   signal: AbortSignal,
 ): Promise<Buffer> {
   const whole = Buffer.allocUnsafeSlow(size);
-  let at = 0;
-  for await (const bytes of store.openRange({ digest, size }, 0, size, signal)) {
-    at += bytes.copy(whole, at);
-  }
-  if (at === size && digestOf(whole) === digest) return whole;
+  const parts = partsOf(size, store.comesWhole ? 1 : partsMax);
+  let came = 0;
+  await inParallel(parts, partsMax, signal, async ({ start, length }, aborted) => {
+    let at = start;
+    for await (const bytes of store.openRange({ digest, size }, start, length, aborted)) {
+      at += bytes.copy(whole, at, 0, start + length - at);
+    }
+    came += at - start;
+  });
+  if (came === size && digestOf(whole) === digest) return whole;
   throw new ThinError('corrupt', `Cannot use blob ${digest} from ${store}: its bytes are others`);
+}
+
+function partsOf(size: number, countMax: number): { start: number; length: number }[] {
+  const count = Math.min(countMax, Math.max(Math.floor(size / partBytesMin), 1));
+  const step = Math.ceil(size / count);
+  return Array.from({ length: count }, (_, at) => {
+    const start = at * step;
+    return { start, length: Math.min(step, size - start) };
+  });
 }
