@@ -261,7 +261,7 @@ export class ImageOpener {
         if (!this.#hasVersionOf(wanted)) onHotPacks?.(descriptor.image, packs, store);
       };
       const found = await findHotIndex(store, listed, digest, signal, onPacks);
-      if (found) await this.#hot.keepPublished(digest, found.bytes);
+      if (found) await this.#hot.keepPublished(found.bytes, found.index);
     } catch (error) {
       if (!isThinError(error) || signal.aborted) throw error;
       note(`what was published of its hot files cannot be used: ${error.message}`);

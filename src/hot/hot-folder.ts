@@ -36,6 +36,8 @@ export class HotFolder {
   readonly #folder: string;
   /** Changes of a list happen one after the other, also those of other processes. */
   #changes: Promise<unknown> = Promise.resolve();
+  /** What was kept last, until it is asked for: the first start of an image need not read it again. */
+  #justKept: HotIndex | undefined;
 
   /** @param root of the node's state */
   constructor(root: string) {
@@ -49,6 +51,11 @@ export class HotFolder {
 
   /** What was published of an image; undefined if nothing was, or it cannot be read. */
   async published(image: Digest): Promise<HotIndex | undefined> {
+    const kept = this.#justKept;
+    if (kept?.image === image) {
+      this.#justKept = undefined;
+      return kept;
+    }
     try {
       const index = parseHotIndex(await readFile(this.#publishedPath(image)));
       return index.image === image ? index : undefined;
@@ -59,9 +66,14 @@ export class HotFolder {
     }
   }
 
-  /** Keeps what was published of an image, as it came. @throws ThinError `no-space`, `denied` */
-  async keepPublished(image: Digest, bytes: Buffer): Promise<void> {
-    await this.#write(`${digestHex(image)}${publishedSuffix}`, bytes);
+  /**
+   * Keeps what was published of an image, as it came.
+   * @param index what the bytes say, for who asks for it next
+   * @throws ThinError `no-space`, `denied`
+   */
+  async keepPublished(bytes: Buffer, index: HotIndex): Promise<void> {
+    await this.#write(`${digestHex(index.image)}${publishedSuffix}`, bytes);
+    this.#justKept = index;
   }
 
   #publishedPath(image: Digest): string {

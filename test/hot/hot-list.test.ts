@@ -14,6 +14,7 @@ import {
   type Touch,
 } from '../../src/hot/hot-list.js';
 import { HotRecording } from '../../src/hot/hot-recording.js';
+import { encodeHotIndex } from '../../src/thin/hot-index.js';
 import fc from '../support/properties.js';
 
 const block = 16_384;
@@ -157,4 +158,17 @@ t.test('what two processes add at once is all kept, and each run once', async (t
   const [run = { touches: [] }] = runs;
   await command.import([{ ...other, runs: [run, run] }]);
   t.equal((await daemon.find(other))?.runs.length, 1);
+});
+
+t.test('what was published is read once from memory, and then from the disk', async (t) => {
+  const folder = new HotFolder(t.testdir({}));
+  const [image, recordings] = [digestOf(Buffer.from('image')), digestOf(Buffer.from('runs'))];
+  const wire = { digest: recordings, size: 1, plainDigest: recordings, plainSize: 1 };
+  const index = { image, platform: 'linux/amd64', commands: [], recordings: wire };
+  await folder.keepPublished(encodeHotIndex(index), index);
+  t.equal(await folder.published(recordings), undefined, 'of another image there is nothing');
+  t.equal(await folder.published(image), index);
+  const read = await folder.published(image);
+  t.same(read, index);
+  t.not(read, index);
 });
