@@ -3,6 +3,7 @@ import type { HeldDevice } from '../daemon/composer.js';
 import { HolderLink } from '../daemon/holder-link.js';
 import { reportVariable, type StartReport } from '../daemon/holder-protocol.js';
 import { describeError, isThinError, ThinError } from '../errors.js';
+import { loadRegistries } from '../store/open-store.js';
 import { configOf, type NodeFlags } from './connection.js';
 import { exitCodes } from './exit-code.js';
 import { packageVersion, type Run } from './program.js';
@@ -22,6 +23,7 @@ export async function serveNode(flags: NodeFlags, run: Run): Promise<void> {
     link.onStop(async (order) => daemon.requestStop(order));
     link.ready();
     report({ ready: true });
+    await loadRegistries();
     end = await daemon.stopped(run.signal);
   } catch (error) {
     const code = isThinError(error) ? error.code : 'unavailable';
