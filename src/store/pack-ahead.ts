@@ -12,7 +12,8 @@ import { storeError } from './store-error.js';
 const partBytes = 1024 * 1024;
 /**
  * Requests at a time: a connection begins slowly, and pauses between two answers. At first they leave
- * room to those for the image's metadata, without which nothing can be done with what they bring.
+ * room to those for the image's metadata, without which nothing can be done with what they bring; that
+ * comes in smaller parts, and is here when the first of ours is.
  */
 const partsMax = { beside: 2, alone: 4 };
 /** Bytes that are handed on together. */
@@ -149,6 +150,7 @@ export class PackAhead implements AsyncDisposable {
         background: false,
         onFrame: (frame, bytes) => of(frame)?.resolve(bytes),
       });
+      this.#partsMax = partsMax.alone;
     } catch (error) {
       this.#end = this.#asked;
       for (const frame of frames) {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
+import { until } from '../../scripts/until.js';
 import type { Frame } from '../../src/chunk/frame.js';
 import { digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
@@ -91,6 +92,31 @@ t.test('all of a pack comes ahead of who reads it, once', async (t) => {
   const counts = source.counts();
   const requests = counts.reduce((sum, counted) => sum + counted.requests, 0);
   t.same([requests, counts.at(-1)?.bytes], [parts + 1, pack.size]);
+});
+
+t.test('when the first part is here, four are asked for at a time', async (t) => {
+  const { pack, store, asked } = await published(t.testdir({}));
+  const released = onItsWay<void>();
+  const firstOnly: Store = {
+    ...store,
+    async *openRange(blob, offset, length, signal) {
+      if (offset > 0) {
+        asked.push(offset);
+        await released.promise;
+      }
+      yield* store.openRange(blob, offset, length, signal);
+    },
+    toString: () => 'first only',
+  };
+  await using ahead = new PacksAhead(undefined);
+  ahead.begin(manifest, firstOnly, pack);
+  await until('four more are asked for', () => asked.length === 5);
+  const inOrder = asked.sort((a, b) => a - b);
+  t.same(
+    inOrder,
+    [0, 1, 2, 3, 4].map((part) => part * mebibyte),
+  );
+  released.resolve();
 });
 
 t.test('no more is ahead than memory is for it; who wants more asks for it', async (t) => {
