@@ -72,5 +72,7 @@ export function releaseThreads(mountPoint: string, states: readonly Int32Array[]
 }
 
 function run(program: string, args: readonly string[], timeout = stepTimeoutMs): boolean {
-  return spawnSync(program, args, { stdio: 'ignore', timeout }).status === 0;
+  // One that was stopped (SIGSTOP) while the kernel has it wait for us takes no signal but this.
+  const options = { stdio: 'ignore', timeout, killSignal: 'SIGKILL' } as const;
+  return spawnSync(program, args, options).status === 0;
 }
