@@ -14,7 +14,7 @@ import {
 import { onJsonLine } from './json-lines.js';
 
 /** Threads for disk, decoding and hashing: a hanging disk may hold several, reads go on beside it. */
-export const threadPoolSize = '16';
+const threadPoolSize = '16';
 /**
  * A pull makes a gigabyte of short-lived buffers: V8 is to look for them often, and when it is told.
  * It is to compile what runs for long, and not what a pull of some seconds runs: that takes a sixth of
@@ -29,8 +29,15 @@ export const serverNodeArguments: readonly string[] = [
   '--liftoff-only',
   '--no-parallel-scavenge',
 ];
-/** What many threads allocate and free goes back to the system, instead of staying with each. */
-const serverEnvironment = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' };
+/**
+ * Of every server, whoever starts it. What many threads allocate and free goes back to the system, instead of
+ * staying with each.
+ */
+export const serverEnvironment = {
+  UV_THREADPOOL_SIZE: threadPoolSize,
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: '131072',
+};
 /** Milliseconds for a server to end in order before it is killed; unmounting takes longest. */
 const endDeadlineMs = 30_000;
 
@@ -81,7 +88,6 @@ export class ServerProcess {
       env: {
         ...process.env,
         ...settings.env,
-        UV_THREADPOOL_SIZE: threadPoolSize,
         ...serverEnvironment,
         [linkVariable]: '1',
         [deviceVariable]: device === undefined ? undefined : `${deviceDescriptor}`,

@@ -7,7 +7,7 @@ import type { NodeConfig } from '../config.js';
 import { fromSystemError, isThinError, ThinError } from '../errors.js';
 import { askHolder, isListening } from './holder-client.js';
 import { reportVariable, type ServerSettings, type StartReport } from './holder-protocol.js';
-import { serverArguments, threadPoolSize } from './server-process.js';
+import { serverArguments, serverEnvironment } from './server-process.js';
 
 /** Milliseconds for a new daemon to open its cache and listen; rebuilding a lost index takes longest. */
 const startDeadlineMs = 60_000;
@@ -100,7 +100,7 @@ function spawnServer(config: NodeConfig, settings: ServerSettings): ChildProcess
       env: {
         ...process.env,
         ...settings.env,
-        UV_THREADPOOL_SIZE: threadPoolSize,
+        ...serverEnvironment,
         [reportVariable]: '1',
       },
     });

@@ -37,6 +37,12 @@ async function nextServer(node: TestNode): Promise<ShownStatus> {
   return await serving(node);
 }
 
+/** What the C library is told of memory. */
+function allocatorOf({ serverPid }: ShownStatus): string[] {
+  const variables = readFileSync(`/proc/${serverPid}/environ`, 'latin1').split('\0');
+  return variables.filter((variable) => variable.startsWith('MALLOC_')).sort();
+}
+
 /** The programs as another version of thin has them. */
 function copyProgram(folder: string, version: string): string {
   const project = fileURLToPath(new URL('../..', import.meta.url));
@@ -110,6 +116,7 @@ t.test('start, stop, restart', async (t) => {
   t.equal((await node.thin(['daemon', 'status'])).code, 3);
   await node.thin(['daemon', 'start', '--cache-size', '1G']);
   const first = await holderOf(node);
+  const allocator = allocatorOf(first);
   t.equal((await node.thin(['daemon', 'start'])).code, 0, 'it runs');
   t.match(await holderOf(node), { pid: first.pid, serverPid: first.serverPid });
   t.equal((await node.thin(['daemon', 'restart', '--free-space', '3M'])).code, 0);
@@ -118,7 +125,10 @@ t.test('start, stop, restart', async (t) => {
   t.not(second.serverPid, first.serverPid);
   const { cache } = await node.status();
   t.match(cache, { quota: 2 ** 30, freeSpaceFloor: 3 * 2 ** 20 }, 'old flags and new');
-  t.match((await nextServer(node)).flags, { 'cache-size': ['--cache-size', '1G'] });
+  const next = await nextServer(node);
+  t.match(next.flags, { 'cache-size': ['--cache-size', '1G'] });
+  t.equal(allocator.length, 2);
+  t.same(allocatorOf(next), allocator, 'whoever starts a server, its memory is kept small');
   t.equal((await node.status()).cache.freeSpaceFloor, 3 * 2 ** 20, 'after a death too');
   const { pid, serverPid } = await holderOf(node);
   t.equal((await node.thin(['daemon', 'stop'])).code, 0);
