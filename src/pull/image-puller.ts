@@ -122,9 +122,12 @@ export class ImagePuller {
     const { records } = this.#parts;
     for (const { diffId } of layers) if (!(await records.has(diffId))) return undefined;
     const path = records.draftPath();
-    const release = () => rm(path, { force: true });
+    const merge = this.#merge(layers.length, path);
+    const release = async () => {
+      await merge[Symbol.asyncDispose](); // before what it writes is removed
+      await rm(path, { force: true });
+    };
     try {
-      await using merge = this.#merge(layers.length, path);
       for (const [index, { diffId }] of layers.entries()) {
         merge.brought(index, { record: records.path(diffId), diffId });
       }
@@ -167,7 +170,7 @@ export class ImagePuller {
       onProgress = () => undefined,
     } = options;
     const path = this.#parts.records.draftPath();
-    await using merge = this.#merge(layers.length, path);
+    const merge = this.#merge(layers.length, path);
     const run = new PullRun(this.#parts, this.#flights, {
       layers,
       mode,
@@ -181,8 +184,9 @@ export class ImagePuller {
       },
       start,
     });
-    const { brought, ended } = await this.#bring(run);
+    const { brought, ended } = await this.#bring(run, merge);
     const release = async () => {
+      await merge[Symbol.asyncDispose](); // before what it writes is removed
       const layers = await Promise.allSettled(brought.map((layer) => layer[Symbol.asyncDispose]()));
       await rm(path, { force: true });
       for (const layer of layers) if (layer.status === 'rejected') throw layer.reason;
@@ -201,7 +205,6 @@ export class ImagePuller {
       const compressedBytes = compressedBytesOf(brought);
       return { ...imageOf(path, merged), compressedBytes, pin, [Symbol.asyncDispose]: release };
     } catch (error) {
-      await merge[Symbol.asyncDispose](); // before what it writes is removed
       await Promise.allSettled([ended, release()]);
       throw error;
     }
@@ -210,13 +213,14 @@ export class ImagePuller {
   /** The layers, and their threads' end, which need not be waited for: who pulls waits for the merge. */
   async #bring(
     run: PullRun,
+    merge: RecordsMerge,
   ): Promise<{ brought: Brought<BroughtLayer>[]; ended: PromiseLike<void> }> {
     const threads = this.#parts.threads.use();
     try {
       const brought = await run.bring();
       return { brought, ended: threads[Symbol.asyncDispose]() };
     } catch (error) {
-      await threads[Symbol.asyncDispose]();
+      await Promise.all([threads[Symbol.asyncDispose](), merge[Symbol.asyncDispose]()]);
       giveBackMemory();
       throw error;
     }

@@ -59,6 +59,7 @@ export class RecordsMerge implements AsyncDisposable {
   readonly #layers: (MergedLayer | undefined)[] = [];
   #added = 0;
   #worker: MergeWorker | undefined;
+  #ended: Promise<unknown> | undefined;
 
   constructor(request: MergeRequest, workers: PullWorkers) {
     this.#request = request;
@@ -89,7 +90,7 @@ export class RecordsMerge implements AsyncDisposable {
   }
 
   /**
-   * To be called when all layers are here.
+   * To be called when all layers are here. Its thread, whose memory takes a while to go, ends behind that.
    * @throws ThinError `corrupt` if they cannot be put together, or a record is that of another layer;
    *   `canceled`
    */
@@ -98,6 +99,7 @@ export class RecordsMerge implements AsyncDisposable {
     const reply = await this.#reply(signal).catch((error: unknown) => {
       throw fromSystemError('Cannot merge layers', error);
     });
+    void this.#end();
     if ('code' in reply) throw new ThinError(reply.code, reply.message);
     const files = viewOf(reply.files);
     return {
@@ -121,9 +123,14 @@ export class RecordsMerge implements AsyncDisposable {
     });
   }
 
+  #end(): Promise<unknown> | undefined {
+    this.#ended ??= this.#worker?.terminate();
+    return this.#ended;
+  }
+
   /** Its thread and its memory are gone then. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#worker?.terminate();
+    await this.#end();
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import t from 'tap';
 import { digestHex, digestOf } from '../../src/digest.js';
@@ -62,6 +62,37 @@ t.test('what is here is merged while the last layer is on its way', async (t) =>
   );
   t.same(records, [hexOf(lower.diffId), hexOf(upper.diffId), 'end']);
   t.same(readdirSync(join(root, 'layers')).sort(), records.slice(0, 2).sort(), 'and no draft');
+});
+
+t.test('an image can be used while the thread that merged it ends', async (t) => {
+  const root = join(scratchDirectory(t), 'root');
+  let asked = false;
+  let gone = () => {};
+  const end = new Promise<void>((resolve) => {
+    gone = resolve;
+  });
+  const startMerge: PullWorkers['startMerge'] = (request) => ({
+    ...inlineWorkers.startMerge(request),
+    terminate: () => {
+      asked = true;
+      return end;
+    },
+  });
+  const workers = { ...inlineWorkers, startMerge };
+  const puller = await ImagePuller.open(await openCache(t, root), root, { workers });
+  const layers = [layerOf(archive(file('a', 'content')))];
+  const pulled = await puller.pull({ image: 'i', layers, signal });
+  t.ok(asked, 'it is told to end');
+  t.equal(pulled.files, 1);
+  let isDisposed = false;
+  const disposed = pulled[Symbol.asyncDispose]().then(() => {
+    isDisposed = true;
+  });
+  await pulled.pin(pulled.metadata.path);
+  t.notOk(isDisposed, 'and is waited for before what it wrote is removed');
+  gone();
+  await disposed;
+  t.throws(() => statSync(pulled.metadata.path), { code: 'ENOENT' });
 });
 
 function hexOf(diffId: string): string {
