@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ThinError } from '../src/errors.js';
 
 /** Of the exports below; src/entry.cc has the same number. */
-const interfaceVersion = 9;
+const interfaceVersion = 10;
 
 declare const handleOf: unique symbol;
 /** State that C++ keeps between calls; freed when it is collected. */
@@ -16,6 +16,7 @@ export type GzipInflaterHandle = Handle<'gzip-inflater'>;
 export type CutterHandle = Handle<'cutter'>;
 export type FileStoreHandle = Handle<'file-store'>;
 export type SpoolHandle = Handle<'spool'>;
+export type HashHandle = Handle<'hash'>;
 /** Bytes taken from the input, bytes put into the output, and whether the input may end here. */
 export type InflateStep = readonly [consumed: number, produced: number, complete: boolean];
 
@@ -55,6 +56,9 @@ export interface Addon {
   spoolOpen(store: FileStoreHandle): SpoolHandle;
   spoolWrite(spool: SpoolHandle, hole: number, bytes: Buffer): Promise<void>;
   spoolCommit(spool: SpoolHandle, record: Buffer): Promise<void>;
+  hashOpen(): HashHandle;
+  hashUpdate(hash: HashHandle, bytes: Buffer): Promise<void>;
+  hashDigest(hash: HashHandle, digest: Buffer): void;
   copyVerified(
     source: Buffer,
     incoming: Buffer,

@@ -5,6 +5,7 @@
       "sources": [
         "src/entry.cc",
         "src/work.cc",
+        "src/layer-pool.cc",
         "src/arguments.cc",
         "src/inflate-step.cc",
         "src/zstd-compress.cc",
@@ -15,6 +16,7 @@
         "src/cut-and-hash.cc",
         "src/file-store.cc",
         "src/file-spool.cc",
+        "src/hash-stream.cc",
         "src/copy-verified.cc",
         "src/trim-memory.cc",
         "src/resident-memory.cc",

@@ -37,7 +37,7 @@ const action = 'Cannot store files';
 const holeBytesMax = 256 * 1024 * 1024;
 
 /**
- * Stores files under the SHA-256 of their content, on the libuv pool: hash, write, name. A file
+ * Stores files under the SHA-256 of their content, on other threads: hash, write, name. A file
  * appears whole or not at all; none is synced. Any number of calls may run at once.
  */
 export class FileStore {

@@ -11,7 +11,7 @@ const usualRatio = 4;
 const nothing = Buffer.alloc(0);
 
 /**
- * One compressed stream, inflated on the libuv pool, with bounded output: a bomb costs the caller
+ * One compressed stream, inflated on another thread, with bounded output: a bomb costs the caller
  * only what it asks for.
  *
  *     let plain = await inflater.push(bytes);

@@ -7,7 +7,7 @@
 namespace {
 
 // Raised with every change of a signature, so that a stale build is recognised (addon.ts).
-constexpr uint32_t interfaceVersion = 9;
+constexpr uint32_t interfaceVersion = 10;
 
 struct Operation {
   const char* name;
@@ -32,6 +32,9 @@ constexpr Operation operations[] = {
     {"spoolOpen", thinfs::spoolOpen},
     {"spoolWrite", thinfs::spoolWrite},
     {"spoolCommit", thinfs::spoolCommit},
+    {"hashOpen", thinfs::hashOpen},
+    {"hashUpdate", thinfs::hashUpdate},
+    {"hashDigest", thinfs::hashDigest},
     {"copyVerified", thinfs::copyVerified},
     {"trimMemory", thinfs::trimMemory},
     {"residentMemory", thinfs::residentMemory},

@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "file-store.h"
+#include "layer-pool.h"
 #include "operations.h"
-#include "work.h"
 
 namespace thinfs {
 namespace {
@@ -138,7 +138,7 @@ napi_value spoolWrite(napi_env env, napi_callback_info info) {
   const int64_t hole = arguments.integer(1);
   const Bytes bytes = arguments.bytes(2);
   if (arguments.failed() || !take(env, spool.get())) return nullptr;
-  return start(env,
+  return startOnLayerPool(env,
                std::make_unique<SpoolWrite>(std::move(spool), static_cast<uint64_t>(hole), bytes),
                {arguments.value(2)});
 }
@@ -153,7 +153,7 @@ napi_value spoolCommit(napi_env env, napi_callback_info info) {
     napi_throw_range_error(env, "invalid", "wanted a record, and a file that was written");
     return nullptr;
   }
-  return start(env, std::make_unique<SpoolCommit>(std::move(spool), record), {arguments.value(1)});
+  return startOnLayerPool(env, std::make_unique<SpoolCommit>(std::move(spool), record), {arguments.value(1)});
 }
 
 }  // namespace thinfs

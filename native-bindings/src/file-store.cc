@@ -13,8 +13,8 @@
 #include <cstring>
 #include <utility>
 
+#include "layer-pool.h"
 #include "operations.h"
-#include "work.h"
 
 namespace thinfs {
 namespace {
@@ -283,7 +283,7 @@ napi_value storeFiles(napi_env env, napi_callback_info info) {
     napi_throw_range_error(env, "invalid", "wanted a record for each file");
     return nullptr;
   }
-  return start(env, std::make_unique<StoreFiles>(std::move(store), bytes, spans, records, find),
+  return startOnLayerPool(env, std::make_unique<StoreFiles>(std::move(store), bytes, spans, records, find),
                {arguments.value(1), arguments.value(2), arguments.value(3)});
 }
 
@@ -297,7 +297,7 @@ napi_value findFiles(napi_env env, napi_callback_info info) {
     napi_throw_range_error(env, "invalid", "wanted a byte for each digest");
     return nullptr;
   }
-  return start(env, std::make_unique<FindFiles>(std::move(store), digests, found),
+  return startOnLayerPool(env, std::make_unique<FindFiles>(std::move(store), digests, found),
                {arguments.value(1), arguments.value(2)});
 }
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "layer-pool.h"
+
 namespace thinfs {
 namespace {
 
@@ -45,7 +47,7 @@ napi_value startStep(napi_env env, Arguments& arguments, std::shared_ptr<Inflate
     napi_throw_error(env, "invalid", "the inflater is busy with another step");
     return nullptr;
   }
-  return start(env, std::make_unique<Step>(std::move(inflater), input, output),
+  return startOnLayerPool(env, std::make_unique<Step>(std::move(inflater), input, output),
                {arguments.value(1), arguments.value(2)});
 }
 

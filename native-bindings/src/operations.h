@@ -30,6 +30,11 @@ napi_value spoolOpen(napi_env env, napi_callback_info info);
 napi_value spoolWrite(napi_env env, napi_callback_info info);
 napi_value spoolCommit(napi_env env, napi_callback_info info);
 
+// hash-stream.cc
+napi_value hashOpen(napi_env env, napi_callback_info info);
+napi_value hashUpdate(napi_env env, napi_callback_info info);
+napi_value hashDigest(napi_env env, napi_callback_info info);
+
 // copy-verified.cc
 napi_value copyVerified(napi_env env, napi_callback_info info);
 

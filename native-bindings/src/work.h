@@ -21,6 +21,11 @@ class Work {
   virtual void run() = 0;
   virtual napi_value result(napi_env env) = 0;
 
+  // Makes the promise of this work, and keeps values alive until it is settled. False if that fails.
+  bool promise(napi_env env, std::initializer_list<napi_value> kept, napi_value* promise);
+  // On the thread of the environment, when run() has ended.
+  void settle(napi_env env);
+
  protected:
   // Rejects the promise with an Error that has `code`, one of ThinError's codes.
   void fail(const char* code, std::string message);
@@ -44,7 +49,7 @@ class Work {
   std::string message_;
 };
 
-// Queues `work` and returns its promise. The values in `kept` (buffers that run() reads or writes,
+// Queues `work` for libuv's pool and returns its promise. The values in `kept` (buffers that run() reads or writes,
 // handles) stay alive until it has ended, also while a worker thread's environment is torn down:
 // Node waits for queued work before it frees an environment's heap.
 napi_value start(napi_env env, std::unique_ptr<Work> work, std::initializer_list<napi_value> kept);

@@ -39,8 +39,10 @@ export class CheckedBlob {
     for await (const bytes of this.#source) {
       this.#length += bytes.length;
       if (this.#length > size) throw malformedLayer(`it has more bytes than ${size}`);
-      this.#check.update(bytes);
+      const hashed = this.#check.update(bytes);
+      hashed.catch(() => undefined); // is thrown where it is awaited
       yield bytes;
+      await hashed;
     }
     if (this.#size !== undefined && this.#length < this.#size) {
       throw malformedLayer(`it has ${this.#length} bytes (wanted ${this.#size})`);

@@ -5,12 +5,15 @@ export interface PieceMemory {
   parsed(piece: Buffer): void;
 }
 
+/** Pieces that are inflated, or are being, while another is hashed, parsed and stored. */
+export const piecesAhead = 2;
+
 /**
  * Bytes of a piece where its consumer is done with it when it asks for the next, and how many such
- * pieces there are: one that is being filled while another is consumed.
+ * pieces there are.
  */
 const pieceBytes = 1024 * 1024;
-const pieceCount = 2;
+const pieceCount = piecesAhead + 1;
 
 /** The same few pieces in turn: for a reader that keeps nothing of one when it asks for the next. */
 export function piecesInTurn(): PieceMemory {

@@ -8,7 +8,7 @@ import { DigestCheck } from './digest-check.js';
 import { inflate } from './inflate.js';
 import { checkLayerMediaType, codecBytesWanted, codecOf, type LayerCodec } from './layer-codec.js';
 import { malformedLayer } from './malformed-layer.js';
-import { type PieceMemory, piecesInTurn } from './piece-memory.js';
+import { type PieceMemory, piecesAhead, piecesInTurn } from './piece-memory.js';
 import { readAhead } from './read-ahead.js';
 import type { TarEvent } from './tar-event.js';
 import { TarParser } from './tar-parser.js';
@@ -91,15 +91,17 @@ async function* readEvents(
   let plainBytes = 0;
   const memory = options.memory ?? (reuseBuffers === true ? piecesInTurn() : undefined);
   const pieces = inflate(codec, blob.bytes(), undefined, memory && (() => memory.take()));
-  for await (const plain of readAhead(pieces)) {
+  for await (const plain of readAhead(pieces, piecesAhead)) {
     let going = false;
     try {
       plainBytes += plain.length;
       checkInflation(codec, blob.length, plainBytes);
-      plainCheck.update(plain);
+      const hashed = plainCheck.update(plain);
+      hashed.catch(() => undefined); // is thrown where it is awaited
       const events = parser.push(plain);
       onProgress?.({ compressedBytes: blob.length, plainBytes });
       if (events.length > 0) yield events;
+      await hashed;
       memory?.parsed(plain);
       going = true;
     } finally {

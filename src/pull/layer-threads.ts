@@ -3,7 +3,7 @@ import type { LayerWorker } from './pull-workers.js';
 
 /**
  * The worker threads of all pulls. They are started when they are needed and ended when nobody pulls: a
- * thread takes 20 MB. What costs most, inflating and storing, is not done by them but by Node's pool, so
+ * thread takes 20 MB. What costs most, inflating and storing, is not done by them but by the addon's, so
  * that one of them is enough for two cores.
  */
 export class LayerThreads {

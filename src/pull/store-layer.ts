@@ -21,8 +21,8 @@ export interface StoreEvents {
 
 /**
  * A layer's way from compressed bytes to files and a record: verify the compressed bytes | inflate |
- * verify the plain ones | untar | hash and write. Inflating, hashing and writing are done by Node's
- * pool, the rest by this thread, all at the same time; memory does not grow with the layer.
+ * verify the plain ones | untar | hash and write. Inflating, hashing and writing are done by the
+ * addon's threads, the rest by this one, all at the same time; memory does not grow with the layer.
  * @param source a piece of it is used up when the next one is asked for
  * @throws ThinError as readLayer does; `no-space`, `unavailable`. Files that were stored until then are
  *   told of, and part of nothing.

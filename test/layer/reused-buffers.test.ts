@@ -32,6 +32,6 @@ for (const [codec, layer] of Object.entries(layers)) {
       }
     }
     t.ok(found.length === files.length && found.every((data, i) => files[i]?.equals(data)));
-    t.equal(memory.size, 2, 'two buffers for ten megabytes');
+    t.equal(memory.size, 3, 'three buffers for ten megabytes');
   });
 }

@@ -43,6 +43,7 @@ const works = [
       Buffer.alloc(40 * 200),
     ),
   () => addon.listXattrs(Buffer.from('/')),
+  () => addon.hashUpdate(addon.hashOpen(), plain),
   () => addon.zstdDecompress(member, Buffer.alloc(5), none).catch(() => undefined),
 ];
 
