@@ -18,16 +18,17 @@ const fetchesMax = 8;
 
 /** Tells the frames of a hot pack from chunks that a start of another version has read. */
 export class DeltaPack {
+  /** What the other version's start has read, as far as it was to be had; in its order. */
+  readonly known: ReadonlySet<Digest>;
   readonly frames: DeltaFrame[] = [];
   readonly #packed: Buffer[] = [];
   readonly #similar: SimilarChunks;
-  readonly #known: ReadonlySet<Digest>;
   /** Of all its frames. */
   #bases: ReadonlySet<Digest> = new Set();
 
   constructor(known: readonly KnownChunk[]) {
     this.#similar = new SimilarChunks(known);
-    this.#known = new Set(known.map(({ digest }) => digest));
+    this.known = new Set(known.map(({ digest }) => digest));
   }
 
   /** All frames that were worth it, one behind the other. */
@@ -45,7 +46,7 @@ export class DeltaPack {
     { chunks, length }: { readonly chunks: readonly HotChunk[]; readonly length: number },
     plain: Buffer,
   ): Promise<void> {
-    if (chunks.every(({ digest }) => this.#known.has(digest))) return;
+    if (chunks.every(({ digest }) => this.known.has(digest))) return;
     const bases = this.#similar.nearest(plain, deltaBaseBytesMax);
     const all = new Set([...this.#bases, ...bases.map(({ digest }) => digest)]);
     if (bases.length === 0 || all.size > deltaBasesMax) return;
