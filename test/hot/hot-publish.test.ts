@@ -45,13 +45,17 @@ async function othersAsked(): Promise<void> {
 }
 
 const reference = `${host}/base:1`;
-const storeFolder = join(t.testdir({}), 'store');
+const stores = t.testdir({});
+const storeFolder = join(stores, 'store');
 const store = `dir:${storeFolder}`;
 /** What is fetched is what is asked for. */
 const asAsked = { THINFS_COMPLETE: 'never' };
 await pushToRegistry(await testImage('base'), reference);
 await runCommand(process.execPath, [thinifyProgram, reference]);
 await runCommand(process.execPath, [thinifyProgram, reference, '--to', store]);
+/** The same, in which no other test publishes: two trainers may make one and the same pack. */
+const spoiltFolder = join(stores, 'spoilt');
+await cp(storeFolder, spoiltFolder, { recursive: true });
 const alone = { buffered: false };
 /** Needs a module that no static guess knows of. */
 const words = ['perl', '-e', 'use POSIX; print POSIX::floor(1.5)'];
@@ -182,14 +186,18 @@ t.test(
   'a hot pack that is gone, or holds something else, costs time and nothing else',
   async (t) => {
     const trainer = startNode(t, { ...asAsked, THINFS_PREFETCH: 'none' });
-    const folder = join(t.testdir({}), 'store');
-    const place = `dir:${folder}`;
-    await cp(storeFolder, folder, { recursive: true });
+    const place = `dir:${spoiltFolder}`;
     await run(t, trainer, words, ['--store', place]);
     await recorded(trainer, 1);
-    const before = await runCommand('find', [join(folder, 'blobs'), '-type', 'f']);
+    const before = await runCommand('find', [join(spoiltFolder, 'blobs'), '-type', 'f']);
     await publish(trainer, ['--store', place]);
-    const after = await runCommand('find', [join(folder, 'blobs'), '-type', 'f', '-size', '+200k']);
+    const after = await runCommand('find', [
+      join(spoiltFolder, 'blobs'),
+      '-type',
+      'f',
+      '-size',
+      '+200k',
+    ]);
     const fresh = after.stdout.split('\n').filter((path) => path && !before.stdout.includes(path));
     t.equal(fresh.length, 1, 'one blob is the pack');
     const [pack = ''] = fresh;
@@ -198,9 +206,9 @@ t.test(
     await run(t, lied, words, ['--store', place]);
     t.match((await lied.thin(['check'])).code, 0, 'nothing wrong was kept');
     // An index that nobody can read is replaced.
-    const [index = ''] = (await runCommand('grep', ['-rl', '"lengths"', folder])).stdout.split(
-      '\n',
-    );
+    const [index = ''] = (
+      await runCommand('grep', ['-rl', '"lengths"', spoiltFolder])
+    ).stdout.split('\n');
     await writeFile(index, 'x'.repeat((await readFile(index)).length));
     await publish(trainer, ['--store', place]);
     await rm(pack);
