@@ -48,14 +48,14 @@ export class LocalFiles {
 
 /** A file of the wrong size is as good as none: whoever fetches it anew notices and replaces it. */
 function openWhole(path: string, size: number): number | undefined {
-  let descriptor: number;
+  let descriptor: number | undefined;
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    const found = fstatSync(descriptor);
+    if (found.isFile() && found.size === size) return descriptor;
   } catch {
-    return undefined;
+    // Not here, or a disk that fails (ESTALE of a tier on NFS): the bytes may still be had from the store.
   }
-  const found = fstatSync(descriptor);
-  if (found.isFile() && found.size === size) return descriptor;
-  closeSync(descriptor);
+  if (descriptor !== undefined) closeSync(descriptor);
   return undefined;
 }

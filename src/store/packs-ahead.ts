@@ -14,7 +14,7 @@ import type { Blob, Store } from './store.js';
 const pacedBytesMax = 4 * 1024 * 1024;
 /** Milliseconds for which they are kept while nobody reads: by then the image is open, or will not be. */
 const keptMs = 30_000;
-/** Images whose packs are asked for at a time: each takes 8 MiB of memory. */
+/** Images whose packs are asked for at a time: each takes 4 MiB of memory. */
 const imagesMax = 4;
 
 /**
@@ -45,7 +45,6 @@ export class PacksAhead implements AsyncDisposable {
   /** Frames of an image that has been opened: those that were asked for ahead are taken from there. */
   frames(manifest: Digest, origin: CountedFrameSource): CountedFrameSource {
     const ahead = this.#packs.get(manifest);
-    ahead?.hurry();
     return ahead ? new AheadFrames(origin, ahead) : origin;
   }
 
