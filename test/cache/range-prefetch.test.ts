@@ -65,6 +65,7 @@ t.test('what comes beside what was asked for is not looked for', async (t) => {
   const cache = await openCache(t, join(scratchDirectory(t), 'root'));
   const other = new MemoryOrigin('other', [here], 4096, 16_384);
   for (const one of other.refs()) await cache.read(one, 0, one.size, other, signal);
+  await until(() => cache.has(digestOf(here))); // it is stored behind the read
   const origin = new MemoryOrigin('a', [missing, here], 4096, 16_384); // in one frame
   const bring = async (refs: readonly { content: Digest; size: number }[]) => {
     const prefetch = cache.prefetch({ origin, signal });
