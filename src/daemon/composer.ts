@@ -214,9 +214,11 @@ export class Composer implements AsyncDisposable {
       mountPoint,
       tiers: cache.tierDirectories,
       images,
-      readFile: async (image, { content, size }, offset, length, signal) => {
-        onMiss(image, { content, size }, offset, length);
-        return (await live.get(image)).readFile(content, size, offset, length, signal);
+      readFile: (image, { content, size }, offset, length, signal) => {
+        const opened = live.get(image);
+        const bytes = opened.then((one) => one.readFile(content, size, offset, length, signal));
+        onMiss(image, { content, size }, offset, length, bytes);
+        return bytes;
       },
       partialView: (image, file) => live.peek(image)?.partialView(file),
       onFirstUse: (contents) => cache.touch(contents),

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { FileRef } from '../cache/file-origin.js';
 import type { PrefetchTotals, RangePrefetch } from '../cache/range-prefetch.js';
@@ -9,14 +8,17 @@ import type { HotFolder } from '../hot/hot-folder.js';
 import { hotRanges } from '../hot/hot-list.js';
 import { HotRecording } from '../hot/hot-recording.js';
 import { ImageFiles } from '../hot/image-files.js';
+import { StartTime } from '../hot/start-time.js';
 import { guessHotRanges, type HotRange } from '../hot/static-guess.js';
+import type { Clock } from '../store/clock.js';
 import { commandFor } from '../thin/hot-index.js';
 import type { HotOverlay } from '../thin/hot-overlay.js';
 import type { LiveImage } from './live-image.js';
+import { readyWatchMs } from './ready-watch.js';
 import type { SharedStarts } from './shared-starts.js';
 
-/** Milliseconds after which a program counts as started. */
-const startMs = 30_000;
+/** When a program counts as started that does not say so. */
+const timeLimits = { ownMs: 30_000, mostMs: readyWatchMs };
 /** Of the image, read to find out who the process is to be. */
 const accountFiles = ['/etc/passwd', '/etc/group'];
 
@@ -34,6 +36,7 @@ export interface HotStartOptions {
   /** Told when all that is expected to be read is here, or has failed. */
   readonly onBrought: (totals: PrefetchTotals) => void;
   readonly log: Logger;
+  readonly clock: Clock;
 }
 
 /**
@@ -45,6 +48,7 @@ export class HotStart {
   readonly done: Promise<boolean>;
   readonly #options: HotStartOptions;
   readonly #recording = new HotRecording();
+  readonly #time: StartTime;
   readonly #ended = new AbortController();
   /** What the site knows of it is being kept. */
   #importing: Promise<void> = Promise.resolve();
@@ -53,6 +57,7 @@ export class HotStart {
 
   constructor(options: HotStartOptions) {
     this.#options = options;
+    this.#time = new StartTime(timeLimits, options.clock);
     this.done = this.#run();
   }
 
@@ -61,7 +66,8 @@ export class HotStart {
   }
 
   /** A read of the image that had to be waited for; it may be of another container. */
-  missed(file: FileRef, offset: number, length: number): void {
+  missed(file: FileRef, offset: number, length: number, bytes: Promise<unknown>): void {
+    this.#time.waitsFor(bytes);
     this.#recording.miss(file, offset, length);
   }
 
@@ -133,7 +139,7 @@ export class HotStart {
 
   async #untilStarted(): Promise<void> {
     const { signal } = this.#started;
-    const late = delay(startMs, undefined, { signal, ref: false }).catch(() => {});
+    const late = this.#time.over(signal).catch(() => {});
     await Promise.race([late, this.#options.untilReady()]);
     this.#recording.close();
     this.#started.abort();

@@ -8,6 +8,7 @@ import type { CommandStart } from '../hot/command-files.js';
 import { HotFolder } from '../hot/hot-folder.js';
 import { type ImageConfig, parseImageConfig } from '../image/image-config.js';
 import { commandLine } from '../mount/container-process.js';
+import { systemClock } from '../store/clock.js';
 import type { PacksAhead } from '../store/packs-ahead.js';
 import type { Store } from '../store/store.js';
 import { type CommandPack, commandFor } from '../thin/hot-index.js';
@@ -86,6 +87,7 @@ export class HotStarts implements AsyncDisposable {
     const [mode, folder, log, shared] = [this.#mode, this.folder, this.#log, this.#shared];
     const hot = new HotStart({
       ...{ id, image, start, mode, folder, log, shared },
+      clock: systemClock,
       untilReady: () => watch.ready,
       onBrought: (totals) => this.#brought(image.manifest, totals),
     });
@@ -137,10 +139,16 @@ export class HotStarts implements AsyncDisposable {
     return this.#starts.size > 0;
   }
 
-  /** A program reads what is not here. */
-  missed(image: Digest, file: FileRef, offset: number, length: number): void {
+  /** A program reads what is not here. @param bytes settles when it has them, or an error */
+  missed(
+    image: Digest,
+    file: FileRef,
+    offset: number,
+    length: number,
+    bytes: Promise<unknown>,
+  ): void {
     for (const start of this.#starts.values()) {
-      if (start.image.manifest === image) start.missed(file, offset, length);
+      if (start.image.manifest === image) start.missed(file, offset, length, bytes);
     }
   }
 

@@ -21,7 +21,13 @@ interface SharedTree {
 }
 
 /** A program reads what is not here, of an image. */
-export type OnMiss = (image: Digest, file: FileRef, offset: number, length: number) => void;
+export type OnMiss = (
+  image: Digest,
+  file: FileRef,
+  offset: number,
+  length: number,
+  bytes: Promise<Buffer>,
+) => void;
 
 /** A use of a tree that all containers of an image share. */
 export interface TreeUse {
@@ -121,8 +127,9 @@ export class Trees implements AsyncDisposable {
           form,
           tiers: this.#cache.tierDirectories,
           readFile: (content, size, offset, length, signal) => {
-            this.#onMiss(image.manifest, { content, size }, offset, length);
-            return image.readFile(content, size, offset, length, signal);
+            const bytes = image.readFile(content, size, offset, length, signal);
+            this.#onMiss(image.manifest, { content, size }, offset, length, bytes);
+            return bytes;
           },
           onFirstUse: (contents) => this.#cache.touch(contents),
           // The cache tells of it, once for each file.
