@@ -1,6 +1,7 @@
+import { parseDigest } from '../src/digest.js';
 import { ThinError } from '../src/errors.js';
 import type { Platform } from '../src/image/descriptor.js';
-import { formatPlatform, parsePlatform } from '../src/image/platform.js';
+import { formatPlatform, hostPlatform, parsePlatform } from '../src/image/platform.js';
 import { type ImageReference, parseReference } from '../src/image/reference.js';
 import { openStore, type StoreOptions } from '../src/store/open-store.js';
 import type { Store } from '../src/store/store.js';
@@ -30,8 +31,8 @@ export interface PublishedImages extends AsyncDisposable {
 }
 
 /**
- * Opens the thin images of a name: those of the original's platforms, or what the store has for the
- * tag if it is another store.
+ * Opens the thin images of a name: those of the original's platforms, or what another store has for
+ * the tag. A digest is that of the manifest of one platform there, as an index is not kept.
  * @throws ThinError `not-found` if a platform has none
  */
 export async function publishedImages(options: PublishedOptions): Promise<PublishedImages> {
@@ -57,7 +58,7 @@ async function wantedImages(
   { from, platform, stores, signal }: PublishedOptions,
 ): Promise<WantedImage[]> {
   const repository = repositoryOf(reference);
-  const { tag } = reference;
+  const { tag, digest } = reference;
   if (from === undefined) {
     const { registryContent } = await import('./registry-content.js'); // it loads an HTTP client
     await using content = await registryContent(reference, stores.registry ?? {});
@@ -69,7 +70,12 @@ async function wantedImages(
       platform: own,
     }));
   }
-  if (platform !== undefined) return [{ repository, tag, platform: parsePlatform(platform) }];
+  const chosen = platform === undefined ? undefined : parsePlatform(platform);
+  if (digest !== undefined) {
+    const manifest = parseDigest(digest);
+    return [{ repository, tag, manifest, platform: chosen ?? hostPlatform() }];
+  }
+  if (chosen) return [{ repository, tag, platform: chosen }];
   const listed = tag === undefined ? [] : await store.tagged(repository, tag, signal);
   const thin = listed.filter(({ artifactType }) => artifactType === thinArtifactType);
   const platforms = thin.map((one) => one.platform).filter((one): one is Platform => !!one);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { publishedImages } from '../../converter/published-images.js';
+import { digestOf } from '../../src/digest.js';
 import { mediaTypes } from '../../src/image/media-type.js';
 import { openWritableStore } from '../../src/store/open-store.js';
 import { hotArtifactType } from '../../src/thin/hot-manifest.js';
@@ -35,4 +36,23 @@ t.test('an image of another store is there once, whatever else its tag lists', a
     (await published()).map((one) => one.manifest),
     [only.manifest],
   );
+});
+
+t.test('a digest decides in another store too', async (t) => {
+  const { layout } = await testImage('busybox');
+  const folder = testFolder(t);
+  const from = `dir:${join(folder, 'store')}`;
+  const { manifests } = await convert(folder, {
+    image: `oci:${layout}`,
+    name: 'test/image:1',
+    to: from,
+  });
+  const found = async (image: string) => {
+    await using published = await publishedImages({ image, from, stores: {}, signal });
+    return published.images.map(({ descriptor }) => descriptor.image.manifest.digest);
+  };
+  t.same(await found(`test/image@${manifests[0]}`), manifests);
+  t.same(await found(`test/image:1@${manifests[0]}`), manifests);
+  const other = `test/image:1@${digestOf(Buffer.from('another manifest'))}`;
+  await t.rejects(found(other), { code: 'not-found' }, 'not what the tag has');
 });
