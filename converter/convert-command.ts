@@ -6,7 +6,8 @@ import { openProgress, progressStyle } from '../src/cli/progress.js';
 import { nodeConfig } from '../src/config.js';
 import { ThinError } from '../src/errors.js';
 import { formatReference } from '../src/image/reference.js';
-import { baseOf, type Destination } from './destination.js';
+import { parseBase } from '../src/thin/base-image.js';
+import type { Destination } from './destination.js';
 import type { NodePlace } from './node-layers.js';
 import { describeResult, jsonResult } from './result-text.js';
 import { addStoreFlags, type StoreFlags, storeOptions } from './store-flags.js';
@@ -52,7 +53,10 @@ export function addConvertCommand(program: Command, run: Run): void {
   addStoreFlags(command)
     .option('--name <reference>', 'name of the image in the store (default: its own)')
     .option('--platform <os/arch>', 'one platform of an index (default: all)')
-    .option('--base <reference>', 'refer to chunks of this thin image of the same store')
+    .option(
+      '--base <reference>',
+      'refer to chunks of this thin image of the same store; with --record or --hot: the version before, if it has another tag',
+    )
     .option('--from-node', 'read the layers from what thin pull has left on this machine')
     .option('--root <folder>', "with --from-node or --hot: the node's folder (default: as thin)")
     .option(
@@ -111,7 +115,7 @@ function checkTraining(words: readonly string[], { hot, record, username }: Conv
 async function train(
   { location, reference }: Destination,
   words: readonly string[],
-  { hot, record, root, plainHttp, caFile, s3Endpoint, s3Region }: ConvertFlags,
+  { hot, record, base, root, plainHttp, caFile, s3Endpoint, s3Region }: ConvertFlags,
   signal: AbortSignal,
 ): Promise<void> {
   const flags = [
@@ -121,7 +125,7 @@ async function train(
     ...(s3Endpoint === undefined ? [] : ['--s3-endpoint', s3Endpoint]),
     ...(s3Region === undefined ? [] : ['--s3-region', s3Region]),
   ];
-  const place = { reference: formatReference(reference), flags, signal };
+  const place = { reference: formatReference(reference), flags, base, signal };
   if (record) await recordStart(place, words);
   if (hot === 'auto') await publishRecorded(place, root && resolve(root));
 }
@@ -134,7 +138,7 @@ async function convert(
 ): Promise<Destination> {
   const { to, name, platform, force } = flags;
   const level = flags.level === undefined ? undefined : parseLevel(flags.level);
-  const base = flags.base === undefined ? undefined : baseOf(flags.base);
+  const base = flags.base === undefined ? undefined : parseBase(flags.base);
   const stores = await storeOptions(flags);
   const start = performance.now();
   const progress = openProgress(progressStyle(flags));

@@ -1,5 +1,5 @@
 import { ThinError } from '../src/errors.js';
-import { formatReference, type ImageReference, parseReference } from '../src/image/reference.js';
+import { type ImageReference, parseReference, repositoryOf } from '../src/image/reference.js';
 
 /** Where a thin image goes, and what it is called there. */
 export interface Destination {
@@ -37,17 +37,4 @@ export function destinationOf({ own, inRegistry, to, name }: Naming): Destinatio
   const { tag } = reference;
   if (toFolder) return { location: to, reference, repository, tag, needsOriginal: false };
   return { location: repository, reference, repository, tag, needsOriginal: !atHome };
-}
-
-/** What a reference names without tag and digest: `localhost:5000/python`. */
-export function repositoryOf({ registry, repository }: ImageReference): string {
-  return formatReference({ registry, repository });
-}
-
-/** @throws ThinError `invalid` for a base without a tag */
-export function baseOf(text: string): { repository: string; tag: string } {
-  const reference = parseReference(text);
-  const { tag } = reference;
-  if (tag !== undefined) return { repository: repositoryOf(reference), tag };
-  throw new ThinError('invalid', `Cannot use base ${text}: it has no tag (wanted name:tag)`);
 }

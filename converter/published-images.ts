@@ -2,7 +2,7 @@ import { parseDigest } from '../src/digest.js';
 import { ThinError } from '../src/errors.js';
 import type { Platform } from '../src/image/descriptor.js';
 import { formatPlatform, hostPlatform, parsePlatform } from '../src/image/platform.js';
-import { type ImageReference, parseReference } from '../src/image/reference.js';
+import { type ImageReference, parseReference, repositoryOf } from '../src/image/reference.js';
 import { openStore, type StoreOptions } from '../src/store/open-store.js';
 import type { Store } from '../src/store/store.js';
 import {
@@ -11,7 +11,6 @@ import {
   type WantedImage,
 } from '../src/thin/find-thin-image.js';
 import { thinArtifactType } from '../src/thin/thin-manifest.js';
-import { repositoryOf } from './destination.js';
 import { sourceImages } from './source-image.js';
 
 export interface PublishedOptions {

@@ -3,6 +3,7 @@ import type { Pack } from '../src/chunk/frame.js';
 import { isThinError } from '../src/errors.js';
 import type { LayerChanges } from '../src/image/layer-entry.js';
 import { onceMore } from '../src/once-more.js';
+import type { BaseImage } from '../src/thin/base-image.js';
 import { packsMax } from '../src/thin/chunk-map-layout.js';
 import { convertLayer } from './convert-layer.js';
 import { KnownChunks } from './known-chunks.js';
@@ -19,7 +20,7 @@ const converterVersion = 1;
 export interface LayerOptions {
   readonly spool: Spool;
   readonly level?: number | undefined;
-  readonly base?: { readonly repository: string; readonly tag: string } | undefined;
+  readonly base?: BaseImage | undefined;
   readonly signal: AbortSignal;
   readonly note: (message: string) => void;
   readonly onProgress: (job: string, done: number, total: number) => void;

@@ -3,6 +3,7 @@ import { isThinError, ThinError } from '../src/errors.js';
 import type { Platform } from '../src/image/descriptor.js';
 import { mediaTypes } from '../src/image/media-type.js';
 import type { AdoptingStore, Blob, MountingStore, WritableStore } from '../src/store/store.js';
+import { type BaseImage, checkBase } from '../src/thin/base-image.js';
 import { findThinImage } from '../src/thin/find-thin-image.js';
 import type { ListedManifest } from '../src/thin/image-store.js';
 import { loadThinImage } from '../src/thin/load-thin-image.js';
@@ -93,17 +94,12 @@ export async function taggedImage(
 /** As {@link taggedImage}, when the user named the image. */
 export async function namedBase(
   target: Target,
-  base: { readonly repository: string; readonly tag: string },
+  base: BaseImage,
   platform: Platform,
   signal: AbortSignal,
 ): Promise<FindOlder> {
   const { store, repository } = target;
-  if (store.mountBlob !== undefined && base.repository !== repository) {
-    throw new ThinError(
-      'invalid',
-      `Cannot use base ${base.repository}:${base.tag}: it is in another repository (wanted ${repository})`,
-    );
-  }
+  checkBase(store, base, repository);
   const image = await taggedImage(store, base.repository, base.tag, platform, signal);
   if (image) return image;
   throw new ThinError(

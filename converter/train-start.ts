@@ -16,6 +16,8 @@ export interface TrainingPlace {
   readonly reference: string;
   /** Flags of `thin` for reaching it. */
   readonly flags: readonly string[];
+  /** The version before, if it has another tag. */
+  readonly base?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -31,7 +33,7 @@ export async function recordStart(place: TrainingPlace, command: readonly string
     const { signal } = place;
     await thin(['run', ...at, '--rm', '-q', ...flags, reference, ...command], signal);
     await thin(['daemon', 'stop', ...at, '--force'], signal); // what it read is written then
-    await thin(['hot', 'publish', ...at, ...flags, reference], signal);
+    await thin([...publishing(place, at), reference], signal);
   } finally {
     const unstoppable = new AbortController().signal;
     await thin(['daemon', 'cleanup', ...at, '--force', '--purge'], unstoppable);
@@ -44,11 +46,15 @@ export async function recordStart(place: TrainingPlace, command: readonly string
  * @param root of the node, if it is not the usual one
  */
 export async function publishRecorded(
-  { reference, flags, signal }: TrainingPlace,
+  place: TrainingPlace,
   root: string | undefined,
 ): Promise<void> {
   const at = root === undefined ? [] : ['--root', root];
-  await thin(['hot', 'publish', ...at, ...flags, reference], signal, [0, notFound]);
+  await thin([...publishing(place, at), place.reference], place.signal, [0, notFound]);
+}
+
+function publishing({ flags, base }: TrainingPlace, at: readonly string[]): string[] {
+  return ['hot', 'publish', ...at, ...flags, ...(base === undefined ? [] : ['--base', base])];
 }
 
 /** Our standard output is the report's: what thin says goes to standard error. */

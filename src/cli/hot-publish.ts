@@ -14,11 +14,12 @@ import {
 } from '../hot/hot-list.js';
 import { makeHotPack } from '../hot/hot-pack.js';
 import { formatPlatform } from '../image/platform.js';
-import { parseReference } from '../image/reference.js';
+import { parseReference, repositoryOf } from '../image/reference.js';
 import { systemClock } from '../store/clock.js';
 import { frameSource } from '../store/frame-source.js';
 import { openWritableStore } from '../store/open-store.js';
 import type { ListedManifest, WritableStore } from '../store/store.js';
+import { type BaseImage, checkBase } from '../thin/base-image.js';
 import { parseThinDescriptor, type ThinDescriptor } from '../thin/descriptor.js';
 import { earlierCommand, findEarlierHot } from '../thin/find-earlier-hot.js';
 import { type FoundHotIndex, findHotIndex } from '../thin/find-hot-index.js';
@@ -51,17 +52,21 @@ export interface HotPublication {
 /**
  * Publishes what this node has recorded of an image, together with what was published before: list and
  * hot pack of each command, beside the thin image, which stays as it is.
- * @throws ThinError `not-found` if there is nothing to publish, or the image has no thin form
+ * @throws ThinError `not-found` if there is nothing to publish, or the image has no thin form; `invalid`
+ *   if the base cannot be where the image is
  */
 export async function publishHot(
   {
     request,
     summary,
     folder,
+    base,
   }: {
     readonly request: ImageRequest;
     readonly summary: ImageSummary;
     readonly folder: HotFolder;
+    /** The version before it, if it has another tag. */
+    readonly base?: BaseImage | undefined;
   },
   signal: AbortSignal,
 ): Promise<HotPublication> {
@@ -75,18 +80,19 @@ export async function publishHot(
   }
   const descriptor = await readDescriptor(request.reference, summary);
   const reference = parseReference(request.reference);
-  const repository = `${reference.registry}/${reference.repository}`;
+  const repository = repositoryOf(reference);
   const location = request.store ?? repository;
   await using opened = await openWritableStore(location, storeOptions(request), signal);
   const { store } = opened;
+  if (base) checkBase(store, base, repository);
   const listed = await store.referrers(repository, image, undefined, signal);
   const found = await published(store, listed, image, signal);
   const merged = mergedLists(await publishedLists(store, found, signal), own);
   const lists = lastLists(merged, hotCommandsMax, recordingsBytesMax);
   const commandsBefore = found?.index.commands ?? [];
   const platform = formatPlatform(descriptor.image.platform);
-  const wanted = { repository, tag: reference.tag, image, platform, commands: commandsBefore };
-  const earlier = await findEarlierHot(store, wanted, signal);
+  const wanted = { repository, tag: reference.tag, base, image, platform };
+  const earlier = await findEarlierHot(store, { ...wanted, commands: commandsBefore }, signal);
   const tag = await tagOf(store, repository, reference.tag, descriptor, signal);
   const { commands, newBytes } = await publishHotIndex(
     store,

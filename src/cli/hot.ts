@@ -11,6 +11,7 @@ import {
   hotRanges,
 } from '../hot/hot-list.js';
 import type { ErofsImage } from '../metadata/erofs-image.js';
+import { parseBase } from '../thin/base-image.js';
 import { formatSize } from '../units.js';
 import {
   addImageFlags,
@@ -26,6 +27,16 @@ import type { Run } from './program.js';
 
 /** Bytes of an import: as many lists as a few images have. */
 const importBytesMax = 2 * hotListBytesMax;
+
+const publishExamples = `
+Examples:
+  thin hot publish localhost:5000/python:1
+  thin hot publish localhost:5000/web:1.1 --base localhost:5000/web:1.0`;
+
+interface PublishFlags extends ImageFlags {
+  base?: string;
+  json?: boolean;
+}
 
 export function addHotCommands(program: Command, run: Run): void {
   const hot = program.command('hot').description('What containers of an image read first');
@@ -53,22 +64,32 @@ function addPublish(hot: Command, run: Run): void {
         'told from that one: nodes that have run it fetch much less (a delta pack).',
     )
     .argument('<image>', 'image reference')
+    .option('--base <reference>', 'the version before, in the same store, if it has another tag')
     .option('--json', 'as JSON')
-    .action(async (reference: string, flags: ImageFlags & { json?: boolean }) => {
-      const request = await imageRequest(reference, flags);
-      const client = await connectDaemon(flags, run.signal);
-      const summary = await client.call('image.open', request, { signal: run.signal });
-      const folder = new HotFolder(configOf(flags).root);
-      const { publishHot } = await import('./hot-publish.js');
-      const published = await publishHot({ request, summary, folder }, run.signal);
-      const { store, commands, packBytes, deltaBytes, newBytes } = published;
-      const count = commands.length === 1 ? '1 command' : `${commands.length} commands`;
-      const text =
-        `${reference}: ${count}, ${formatSize(packBytes)} of hot packs, ` +
-        (deltaBytes > 0 ? `${formatSize(deltaBytes)} where the version before has run, ` : '') +
-        `${formatSize(newBytes)} sent to ${store}\n`;
-      process.stdout.write(flags.json ? `${JSON.stringify(published)}\n` : text);
-    });
+    .addHelpText('after', publishExamples)
+    .action((reference: string, flags: PublishFlags) => publish(reference, flags, run.signal));
+}
+
+async function publish(
+  reference: string,
+  { base, json, ...flags }: PublishFlags,
+  signal: AbortSignal,
+): Promise<void> {
+  const named = base === undefined ? undefined : parseBase(base);
+  const request = await imageRequest(reference, flags);
+  const client = await connectDaemon(flags, signal);
+  const summary = await client.call('image.open', request, { signal });
+  const folder = new HotFolder(configOf(flags).root);
+  const { publishHot } = await import('./hot-publish.js');
+  const published = await publishHot({ request, summary, folder, base: named }, signal);
+  const { store, commands, packBytes, deltaBytes, newBytes } = published;
+  const count = commands.length === 1 ? '1 command' : `${commands.length} commands`;
+  const untold = base === undefined ? '' : `nothing of it could be told from ${base}, `;
+  const text =
+    `${reference}: ${count}, ${formatSize(packBytes)} of hot packs, ` +
+    (deltaBytes > 0 ? `${formatSize(deltaBytes)} where the version before has run, ` : untold) +
+    `${formatSize(newBytes)} sent to ${store}\n`;
+  process.stdout.write(json ? `${JSON.stringify(published)}\n` : text);
 }
 
 function addTransfer(hot: Command, run: Run): void {

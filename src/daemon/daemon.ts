@@ -5,7 +5,7 @@ import { describeError, ThinError } from '../errors.js';
 import { systemClock } from '../store/clock.js';
 import { Bandwidth } from '../store/paced-frames.js';
 import { PacksAhead } from '../store/packs-ahead.js';
-import { bringImage } from './bring-image.js';
+import { bringImage, openImage } from './bring-image.js';
 import { collectGarbage } from './collect-garbage.js';
 import { Completions } from './completions.js';
 import { type HeldDevice, PartialFileEnds } from './composer.js';
@@ -235,9 +235,9 @@ export class Daemon implements AsyncDisposable {
   #handlers(): ControlHandlers {
     return {
       'image.open': async (request, context) =>
-        imageSummary(this.#images, await this.#opener.open(request, context)),
+        imageSummary(this.#images, await openImage(this.#openParts(), request, context)),
       'image.pull': async ({ mode, ...request }, context) =>
-        imageSummary(this.#images, await this.#opener.open(request, context, mode)),
+        imageSummary(this.#images, await openImage(this.#openParts(), request, context, mode)),
       mount: async (request, context) => {
         using hold = this.#mounted.holds.hold();
         return await this.#mounted.mounts.mount(await this.#bring(request, context, hold), request);
@@ -282,8 +282,11 @@ export class Daemon implements AsyncDisposable {
     context: OpenContext,
     hold: ImageHold,
   ): Promise<LiveImage> {
-    const [opener, live, images, mounted] = [this.#opener, this.#live, this.#images, this.#mounted];
-    return bringImage({ opener, live, images, mounted }, request, context, hold);
+    return bringImage({ ...this.#openParts(), mounted: this.#mounted }, request, context, hold);
+  }
+
+  #openParts() {
+    return { opener: this.#opener, live: this.#live, images: this.#images };
   }
 
   async #createContainer(request: CheckedRequest<'container.create'>, context: CallContext) {

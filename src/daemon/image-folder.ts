@@ -199,7 +199,15 @@ export class ImageFolder {
     }
   }
 
-  /** @throws ThinError `corrupt` if the bytes are not those that were added */
+  /** Reads all of an image's files. @throws ThinError as `read` does */
+  async check(manifest: Digest): Promise<void> {
+    const { digests = {} } = this.#records.get(manifest) ?? {};
+    for (const name of imageFileNames) {
+      if (digests[name] !== undefined) await this.read(manifest, name);
+    }
+  }
+
+  /** @throws ThinError `corrupt` if the bytes are not those that were added; `not-found` */
   async read(manifest: Digest, name: ImageFileName): Promise<Buffer> {
     const path = this.path(manifest, name);
     let bytes: Buffer;

@@ -2,7 +2,7 @@ import { type Digest, isDigest, parseDigest } from '../digest.js';
 import { isThinError, ThinError } from '../errors.js';
 import type { HotFolder } from '../hot/hot-folder.js';
 import { formatPlatform, parsePlatform } from '../image/platform.js';
-import { parseReference } from '../image/reference.js';
+import { parseReference, repositoryOf } from '../image/reference.js';
 import type { PointOfPresence } from '../pop/point-of-presence.js';
 import type { PullMode } from '../pull/pull-mode.js';
 import type { ListedManifest, Store } from '../store/store.js';
@@ -20,7 +20,7 @@ import type { ImageFolder, ImageRecord } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
 import { checkPlatform, type Original, readOriginal } from './original-image.js';
 import type { Stores } from './stores.js';
-import { repositoryOf, type WantedImage, wantedImage } from './wanted-image.js';
+import { type WantedImage, wantedImage } from './wanted-image.js';
 import type { OriginalForm, Way, WholeImages } from './whole-images.js';
 
 /** What is wrong with a thin form, or with finding it, for which there is the original. */
@@ -103,7 +103,7 @@ export class ImageOpener {
   async #fromStore(wanted: WantedImage, context: OpenContext): Promise<ImageRecord> {
     const { reference, platform, source } = wanted;
     const store = this.#stores.open(source);
-    const repository = repositoryOf(wanted);
+    const repository = repositoryOf(wanted.reference);
     const { digest, tag } = reference;
     const manifest = digest !== undefined && isDigest(digest) ? digest : undefined;
     const found = await findThinImage(
@@ -156,7 +156,7 @@ export class ImageOpener {
     const { tag } = wanted.reference;
     if (tag === undefined) return undefined;
     const store = this.#stores.open(wanted.source);
-    return store.tagged(repositoryOf(wanted), tag, signal).catch(() => undefined);
+    return store.tagged(repositoryOf(wanted.reference), tag, signal).catch(() => undefined);
   }
 
   /** A thin form that is broken, or cannot be had, is told and passed over: there is the original. */
@@ -167,7 +167,7 @@ export class ImageOpener {
   ): Promise<ImageRecord | 'none' | 'broken'> {
     const { reference, platform, source } = wanted;
     const store = this.#stores.open(source);
-    const repository = repositoryOf(wanted);
+    const repository = repositoryOf(wanted.reference);
     const { digest: manifest, siblings, tagged } = original;
     try {
       const image = { repository, tag: reference.tag, manifest, platform, siblings, tagged };
@@ -256,7 +256,7 @@ export class ImageOpener {
       const ofTag = hotManifestsOf(hot, digest).length > 0;
       const listed = ofTag
         ? hot
-        : await store.referrers(repositoryOf(wanted), digest, undefined, signal);
+        : await store.referrers(repositoryOf(wanted.reference), digest, undefined, signal);
       const onPacks = (packs: readonly CommandPack[]) => {
         if (!this.#hasVersionOf(wanted)) onHotPacks?.(descriptor.image, packs, store);
       };
@@ -271,7 +271,7 @@ export class ImageOpener {
   #hasVersionOf(wanted: WantedImage): boolean {
     const names = this.#images.list().flatMap(({ references }) => references);
     return names.some(
-      (name) => repositoryOf({ reference: parseReference(name) }) === repositoryOf(wanted),
+      (name) => repositoryOf(parseReference(name)) === repositoryOf(wanted.reference),
     );
   }
 

@@ -43,10 +43,3 @@ export function wantedAgain({
   const reference = parseReference(`${source.location}@${manifest}`);
   return { reference, name: formatReference(reference), platform: parsePlatform(platform), source };
 }
-
-/** Registry host and repository. */
-export function repositoryOf({
-  reference: { registry, repository },
-}: Pick<WantedImage, 'reference'>): string {
-  return `${registry}/${repository}`;
-}

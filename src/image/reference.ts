@@ -71,6 +71,11 @@ export function formatReference(reference: ImageReference): string {
   return `${registry}/${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
 }
 
+/** What a reference names without tag and digest: `localhost:5000/python`. */
+export function repositoryOf({ registry, repository }: ImageReference): string {
+  return formatReference({ registry, repository });
+}
+
 /** What to ask the registry for: the digest if there is one, else the tag. */
 export function referenceTarget(reference: ImageReference): string {
   return reference.digest ?? reference.tag ?? 'latest';
