@@ -14,12 +14,12 @@ import { wantedImage } from './wanted-image.js';
 export interface BringParts {
   readonly opener: Pick<ImageOpener, 'open'>;
   readonly live: Pick<LiveImages, 'get' | 'forget'>;
-  readonly images: Pick<ImageFolder, 'remove'>;
+  readonly images: Pick<ImageFolder, 'replace'>;
   readonly mounted: { readonly roots: Pick<NodeMounts['roots'], 'prepare'> };
 }
 
 type OpenParts = Omit<BringParts, 'mounted' | 'images'> & {
-  readonly images: Pick<ImageFolder, 'remove' | 'find' | 'check'>;
+  readonly images: Pick<ImageFolder, 'replace' | 'find' | 'check'>;
 };
 
 /**
@@ -86,8 +86,9 @@ async function useSound<T>(
     if (!isThinError(error, 'corrupt', 'not-found') || request.pull === 'never') throw error;
     context.note(`${error.message}; fetching it again`);
     const manifest = parseDigest(record.manifest);
-    await images.remove(manifest);
-    live.forget(manifest); // its thin form may be another one by now
-    return await use(await open());
+    return await images.replace(manifest, async () => {
+      live.forget(manifest); // its thin form may be another one by now
+      return use(await open());
+    });
   }
 }

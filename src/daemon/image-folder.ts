@@ -186,16 +186,49 @@ export class ImageFolder {
   }
 
   async remove(manifest: Digest): Promise<void> {
-    this.#records.delete(manifest);
-    const path = join(this.#folder, digestHex(manifest));
-    // Renamed first, so that no half-removed folder bears an image's name.
-    const doomed = join(this.#folder, `.${randomBytes(6).toString('hex')}`);
+    const doomed = await this.#hide(manifest);
+    if (doomed !== undefined) await rm(doomed, { recursive: true, force: true });
+  }
+
+  /**
+   * Takes an image away while it is brought anew. If that does not bring it, it is here again as it was,
+   * as it may be mounted, but for names that mean another image by then.
+   */
+  async replace<T>(manifest: Digest, bring: () => Promise<T>): Promise<T> {
+    const record = this.#records.get(manifest);
+    const aside = await this.#hide(manifest);
     try {
-      await rename(path, doomed);
-      await rm(doomed, { recursive: true, force: true });
+      return await bring();
+    } finally {
+      if (aside !== undefined) await this.#restore(aside, manifest, record);
+    }
+  }
+
+  async #restore(aside: string, manifest: Digest, record: ImageRecord | undefined): Promise<void> {
+    if (record && !this.#records.has(manifest)) {
+      const isFree = (name: string) => this.find(name, record.platform) === undefined;
+      const references = record.references.filter(isFree);
+      await rename(aside, join(this.#folder, digestHex(manifest)));
+      await this.update({ ...record, references });
+    } else {
+      await rm(aside, { recursive: true, force: true });
+    }
+  }
+
+  /**
+   * Renamed before it is removed, so that no half-removed folder bears an image's name.
+   * @returns where its folder is now, which the next start removes; undefined if there was none
+   */
+  async #hide(manifest: Digest): Promise<string | undefined> {
+    this.#records.delete(manifest);
+    const hidden = join(this.#folder, `.${randomBytes(6).toString('hex')}`);
+    try {
+      await rename(join(this.#folder, digestHex(manifest)), hidden);
+      return hidden;
     } catch (error) {
       const converted = fromSystemError(`Cannot remove image ${manifest}`, error);
       if (!isThinError(converted, 'not-found')) throw converted;
+      return undefined;
     }
   }
 

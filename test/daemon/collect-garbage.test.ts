@@ -76,7 +76,7 @@ t.test('an image is held from when it is known until it is mounted', async (t) =
         isDamaged = false;
       },
     },
-    images: { remove: async () => undefined },
+    images: { replace: async <T>(_: unknown, bring: () => Promise<T>) => bring() },
     mounted: { roots: { prepare: () => undefined } },
   };
   const context = { note: (text: string) => void notes.push(text) } as unknown as OpenContext;

@@ -88,3 +88,28 @@ t.test('a removed image is gone', async (t) => {
   t.same(readdirSync(join(root, 'images')), []);
   await images.remove(digestOf(Buffer.from('a')));
 });
+
+t.test('an image that cannot be brought anew is here as it was', async (t) => {
+  const root = scratch(t);
+  const images = await ImageFolder.open(root, t.fail);
+  await images.add(image('a', ['r:1', 'r:a']), files);
+  const manifest = digestOf(Buffer.from('a'));
+  const fails = images.replace(manifest, async () => {
+    t.notOk(images.get(manifest));
+    throw new Error('the registry is down');
+  });
+  await t.rejects(fails, { message: 'the registry is down' });
+  t.same(images.get(manifest)?.references, ['r:1', 'r:a']);
+  t.same(await images.read(manifest, 'metadata'), files.metadata);
+
+  await images.replace(manifest, () => images.add(image('b', ['r:1']), files));
+  t.same(images.get(manifest)?.references, ['r:a'], 'a name that has moved is not its own');
+
+  writeFileSync(images.path(manifest, 'metadata'), 'Metadata');
+  await t.rejects(images.check(manifest), { code: 'corrupt' });
+  await images.replace(manifest, () => images.add(image('a', ['r:a']), files));
+  await images.check(manifest);
+  const hidden = () => readdirSync(join(root, 'images')).filter((name) => name.startsWith('.'));
+  t.same(hidden(), []);
+  t.equal((await ImageFolder.open(root, t.fail)).list().length, 2);
+});
