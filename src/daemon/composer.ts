@@ -95,6 +95,11 @@ export class Composer implements AsyncDisposable {
     return this.#objects?.mountPoint;
   }
 
+  /** Files that F has open are looked for again. */
+  closeFiles(): void {
+    this.#objects?.closeFiles();
+  }
+
   /** Whether an earlier daemon has mounted F, which nobody serves before we take it over. */
   async isLeft(): Promise<boolean> {
     const found = await findMount(join(this.#options.runFolder, 'objects'));

@@ -23,6 +23,11 @@ export class PortableRoots {
       : this.#mountWritable(image, target, changes);
   }
 
+  /** They look for files again. */
+  refresh(): void {
+    this.#trees.closeFiles();
+  }
+
   async #mountTree(image: LiveImage, target: string): Promise<Root> {
     const server = await this.#trees.mount(image, target, 'image');
     const { implementation } = server;

@@ -5,8 +5,8 @@ import type { Roots } from './roots.js';
 const gatherMs = 100;
 
 /**
- * Composed roots go on reading a file that they have found, also when it was removed from its tier,
- * for being wrong or for want of space, which it goes on taking: they are made to look again.
+ * Roots go on reading a file that they have found, also when it was removed from its tier, for being
+ * wrong or for want of space, which it goes on taking: they are made to look again.
  */
 export class RefreshOnWrong {
   #roots: Roots | undefined;

@@ -130,6 +130,8 @@ export class Roots {
 
   /** Of every image; what does not work is logged. */
   async refreshAll(): Promise<void> {
+    this.#portable.refresh();
+    this.#composer.closeFiles();
     if (this.#composer.objects === undefined) return;
     const roots = await this.#composer.roots();
     for (const manifest of roots.mounted) {

@@ -43,6 +43,7 @@ export class Trees implements AsyncDisposable {
   readonly #log: Logger;
   readonly #onMiss: OnMiss;
   readonly #shared = new Map<string, SharedTree>();
+  readonly #open = new Set<TreeServer>();
   /** Settled when the files of a tree count as unused again. */
   readonly #releases = new WeakMap<TreeServer, Promise<void>>();
 
@@ -85,6 +86,11 @@ export class Trees implements AsyncDisposable {
   readonly #notReleased = (error: unknown): void => {
     this.#log.warn({ reason: describeError(error) }, 'files of a tree still count as mounted');
   };
+
+  /** Files of the tiers are opened again when they are read next: one may be gone, or wrong. */
+  closeFiles(): void {
+    for (const server of this.#open) server.closeFiles();
+  }
 
   /** Unmounts shared trees that nothing uses; images without mounts can then be removed. */
   async closeIdle(): Promise<void> {
@@ -141,7 +147,9 @@ export class Trees implements AsyncDisposable {
         },
         (reason) => this.#log.warn({ mountPoint, reason }, 'second-best mount'),
       );
+      this.#open.add(server);
       const release = server.ended.then((error) => {
+        this.#open.delete(server);
         if (error) this.#log.error({ mountPoint, reason: describeError(error) }, 'mount ended');
         return released();
       });

@@ -79,6 +79,8 @@ class FuseNativeServer implements TreeServer {
     );
   }
 
+  closeFiles(): void {} // none are kept open
+
   async unmount(): Promise<void> {
     await settle((done) => this.#mount.unmount(done));
     this.#stop.abort();

@@ -144,6 +144,11 @@ export class ObjectServer implements AsyncDisposable {
     this.#parts.threads.endPartial(view);
   }
 
+  /** Files of the tiers are opened again when they are read next: one may be gone, or wrong. */
+  closeFiles(): void {
+    this.#parts.threads.post({ type: 'close-files' });
+  }
+
   /**
    * Stops serving; the mount stays, and the descriptor. What was not answered the successor is asked
    * for, where the kernel can do that; else it is waited for.

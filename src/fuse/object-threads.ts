@@ -131,7 +131,7 @@ export class ObjectThreads {
 
   /** Has files closed, which might have been evicted, and the thread ended that started last. */
   #rest(): void {
-    this.post({ type: 'idle' });
+    this.post({ type: 'close-files' });
     const last = [...this.#running].at(-1);
     if (!last || this.#running.size === 1) return;
     last.tellToEnd();

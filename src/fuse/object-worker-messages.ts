@@ -27,8 +27,8 @@ export type ObjectWorkerUpdate =
   | { readonly type: 'image-ended'; readonly name: string }
   | { readonly type: 'partial'; readonly node: number; readonly view: PartialView }
   | { readonly type: 'partial-ended'; readonly node: number }
-  /** Nothing was read for some time: files that can be opened again are to be closed. */
-  | { readonly type: 'idle' };
+  /** Some may be gone, or wrong: files that can be opened again are to be closed. */
+  | { readonly type: 'close-files' };
 
 /** What a worker tells the main thread. */
 export type ObjectWorkerReport =

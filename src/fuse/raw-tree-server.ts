@@ -11,7 +11,7 @@ import { readAheadMax, setReadAhead } from './read-ahead.js';
 import { answerBy, ReadForwarder } from './read-forwarder.js';
 import { settlesWithin } from './settles-within.js';
 import type { TreeServer, TreeServerOptions } from './tree-server.js';
-import type { TreeWorkerData, TreeWorkerReport } from './tree-worker-messages.js';
+import { type TreeWorkerData, type TreeWorkerReport, treeState } from './tree-worker-messages.js';
 
 /**
  * A second thread halves the latency of reads while the first waits for a disk; more add nothing. It
@@ -62,7 +62,7 @@ async function startServer(
     }
     const data: TreeWorkerData = {
       device: descriptor,
-      stop: new Int32Array(new SharedArrayBuffer(4)),
+      state: new Int32Array(new SharedArrayBuffer(4 * treeState.length)),
       metadata: sharedBytes(options.metadata),
       form: options.form,
       tiers: options.tiers,
@@ -70,7 +70,7 @@ async function startServer(
     const start = () => startWorker('../fuse/tree-worker', import.meta.url, data);
     return new RawTreeServer(
       { mountPoint, device, descriptor, control: await ConnectionControl.open(device) },
-      data.stop,
+      data.state,
       start(),
       start,
       options,
@@ -92,14 +92,14 @@ class RawTreeServer implements TreeServer {
   readonly initialized: Promise<void>;
   readonly #descriptor: number;
   readonly #control: ConnectionControl;
-  readonly #stop: Int32Array;
+  readonly #state: Int32Array;
   readonly #options: TreeServerOptions;
   readonly #forwarder: ReadForwarder;
   #failure: Error | undefined;
 
   constructor(
     connection: Connection,
-    stop: Int32Array,
+    state: Int32Array,
     first: Worker,
     startNext: () => Worker,
     options: TreeServerOptions,
@@ -109,14 +109,14 @@ class RawTreeServer implements TreeServer {
     this.mountPoint = mountPoint;
     this.device = device;
     this.#descriptor = descriptor;
-    this.#stop = stop;
+    this.#state = state;
     this.#options = options;
     this.#forwarder = new ReadForwarder(
       descriptor,
       answerBy(options.readFile),
       options.onReadError,
     );
-    const stopThreads = () => Atomics.store(stop, 0, 1);
+    const stopThreads = () => Atomics.store(state, treeState.stop, 1);
     const unguard = guardExit(() =>
       releaseMount({ mountPoint, control, threads, stop: stopThreads }),
     );
@@ -126,6 +126,10 @@ class RawTreeServer implements TreeServer {
       () => {},
     );
     this.ended = Promise.all([this.#follow(first), second]).then(() => this.#release(unguard));
+  }
+
+  closeFiles(): void {
+    Atomics.add(this.#state, treeState.closes, 1);
   }
 
   async unmount(): Promise<void> {
@@ -149,7 +153,7 @@ class RawTreeServer implements TreeServer {
 
   /** Ends the threads. Users where the connection cannot be aborted wake them one by one. */
   async #stopThreads(): Promise<void> {
-    Atomics.store(this.#stop, 0, 1);
+    Atomics.store(this.#state, treeState.stop, 1);
     if (this.#control.abort()) return;
     while ((await findMount(this.mountPoint))?.device === this.device) {
       const woken = statfs(this.mountPoint).catch(() => undefined);

@@ -34,6 +34,8 @@ export interface TreeServer extends AsyncDisposable {
    * an error if it broke.
    */
   readonly ended: Promise<Error | undefined>;
+  /** Files of the tiers are opened again when they are read next: one may be gone, or wrong. */
+  closeFiles(): void;
   /** @throws ThinError `busy` if something uses the mount; it goes on then. */
   unmount(): Promise<void>;
 }

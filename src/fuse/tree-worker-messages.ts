@@ -9,9 +9,15 @@ export interface TreeWorkerData {
   readonly metadata: SharedArrayBuffer;
   readonly form: TreeForm;
   readonly tiers: readonly string[];
-  /** One shared number: not 0 when the worker is to end with its next request. */
-  readonly stop: Int32Array;
+  /** Of all workers of the mount, as {@link treeState} tells. */
+  readonly state: Int32Array;
 }
+
+/**
+ * Numbers of a mount, which workers look at with their next request: not 0 when they are to end; counted
+ * up when files that can be opened again are to be closed.
+ */
+export const treeState = { stop: 0, closes: 1, length: 2 } as const;
 
 /** What a worker tells the main thread. */
 export type TreeWorkerReport =

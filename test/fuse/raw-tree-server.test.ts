@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, open, readFile as readFileOf, stat, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile as readFileOf, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
@@ -12,6 +12,7 @@ import { type Digest, digestOf } from '../../src/digest.js';
 import { ThinError } from '../../src/errors.js';
 import { findMount } from '../../src/fuse/mount-table.js';
 import { openRawTree } from '../../src/fuse/raw-tree-server.js';
+import type { ReadFile } from '../../src/fuse/read-forwarder.js';
 import { snapshotTree } from '../support/compare-trees.js';
 import { HeldReads, mountTree, readFrom, temporaryFolder, until } from './mounted-tree.js';
 import { type Contents, directory, file } from './torture-tree.js';
@@ -69,6 +70,32 @@ t.test('asks for what a tier has torn, or only later', async (t) => {
   t.ok(end.buffer.equals(later.subarray(2_400_000, 2_401_000)));
   await until('its use was told', () => firstUses.length > 0);
   t.strictSame(firstUses, [digestOf(later)]);
+});
+
+t.test('looks again for files that are gone from a tier, when it is told to', async (t) => {
+  const contents: Contents = new Map();
+  const bytes = randomBytes(2_500_000);
+  const tree = directory([[name('file'), file(contents, bytes)]]);
+  const tier = await temporaryFolder(t);
+  await putInTier(tier, bytes);
+  const asked: number[] = [];
+  const readFile: ReadFile = (content, size, offset, length, signal) => {
+    asked.push(offset);
+    return readFrom(contents)(content, size, offset, length, signal);
+  };
+  const { server, mountPoint } = await mountTree(t, openRawTree, tree, readFile, { tiers: [tier] });
+  const handle = await open(join(mountPoint, 'file'));
+  t.teardown(() => handle.close());
+  const readAt = async (offset: number) => {
+    const { buffer } = await handle.read(Buffer.alloc(1000), 0, 1000, offset);
+    t.ok(buffer.equals(bytes.subarray(offset, offset + 1000)));
+  };
+  await readAt(0);
+  await rm(tierPath(tier, digestOf(bytes)));
+  t.same(asked, []);
+  server.closeFiles();
+  await readAt(2_400_000);
+  t.not(asked.length, 0);
 });
 
 t.test('notices that somebody else unmounts', async (t) => {
