@@ -94,11 +94,19 @@ export class Transport implements AsyncDisposable {
 
   async #dispatcherFor({ url, action }: HttpRequest): Promise<Dispatcher> {
     if (url.origin === this.endpoint.base.origin) return this.#own;
-    this.#registryIsLocal ??= isLocal(this.endpoint.base.hostname);
-    if (await this.#registryIsLocal) return this.#foreign;
+    if (await this.#isRegistryLocal()) return this.#foreign;
     const literal = url.hostname.replace(/^\[|\]$/g, '');
     if (isIP(literal) !== 0 && isLocalAddress(literal)) throw localAddress(action, url.hostname);
     return this.#guarded;
+  }
+
+  /** False if its name cannot be looked up now, which is asked again: the guarded way is the safe one. */
+  #isRegistryLocal(): Promise<boolean> {
+    this.#registryIsLocal ??= isLocal(this.endpoint.base.hostname);
+    return this.#registryIsLocal.catch(() => {
+      this.#registryIsLocal = undefined;
+      return false;
+    });
   }
 }
 
@@ -129,14 +137,10 @@ const lookupRemote: LookupFunction = (hostname, options, callback) => {
   });
 };
 
+/** @throws NodeJS.ErrnoException if DNS does not answer */
 async function isLocal(hostname: string): Promise<boolean> {
-  const bare = hostname.replace(/^\[|\]$/g, '');
-  try {
-    const addresses = await lookupAll(bare, { all: true });
-    return addresses.every(({ address }) => isLocalAddress(address));
-  } catch {
-    return false; // then it cannot be reached either, and the guarded way is the safe one
-  }
+  const addresses = await lookupAll(hostname.replace(/^\[|\]$/g, ''), { all: true });
+  return addresses.every(({ address }) => isLocalAddress(address));
 }
 
 function localAddress(action: string, hostname: string): ThinError {

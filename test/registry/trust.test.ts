@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import dns from 'node:dns/promises';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -199,6 +201,27 @@ t.test('a registry elsewhere cannot send us to this machine', async (t) => {
 
   answer = () => ({ status: 307, headers: { location: `${store.origin}/blob` } });
   t.equal(await client.hasBlob(digest, signal), true, 'another host is fine');
+});
+
+t.test('a registry on this machine may send us to it, as soon as its name is known', async (t) => {
+  const local = await startHostile(t, () => ({ status: 200, body: 'a blob' }));
+  const registry = await startHostile(t, () => ({
+    status: 307,
+    headers: { location: `${local.origin}/blob` },
+  }));
+  const client = await open(t, registry.host, { plainHttp: true });
+  const { lookup } = dns;
+  const useLookup = (used: typeof lookup) => {
+    dns.lookup = used;
+    syncBuiltinESMExports();
+  };
+  t.teardown(() => useLookup(lookup));
+  useLookup((async () => {
+    throw new Error('EAI_AGAIN');
+  }) as unknown as typeof lookup);
+  await t.rejects(client.hasBlob(digest, signal), { code: 'denied' });
+  useLookup(lookup);
+  t.equal(await client.hasBlob(digest, signal), true);
 });
 
 t.test('credentials stay with the registry', async (t) => {
