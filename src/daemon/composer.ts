@@ -22,6 +22,12 @@ import type { ImageFolder } from './image-folder.js';
 import type { LiveImages } from './live-images.js';
 import type { OnMiss } from './trees.js';
 
+/**
+ * Milliseconds after which a self test that failed is made again for who wants a mount: memory,
+ * descriptors or loop devices may have been short.
+ */
+const againMs = 60_000;
+
 /** The holder's /dev/fuse, on which F is mounted, and how it is told that mounts live by it. */
 export interface HeldDevice {
   readonly descriptor: number;
@@ -43,6 +49,10 @@ export interface ComposerOptions {
    * with another device if `renew`.
    */
   readonly onBroken: (error: Error, renew: boolean) => void;
+  /** The self test; for tests. */
+  readonly probe?: typeof probeComposed;
+  /** Milliseconds; for tests. */
+  readonly now?: () => number;
 }
 
 interface Opened {
@@ -67,7 +77,8 @@ export class PartialFileEnds implements PartialViewEvents {
 
 /**
  * What composed mounts need of this node, opened when the first one is wanted: a self test, F, and
- * the images that it shows. Where the test fails, the reason is kept for all later askers.
+ * the images that it shows. Where the test fails, the reason is kept for who asks in the next minute;
+ * any other reason for good.
  */
 export class Composer implements AsyncDisposable {
   readonly #options: ComposerOptions;
@@ -75,6 +86,10 @@ export class Composer implements AsyncDisposable {
   #opening: Promise<Opened> | undefined;
   #objects: ObjectServer | undefined;
   #reason: string | undefined;
+  /** On the clock of `now`; infinite unless the last self test has failed. */
+  #againAt: number = Number.POSITIVE_INFINITY;
+  readonly #now: () => number;
+  readonly #probe: typeof probeComposed;
   readonly #closing = new AbortController();
   /** What an earlier daemon has mounted is not known yet: F must not end. */
   #takingOver: boolean = false;
@@ -82,12 +97,19 @@ export class Composer implements AsyncDisposable {
 
   constructor(options: ComposerOptions, partialEnds: PartialFileEnds) {
     this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#probe = options.probe ?? probeComposed;
     this.#partialEnds = partialEnds;
   }
 
   /** Why there are no composed mounts here; undefined while there are, or nobody has tried. */
   get unavailable(): string | undefined {
     return this.#reason;
+  }
+
+  /** Whether there is no use in trying now. */
+  get isUnavailable(): boolean {
+    return this.#reason !== undefined && this.#now() < this.#againAt;
   }
 
   /** Mount point of F, if it is served. */
@@ -181,12 +203,22 @@ export class Composer implements AsyncDisposable {
   }
 
   #open(known: ObjectImages): Promise<Opened> {
-    this.#opening ??= this.#start(known).catch((error: unknown) => {
+    if (this.#reason !== undefined && !this.isUnavailable) this.#opening = undefined;
+    this.#opening ??= this.#tryStart(known);
+    return this.#opening;
+  }
+
+  async #tryStart(known: ObjectImages): Promise<Opened> {
+    this.#againAt = Number.POSITIVE_INFINITY;
+    try {
+      const opened = await this.#start(known);
+      this.#reason = undefined;
+      return opened;
+    } catch (error) {
       this.#reason = describeError(error);
       this.#options.log.warn({ reason: this.#reason }, 'no composed mounts, portable ones instead');
       throw error;
-    });
-    return this.#opening;
+    }
   }
 
   async #start(known: ObjectImages): Promise<Opened> {
@@ -194,10 +226,13 @@ export class Composer implements AsyncDisposable {
     if (!device) {
       throw new ThinError('unavailable', 'Cannot compose mounts: /dev/fuse cannot be had by root');
     }
-    let probe = await probeComposed(join(root, 'probe'));
+    let probe = await this.#probe(join(root, 'probe'));
     // Mounts go on over a full disk: they are not to be taken for what nothing can bring back.
-    if (!probe.available && probe.full) probe = await probeComposed(join(runFolder, 'probe'));
-    if (!probe.available) throw new ThinError('unavailable', probe.reason);
+    if (!probe.available && probe.full) probe = await this.#probe(join(runFolder, 'probe'));
+    if (!probe.available) {
+      this.#againAt = this.#now() + againMs;
+      throw new ThinError('unavailable', probe.reason);
+    }
     const objects = await this.#serveObjects(device, known);
     const images = new ComposedImages(runFolder, cache, objects);
     const server = `erofs ${probe.metadataForm}`;

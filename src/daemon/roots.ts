@@ -50,7 +50,7 @@ export class Roots {
   async mount(image: LiveImage, request: RootRequest, choice: MountChoice): Promise<Root> {
     await this.#cache.giveBack(ownBytes);
     if (choice === 'portable') return this.#portable.mount(image, request);
-    if (choice === 'auto' && this.#composer.unavailable !== undefined) {
+    if (choice === 'auto' && this.#composer.isUnavailable) {
       return this.#portable.mount(image, request);
     }
     try {
