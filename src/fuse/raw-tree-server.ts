@@ -140,7 +140,7 @@ class RawTreeServer implements TreeServer {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (await settlesWithin(this.ended, 0)) return;
+    if (await settlesWithin(this.ended, 0)) return this.#takeAwayDead();
     try {
       await this.unmount();
     } catch (error) {
@@ -149,6 +149,13 @@ class RawTreeServer implements TreeServer {
       await this.ended;
       await detachPath(this.mountPoint);
     }
+  }
+
+  /** Threads that failed, and did not end with their mount, leave it where it is. */
+  async #takeAwayDead(): Promise<void> {
+    if ((await this.ended) === undefined) return;
+    const seen = await findMount(this.mountPoint);
+    if (seen?.device === this.device) await detachPath(this.mountPoint);
   }
 
   /** Ends the threads. Users where the connection cannot be aborted wake them one by one. */

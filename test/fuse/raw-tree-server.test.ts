@@ -1,6 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { mkdir, open, readFile as readFileOf, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -13,6 +14,7 @@ import { ThinError } from '../../src/errors.js';
 import { findMount } from '../../src/fuse/mount-table.js';
 import { openRawTree } from '../../src/fuse/raw-tree-server.js';
 import type { ReadFile } from '../../src/fuse/read-forwarder.js';
+import { cleanUp } from '../support/clean-up.js';
 import { snapshotTree } from '../support/compare-trees.js';
 import { HeldReads, mountTree, readFrom, temporaryFolder, until } from './mounted-tree.js';
 import { type Contents, directory, file } from './torture-tree.js';
@@ -120,6 +122,26 @@ t.test('ends what was detached while it is used', async (t) => {
   await failed;
   t.equal(await server.ended, undefined);
 });
+
+t.test('leaves no mount when its thread has ended before anybody hears of it', async (t) => {
+  const mountPoint = await temporaryFolder(t);
+  cleanUp(t, () => run('umount', ['-l', mountPoint]).catch(() => undefined));
+  const before = new Set(readdirSync('/proc/self/task'));
+  const others = () => readdirSync('/proc/self/task').filter((thread) => !before.has(thread));
+  process.once('worker', () => standStillUntilEnded(others));
+  const readFile = readFrom(new Map());
+  const damaged = { mountPoint, metadata: Buffer.alloc(8192) };
+  const opening = mountTree(t, openRawTree, directory([]), readFile, damaged);
+  await t.rejects(opening, { name: 'ThinError' });
+  t.equal(await findMount(mountPoint), undefined);
+});
+
+/** As where another program has the core: threads go on, and what they tell waits until they have ended. */
+function standStillUntilEnded(threads: () => string[]): void {
+  const cell = new Int32Array(new SharedArrayBuffer(4));
+  const deadline = Date.now() + 60_000;
+  while (threads().length > 0 && Date.now() < deadline) Atomics.wait(cell, 0, 0, 10);
+}
 
 t.test('ends although another mount namespace has a copy', async (t) => {
   const contents: Contents = new Map();
