@@ -7,8 +7,13 @@ import type {
   WithoutId,
 } from './shared-tier-messages.js';
 
-/** Milliseconds without any answer after which the process is given up, and of such that do not die. */
+/**
+ * Milliseconds without any answer after which the process is given up, and until it says that it has started:
+ * one that a busy machine is slow to start would be killed again and again.
+ */
 const hungMs = 3000;
+const startMs = 30_000;
+/** Of such that do not die. */
 const undeadMax = 3;
 /** Threads of the process: as many questions may hang before all do. */
 const threads = 16;
@@ -30,6 +35,7 @@ export class SharedTierLink implements Disposable {
   /** Killed, and not ended yet. */
   #undead = 0;
   #answeredAt = 0;
+  #hasStarted: boolean = false;
   #next = 1;
   #closed: boolean;
 
@@ -76,7 +82,8 @@ export class SharedTierLink implements Disposable {
   }
 
   giveUpIfHung(): void {
-    if (this.#pending.size > 0 && performance.now() - this.#answeredAt > hungMs) this.giveUp();
+    const limitMs = this.#hasStarted ? hungMs : startMs;
+    if (this.#pending.size > 0 && performance.now() - this.#answeredAt > limitMs) this.giveUp();
   }
 
   #settle(answer: SharedTierAnswer): void {
@@ -103,6 +110,7 @@ export class SharedTierLink implements Disposable {
       return undefined; // for want of memory, say: the next question tries again
     }
     child.on('message', (answers: readonly SharedTierAnswer[]) => {
+      if (this.#process === child) this.#hasStarted = true;
       this.#answeredAt = performance.now();
       for (const answer of answers) this.#settle(answer);
     });
@@ -113,6 +121,7 @@ export class SharedTierLink implements Disposable {
     child.unref();
     child.channel?.unref();
     this.#process = child;
+    this.#hasStarted = false;
     return child;
   }
 

@@ -292,5 +292,6 @@ process.on('message', (requests: readonly SharedTierRequest[]) => {
       .then((result) => send({ id, ...result }));
   }
 });
+process.send?.([]); // it has started
 // The daemon is gone. Threads that hang would keep us.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));

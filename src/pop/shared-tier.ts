@@ -22,12 +22,11 @@ import { TierListing } from './tier-listing.js';
 import { TierOffers } from './tier-offers.js';
 import { type SiteUses, TierRoom } from './tier-room.js';
 
-/** Milliseconds for a read: so many times its usual late answer, between two bounds. */
+/** Milliseconds for a read: so many times its usual late answer, between two bounds; and for a look. */
 const deadlineHedges = 4;
-const defaultDeadline = { leastMs: 100, mostMs: 500 };
-/** Milliseconds between looks whether it is there, for one to be answered, and for a file to be put. */
+const defaultDeadline = { leastMs: 100, mostMs: 500, lookMs: 1000 };
+/** Milliseconds between looks whether it is there, and for a file to be put. */
 const lookMs = 2000;
-const lookTimeoutMs = 1000;
 const putTimeoutMs = 60_000;
 /** Files that are put at a time, and milliseconds of rest when that fails. */
 const puttingMax = 3;
@@ -37,13 +36,14 @@ const markMs = 120_000;
 /** Files that are known to be there, or not; the latter for so many milliseconds. */
 const knownMax = 65_536;
 const absentMs = 5000;
+
 export interface SharedTierOptions extends SharedTierConfig {
   /** What leaves first. */
   readonly policy?: ReplacementPolicy | undefined;
   /** The node's state: remembers which tier it was. */
   readonly root: string;
-  /** Bounds of the time that a read may lose to it, in milliseconds. */
-  readonly deadline?: { readonly leastMs: number; readonly mostMs: number };
+  /** Bounds of the time that a read may lose to it, and a look may take, in milliseconds. */
+  readonly deadline?: Readonly<Partial<typeof defaultDeadline>>;
   /** It is away, with why; or is there again. */
   readonly onTurn: (why: string | undefined) => void;
 }
@@ -202,15 +202,19 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
   }
 
   get #deadlineMs(): number {
-    const { leastMs, mostMs } = this.#options.deadline ?? defaultDeadline;
+    const { leastMs, mostMs } = { ...defaultDeadline, ...this.#options.deadline };
     return Math.min(Math.max(deadlineHedges * this.#health.hedgeMs, leastMs), mostMs);
+  }
+
+  get #lookMs(): number {
+    return this.#options.deadline?.lookMs ?? defaultDeadline.lookMs;
   }
 
   /** No read waits for this: that it is late or fails is not counted as if one did. */
   async has({ content, size }: FileRef): Promise<boolean> {
     if (!this.#mayHave(content)) return false;
     const request: TierQuestion = { ask: 'read', content, size, offset: 0, length: 0 };
-    const answer = await this.#ask(request, lookTimeoutMs);
+    const answer = await this.#ask(request, this.#lookMs);
     if (answer && answer.is !== 'failed') this.#heard(content, answer, undefined);
     return answer?.is === 'bytes';
   }
@@ -286,9 +290,9 @@ export class SharedTier implements SharedFiles, AsyncDisposable {
 
   async #look(): Promise<void> {
     if (this.#closed) return;
-    const answer = await this.#ask({ ask: 'look', known: this.#tier }, lookTimeoutMs);
+    const answer = await this.#ask({ ask: 'look', known: this.#tier }, this.#lookMs);
     if (answer?.is !== 'here') {
-      this.#turn(answer?.is === 'failed' ? answer.why : `no answer within ${lookTimeoutMs} ms`);
+      this.#turn(answer?.is === 'failed' ? answer.why : `no answer within ${this.#lookMs} ms`);
     }
     if (this.here && this.#uses) {
       void this.#room.make(this.#uses, this.#tier);

@@ -15,6 +15,28 @@ t.test('where no process can be had, as for want of memory, nothing is answered'
   t.equal(await link.ask({ ask: 'look', known: '' }), undefined);
 });
 
+t.test('a process that is slow to start is waited for, one that hangs then is not', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'thinfs-tier-'));
+  cleanUp(t, () => rmSync(folder, { recursive: true }));
+  using link = new SharedTierLink({ directory: folder, freeSpaceFloorBytes: 0 }, () => {});
+  const { now } = performance;
+  cleanUp(t, () => {
+    performance.now = now;
+  });
+  const askAndWait = (milliseconds: number) => {
+    const asked = link.ask({ ask: 'look', known: '' }, 60_000);
+    performance.now = () => now.call(performance) + milliseconds;
+    link.giveUpIfHung();
+    performance.now = now;
+    return asked;
+  };
+  t.match(await askAndWait(29_000), { is: 'here' });
+  t.match(await askAndWait(2900), { is: 'here' });
+  t.match(await askAndWait(3100), { is: 'failed', why: 'it hangs' });
+  t.match(await askAndWait(31_000), { is: 'failed' });
+  t.match(await askAndWait(0), { is: 'here' }, 'and the next one answers');
+});
+
 t.test('a file that cannot be removed keeps no other there', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'thinfs-tier-'));
   cleanUp(t, () => rmSync(folder, { recursive: true }));
