@@ -53,6 +53,7 @@ export interface Addon {
     find: number,
   ): Promise<void>;
   findFiles(store: FileStoreHandle, digests: Buffer, found: Buffer): Promise<void>;
+  sortFiles(store: FileStoreHandle, digests: Buffer, sizes: Buffer, counts: Buffer): Promise<void>;
   spoolOpen(store: FileStoreHandle): SpoolHandle;
   spoolWrite(spool: SpoolHandle, hole: number, bytes: Buffer): Promise<void>;
   spoolCommit(spool: SpoolHandle, record: Buffer): Promise<void>;

@@ -16,6 +16,7 @@
         "src/cut-and-hash.cc",
         "src/file-store.cc",
         "src/file-spool.cc",
+        "src/sort-files.cc",
         "src/hash-stream.cc",
         "src/copy-verified.cc",
         "src/trim-memory.cc",

@@ -1,5 +1,6 @@
 import { type Digest, digestFromBytes, digestHex, digestSize } from '../src/digest.js';
 import { ThinError } from '../src/errors.js';
+import type { FileColumns } from '../src/file-columns.js';
 import { addon, type FileStoreHandle, type SpoolHandle } from './addon.js';
 import { fromNativeError } from './native-error.js';
 
@@ -92,21 +93,26 @@ export class FileStore {
     contents.forEach((content, at) => {
       digests.write(digestHex(content), at * digestSize, 'hex');
     });
-    const found = await this.#found(digests);
+    const found = Buffer.alloc(contents.length);
+    await addon().findFiles(this.#handle, digests, found);
     return contents.filter((_, at) => found[at] === 0);
   }
 
-  /** How many contents are in none of the directories. @param digests 32 bytes for each */
-  async countMissing(digests: Buffer): Promise<number> {
-    const found = await this.#found(digests);
-    return found.reduce((missing, isHere) => missing + (isHere === 0 ? 1 : 0), 0);
-  }
-
-  /** A byte for each digest: 1 if it is here. */
-  async #found(digests: Buffer): Promise<Buffer> {
-    const found = Buffer.alloc(digests.length / digestSize);
-    await addon().findFiles(this.#handle, digests, found);
-    return found;
+  /**
+   * Brings files into the order of their digests, each once.
+   * @param files not to be touched until the promise is settled; they share their memory with the result
+   * @returns the files, and how many of them are in none of the directories
+   */
+  async sorted({ digests, sizes }: FileColumns): Promise<{ files: FileColumns; missing: number }> {
+    const counts = new Float64Array(2);
+    const bytes = Buffer.from(sizes.buffer, sizes.byteOffset, sizes.byteLength);
+    await addon().sortFiles(this.#handle, digests, bytes, Buffer.from(counts.buffer));
+    const [count = 0, missing = 0] = counts;
+    const files = {
+      digests: digests.subarray(0, count * digestSize),
+      sizes: sizes.subarray(0, count),
+    };
+    return { files, missing };
   }
 
   /** For a file too large to be held in memory. */

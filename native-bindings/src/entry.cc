@@ -29,6 +29,7 @@ constexpr Operation operations[] = {
     {"fileStoreOpen", thinfs::fileStoreOpen},
     {"storeFiles", thinfs::storeFiles},
     {"findFiles", thinfs::findFiles},
+    {"sortFiles", thinfs::sortFiles},
     {"spoolOpen", thinfs::spoolOpen},
     {"spoolWrite", thinfs::spoolWrite},
     {"spoolCommit", thinfs::spoolCommit},

@@ -22,10 +22,11 @@ napi_value gzipInflaterStep(napi_env env, napi_callback_info info);
 napi_value cutterOpen(napi_env env, napi_callback_info info);
 napi_value cutAndHash(napi_env env, napi_callback_info info);
 
-// file-store.cc, file-spool.cc
+// file-store.cc, file-spool.cc, sort-files.cc
 napi_value fileStoreOpen(napi_env env, napi_callback_info info);
 napi_value storeFiles(napi_env env, napi_callback_info info);
 napi_value findFiles(napi_env env, napi_callback_info info);
+napi_value sortFiles(napi_env env, napi_callback_info info);
 napi_value spoolOpen(napi_env env, napi_callback_info info);
 napi_value spoolWrite(napi_env env, napi_callback_info info);
 napi_value spoolCommit(napi_env env, napi_callback_info info);

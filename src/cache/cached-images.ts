@@ -85,7 +85,7 @@ export class CachedImages implements AsyncDisposable {
   }
 
   /** @see FileCache.pinImage */
-  async pin(image: string, files: Iterable<FileRef>, metadata: string): Promise<void> {
+  async pin(image: string, files: ListedFiles, metadata: string): Promise<void> {
     if (!(await this.#makeDurable())) {
       throw new ThinError('unavailable', `Cannot pin image ${image}: its files cannot be synced`);
     }

@@ -266,7 +266,7 @@ export class FileCache implements AsyncDisposable {
   }
 
   /** Keeps all files of a pulled image, those of its metadata image in the root; durable after this. */
-  pinImage(image: string, files: Iterable<FileRef>, metadata: string): Promise<void> {
+  pinImage(image: string, files: ListedFiles, metadata: string): Promise<void> {
     return pinImage(this.#parts, image, files, metadata);
   }
 

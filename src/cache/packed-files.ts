@@ -70,37 +70,6 @@ export function newFiles(lists: readonly Buffer[]): Buffer {
   return inOrder(all, items);
 }
 
-/** The files by digest, each content once. */
-export function eachOnce(files: Buffer): Buffer {
-  const items = Array.from({ length: packedCount(files) }, (_, index) => index * itemSize);
-  const sorted = inOrder(files, items);
-  let end = 0;
-  for (let at = 0; at < sorted.length; at += itemSize) {
-    if (!isAmongLast(sorted, at, end)) end += sorted.copy(sorted, end, at, at + itemSize);
-  }
-  return sorted.subarray(0, end);
-}
-
-/** Whether the digest at `at` is one of those before `end` that begin as it does. */
-function isAmongLast(files: Buffer, at: number, end: number): boolean {
-  const start = sortedBits(files, at);
-  for (let other = end - itemSize; other >= 0; other -= itemSize) {
-    if (sortedBits(files, other) !== start) return false;
-    const same = files.compare(files, other, other + digestSize, at, at + digestSize) === 0;
-    if (same) return true;
-  }
-  return false;
-}
-
-/** The digests alone, one behind the other. */
-export function packedDigests(files: Buffer): Buffer {
-  const digests = Buffer.allocUnsafeSlow(packedCount(files) * digestSize);
-  for (let at = 0, end = 0; at < files.length; at += itemSize) {
-    end += files.copy(digests, end, at, at + digestSize);
-  }
-  return digests;
-}
-
 /** Files of a list: 24 bits of a digest and the index fit into a double, and no buffer has so many. */
 const filesMax = 2 ** 29;
 

@@ -1,5 +1,5 @@
 import type { CacheParts } from './cache-parts.js';
-import type { FileRef } from './file-origin.js';
+import type { FileRef, ListedFiles } from './file-origin.js';
 import { packFiles, unpackFiles } from './packed-files.js';
 import type { SharedOffer } from './shared-files.js';
 
@@ -17,12 +17,12 @@ export async function offerFile(
 export async function pinImage(
   parts: CacheParts,
   image: string,
-  files: Iterable<FileRef>,
+  files: ListedFiles,
   metadata: string,
 ): Promise<void> {
-  if (!parts.shared) return await parts.images.pin(image, files, metadata);
+  await parts.images.pin(image, files, metadata);
+  if (!parts.shared) return;
   const listed = [...files];
-  await parts.images.pin(image, listed, metadata);
   parts.shared.offerAll(offersOf(parts, packFiles(listed, listed.length)), listed.length);
 }
 

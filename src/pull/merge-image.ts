@@ -4,9 +4,9 @@ import { FileStore } from '../../native-bindings/file-store.js';
 import { trimMemory } from '../../native-bindings/trim-memory.js';
 import { LayerRecordFile } from '../cache/layer-record.js';
 import { checkRecord } from '../cache/layer-records.js';
-import { eachOnce, packedDigests, packFiles } from '../cache/packed-files.js';
-import { type Digest, digestFromBytes } from '../digest.js';
+import { type Digest, digestFromBytes, digestHex, digestSize } from '../digest.js';
 import { fromSystemError } from '../errors.js';
+import type { FileColumns } from '../file-columns.js';
 import type { DirectoryNode, FileNode } from '../image/tree.js';
 import { filePieces } from '../layer/entry-file.js';
 import { planErofs } from '../metadata/erofs-writer.js';
@@ -47,13 +47,13 @@ export class ImageMerge {
     try {
       if (this.#failure !== undefined) throw this.#failure.error;
       const merge = this.#merge ?? new LayerMerge(0);
-      const files = filesOf(merge.root);
+      const store = new FileStore(this.#request.place);
+      const sorting = store.sorted(filesOf(merge.root)); // on another thread
+      sorting.catch(() => undefined); // is thrown where it is awaited
       globalThis.gc?.(); // what reading the records has left
       trimMemory(); // and what threads have freed that end meanwhile
-      const store = new FileStore(this.#request.place);
-      const counting = store.countMissing(packedDigests(files)); // on another thread
       const digest = writeMetadata(this.#request.metadata, merge);
-      return { digest, files, missing: await counting, plainBytes: this.#plainBytes };
+      return { digest, ...(await sorting), plainBytes: this.#plainBytes };
     } catch (error) {
       const { code, message } = fromSystemError('Cannot merge layers', error);
       return { code, message };
@@ -79,19 +79,29 @@ function writeMetadata(path: string, { root, linked }: LayerMerge): Digest {
   return digestFromBytes(hash.digest(), 0);
 }
 
-/** The files of a tree that have bytes, each content once, by digest. */
-function filesOf(root: DirectoryNode): Buffer {
+/** The files of a tree that have bytes, as often as it names them. */
+function filesOf(root: DirectoryNode): FileColumns {
   let count = 0;
-  for (const _ of eachFile(root)) count += 1;
-  return eachOnce(packFiles(eachFile(root), count));
+  eachFile(root, () => {
+    count += 1;
+  });
+  const digests = Buffer.allocUnsafeSlow(count * digestSize);
+  const sizes = new Float64Array(count);
+  let at = 0;
+  eachFile(root, ({ content, size }) => {
+    digests.write(digestHex(content), at * digestSize, 'hex');
+    sizes[at] = size;
+    at += 1;
+  });
+  return { digests, sizes };
 }
 
-function* eachFile(root: DirectoryNode): Generator<FileNode, void> {
+function eachFile(root: DirectoryNode, look: (file: FileNode) => void): void {
   const waiting = [root];
   for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
     for (const node of at.children.values()) {
       if (node.type === 'directory') waiting.push(node);
-      else if (node.type === 'file' && node.size > 0) yield node;
+      else if (node.type === 'file' && node.size > 0) look(node);
     }
   }
 }

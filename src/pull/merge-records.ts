@@ -1,7 +1,7 @@
-import type { FileRef } from '../cache/file-origin.js';
-import { packedCount, unpackFiles } from '../cache/packed-files.js';
-import type { Digest } from '../digest.js';
+import type { FileRef, ListedFiles } from '../cache/file-origin.js';
+import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 import { type ErrorCode, fromSystemError, ThinError } from '../errors.js';
+import type { FileColumns } from '../file-columns.js';
 import { canceled } from './canceled.js';
 import type { FilePlace } from './layer-messages.js';
 import type { MergeWorker, PullWorkers } from './pull-workers.js';
@@ -31,7 +31,8 @@ export type ToMerge =
 export type MergeReply =
   | {
       readonly digest: Digest;
-      readonly files: Uint8Array;
+      /** Distinct contents that have bytes. */
+      readonly files: { readonly digests: Uint8Array; readonly sizes: Float64Array };
       /** Files that are in no tier. */
       readonly missing: number;
       /** Of all layers. */
@@ -48,8 +49,7 @@ export interface MergedImage {
   readonly missing: number;
   /** Plain bytes of all layers. */
   readonly plainBytes: number;
-  /** May be gone through any number of times. */
-  files(): Iterable<FileRef>;
+  files(): ListedFiles;
 }
 
 /** Merges the layers of one image: those that are here, while the others are on their way. */
@@ -101,14 +101,10 @@ export class RecordsMerge implements AsyncDisposable {
     });
     void this.#end();
     if ('code' in reply) throw new ThinError(reply.code, reply.message);
-    const files = viewOf(reply.files);
-    return {
-      digest: reply.digest,
-      missing: reply.missing,
-      plainBytes: reply.plainBytes,
-      fileCount: packedCount(files),
-      files: () => unpackFiles(files),
-    };
+    const { digest, missing, plainBytes } = reply;
+    const { sizes } = reply.files;
+    const columns = { digests: viewOf(reply.files.digests), sizes };
+    return { digest, missing, plainBytes, fileCount: sizes.length, files: () => listOf(columns) };
   }
 
   #reply(signal: AbortSignal): Promise<MergeReply> {
@@ -131,6 +127,16 @@ export class RecordsMerge implements AsyncDisposable {
   /** Its thread and its memory are gone then. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#end();
+  }
+}
+
+function listOf(columns: FileColumns): ListedFiles {
+  return { columns: () => columns, [Symbol.iterator]: () => eachOf(columns) };
+}
+
+function* eachOf({ digests, sizes }: FileColumns): Generator<FileRef, void> {
+  for (const [at, size] of sizes.entries()) {
+    yield { content: digestFromBytes(digests, at * digestSize), size };
   }
 }
 

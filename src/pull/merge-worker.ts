@@ -11,7 +11,7 @@ parentPort?.on('message', async (message: ToMerge) => {
     return;
   }
   const reply = await merge.finish();
-  const moved = 'files' in reply ? [reply.files.buffer] : [];
+  const moved = 'files' in reply ? [reply.files.digests.buffer, reply.files.sizes.buffer] : [];
   parentPort?.postMessage(
     reply,
     moved.filter((memory) => memory instanceof ArrayBuffer),

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { FileStore } from '../../native-bindings/file-store.js';
-import { type Digest, digestHex, digestOf } from '../../src/digest.js';
+import { type Digest, digestBytes, digestHex, digestOf } from '../../src/digest.js';
 import { runCommand } from '../support/run-command.js';
 
 /** A tier with its 256 folders, and a place for files on their way. */
@@ -155,4 +155,38 @@ t.test('a full disk and a wrong call', async (t) => {
   t.throws(() => new FileStore({ ...place, directory: join(disk, 'absent') }), {
     code: 'not-found',
   });
+});
+
+t.test('files by their digests, each once, and how many are not here', async (t) => {
+  const root = t.testdir({ fast: {}, slow: {} });
+  const [fast, slow] = [makePlace(join(root, 'fast')), makePlace(join(root, 'slow'))];
+  const contents = Array.from({ length: 3000 }, (_, size) => randomBytes(size + 1));
+  const digests = contents.map((bytes) => digestBytes(digestOf(bytes)));
+  const [first, second] = [randomBytes(1), randomBytes(1)]; // alike but for their last bytes
+  const close = [first, second].map((end) => Buffer.concat([Buffer.alloc(31, 7), end]));
+  const named = [...digests, ...digests.slice(1000), ...close].map((digest, at) => ({
+    digest,
+    size: at < 3000 ? at + 1 : at < 5000 ? at - 1999 : 1,
+  }));
+  const store = new FileStore({ ...fast, others: [slow.directory] });
+  const whole = (bytes: Buffer) => [{ offset: 0, length: bytes.length }];
+  for (const bytes of contents.slice(0, 100)) await store.store(bytes, whole(bytes));
+  const elsewhere = new FileStore(slow);
+  for (const bytes of contents.slice(100, 150)) await elsewhere.store(bytes, whole(bytes));
+
+  const found = await store.sorted({
+    digests: Buffer.concat(named.map(({ digest }) => digest)),
+    sizes: Float64Array.from(named, ({ size }) => size),
+  });
+  const once = new Map(named.map((file) => [file.digest.toString('hex'), file.size]));
+  t.equal(found.missing, once.size - 150);
+  t.strictSame(
+    Array.from(found.files.sizes, (size, at) => {
+      return [found.files.digests.subarray(at * 32, at * 32 + 32).toString('hex'), size];
+    }),
+    [...once].sort(([one], [other]) => (one < other ? -1 : 1)),
+  );
+  t.equal(found.files.digests.length, once.size * 32);
+  const none = { digests: Buffer.alloc(0), sizes: new Float64Array() };
+  t.same(await store.sorted(none), { files: none, missing: 0 });
 });

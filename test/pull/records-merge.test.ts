@@ -28,7 +28,8 @@ t.test('layers are merged lowest first, in whatever order they come', async (t) 
   const told: ToMerge[] = [];
   const worker = { post: (message: ToMerge) => told.push(message), terminate: async () => {} };
   const digest = digestOf(Buffer.alloc(0));
-  const reply = Promise.resolve({ digest, files: new Uint8Array(), missing: 7, plainBytes: 0 });
+  const files = { digests: new Uint8Array(), sizes: new Float64Array() };
+  const reply = Promise.resolve({ digest, files, missing: 7, plainBytes: 0 });
   const workers = { ...inlineWorkers, startMerge: () => ({ ...worker, reply }) };
   const place = { directory: '', incoming: '', others: [] };
   await using merge = new RecordsMerge({ layers: 3, place, metadata: '' }, workers);
