@@ -1,5 +1,6 @@
 import type { ByteString } from '../byte-string.js';
 import type { Digest } from '../digest.js';
+import type { FileNode } from '../image/tree.js';
 import { xattrHeader } from './erofs-layout.js';
 import type { InodePlan } from './inode-plan.js';
 import { metacopyXattr, redirectTo, redirectXattr } from './overlay-xattrs.js';
@@ -24,9 +25,9 @@ const redirectAt = template.indexOf(redirectTo(noContent), 0, 'latin1');
 /** What stands before the path of a content, in every inode that has one. */
 export const redirectEntryHead = Buffer.from(template.subarray(xattrHeader.size, redirectAt));
 
-/** The content of a file that has no other xattrs; undefined for every other inode. */
-export function plainContent({ node }: InodePlan): Digest | undefined {
-  return node.type === 'file' && node.size > 0 && node.xattrs.size === 0 ? node.content : undefined;
+/** A file that has bytes, and no other xattrs; undefined for every other inode. */
+export function plainFile({ node }: Pick<InodePlan, 'node'>): FileNode | undefined {
+  return node.type === 'file' && node.size > 0 && node.xattrs.size === 0 ? node : undefined;
 }
 
 export function writeFileArea(out: Buffer, at: number, content: Digest): void {

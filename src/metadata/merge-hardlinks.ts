@@ -26,7 +26,7 @@ export class MergeHardlinks {
   hide(entry: LayerEntry): void {
     if (entry.type === 'hardlink' || entry.type === 'directory') return;
     this.#tree.count(entry.path);
-    this.#hidden.set(entry.path, nodeOf(entry));
+    this.#hidden.set(entry.path, nodeOf(entry, this.#tree.files));
   }
 
   /** A later entry has the same path, so a link that waits there is out of date. */

@@ -1,5 +1,6 @@
 import type { LayerEntry } from '../image/layer-entry.js';
 import type { Attributes, DirectoryNode, TreeNode } from '../image/tree.js';
+import type { MergedFiles } from './merged-file.js';
 
 export type HardlinkEntry = Extract<LayerEntry, { type: 'hardlink' }>;
 
@@ -7,15 +8,13 @@ export type HardlinkEntry = Extract<LayerEntry, { type: 'hardlink' }>;
  * A new inode as `entry` describes it, a directory without children. Plain literals, no spreads:
  * those take several times as long, and this is called for every entry of an image.
  */
-export function nodeOf(entry: Exclude<LayerEntry, HardlinkEntry>): TreeNode {
+export function nodeOf(entry: Exclude<LayerEntry, HardlinkEntry>, files: MergedFiles): TreeNode {
   const { type, mode, uid, gid, mtime, xattrs } = entry;
   switch (type) {
     case 'directory':
       return newDirectory(entry);
-    case 'file': {
-      const { size, content } = entry;
-      return { type, mode, uid, gid, mtime, xattrs, size, content };
-    }
+    case 'file':
+      return files.make(entry);
     case 'symlink':
       return { type, mode, uid, gid, mtime, xattrs, target: entry.target };
     case 'character':

@@ -3,6 +3,7 @@ import type { Attributes, DirectoryNode, TreeNode } from '../image/tree.js';
 import { limits } from '../limits.js';
 import { unmergeable } from './merge-error.js';
 import { newDirectory } from './merge-node.js';
+import { MergedFiles } from './merged-file.js';
 
 /** A directory of the tree, and how deep it is (the root: 0). */
 export interface Place {
@@ -49,6 +50,7 @@ export class MergeTree {
   readonly root: DirectoryNode = newDirectory(defaultAttributes);
   /** Nodes that were given a further name; all others have one. */
   readonly linked = new Set<TreeNode>();
+  readonly files = new MergedFiles();
   readonly #known = new Map<ByteString, Place>();
   readonly #bounds: MergeBounds;
   #entries = 0;

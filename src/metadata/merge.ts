@@ -112,7 +112,7 @@ function placeEntry(tree: MergeTree, entry: Exclude<LayerEntry, HardlinkEntry>):
     tree.count(entry.path);
     setAttributes(former, entry);
   } else {
-    tree.put(place, name, nodeOf(entry));
+    tree.put(place, name, nodeOf(entry, tree.files));
   }
 }
 

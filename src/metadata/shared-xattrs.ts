@@ -1,5 +1,5 @@
 import { sharedXattrsMax, xattrAreaMax, xattrHeader, xattrUnit } from './erofs-layout.js';
-import { fileAreaBytes, plainContent, writeFileArea } from './file-xattrs.js';
+import { fileAreaBytes, plainFile, writeFileArea } from './file-xattrs.js';
 import type { ImagePieces } from './image-pieces.js';
 import { type InodePlan, refusal } from './inode-plan.js';
 import type { InodeTable } from './inode-table.js';
@@ -77,7 +77,7 @@ function areaOf(plan: InodePlan, shared: SharedXattrs): XattrArea {
  * @throws ThinError `invalid` if they are more than the format can say
  */
 export function xattrAreaBytes(plan: InodePlan, shared: SharedXattrs): number {
-  if (plainContent(plan) !== undefined) return fileAreaBytes;
+  if (plainFile(plan) !== undefined) return fileAreaBytes;
   const { ids, inline } = areaOf(plan, shared);
   if (ids.length + inline.length === 0) return 0;
   const entries = inline.reduce((sum, xattr) => sum + entryBytes(xattr), 0);
@@ -93,9 +93,9 @@ export function writeXattrArea(
   plan: InodePlan,
   shared: SharedXattrs,
 ): void {
-  const content = plainContent(plan);
-  if (content !== undefined) {
-    writeFileArea(out, at, content);
+  const file = plainFile(plan);
+  if (file !== undefined) {
+    writeFileArea(out, at, file.content);
     return;
   }
   const { ids, inline } = areaOf(plan, shared);

@@ -4,13 +4,14 @@ import { FileStore } from '../../native-bindings/file-store.js';
 import { trimMemory } from '../../native-bindings/trim-memory.js';
 import { LayerRecordFile } from '../cache/layer-record.js';
 import { checkRecord } from '../cache/layer-records.js';
-import { type Digest, digestFromBytes, digestHex, digestSize } from '../digest.js';
+import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 import { fromSystemError } from '../errors.js';
 import type { FileColumns } from '../file-columns.js';
 import type { DirectoryNode, FileNode } from '../image/tree.js';
 import { filePieces } from '../layer/entry-file.js';
 import { planErofs } from '../metadata/erofs-writer.js';
 import { LayerMerge } from '../metadata/merge.js';
+import { writeDigest } from '../metadata/merged-file.js';
 import type { MergedLayer, MergeReply, MergeRequest } from './merge-records.js';
 
 /**
@@ -88,9 +89,9 @@ function filesOf(root: DirectoryNode): FileColumns {
   const digests = Buffer.allocUnsafeSlow(count * digestSize);
   const sizes = new Float64Array(count);
   let at = 0;
-  eachFile(root, ({ content, size }) => {
-    digests.write(digestHex(content), at * digestSize, 'hex');
-    sizes[at] = size;
+  eachFile(root, (file) => {
+    writeDigest(file, digests, at * digestSize);
+    sizes[at] = file.size;
     at += 1;
   });
   return { digests, sizes };

@@ -1,10 +1,11 @@
 import t from 'tap';
 import type { ByteString } from '../../src/byte-string.js';
-import { type Digest, digestOf } from '../../src/digest.js';
+import { type Digest, digestFromBytes, digestOf, digestSize } from '../../src/digest.js';
 import type { LayerEntry, LayerRecord } from '../../src/image/layer-entry.js';
 import type { Attributes, DirectoryNode } from '../../src/image/tree.js';
 import { mergeLayers } from '../../src/metadata/merge.js';
 import { mergeBounds } from '../../src/metadata/merge-tree.js';
+import { writeDigest } from '../../src/metadata/merged-file.js';
 import { checkTree } from './merge-invariants.js';
 
 /** The layer rules have their cases in test/layer/torture-layers.ts; here is what is not in them. */
@@ -53,6 +54,25 @@ t.test('no layers and empty layers give an empty root', async (t) => {
   for (const layers of [[], [layer()], [layer(), layer()]]) {
     t.match(mergeLayers(layers), { type: 'directory', mode: 0o755, mtime: { seconds: 0 } });
     t.equal(mergeLayers(layers).children.size, 0);
+  }
+});
+
+t.test('every file keeps its own content, also as bytes', async (t) => {
+  const contents = Array.from({ length: 5000 }, (_, at) => digestOf(Buffer.from(`${at}`)));
+  const entries = contents.map((content, at): LayerEntry => {
+    return { ...attributes, path: path(`${at}`), type: 'file', size: at, content };
+  });
+  const [lower, upper] = [entries.slice(0, 3000), entries.slice(2000)];
+  const { children } = mergeLayers([layerOf(lower), layerOf(upper)]);
+  const bytes = Buffer.alloc(digestSize);
+  for (const [at, content] of contents.entries()) {
+    const node = children.get(path(`${at}`));
+    if (node?.type !== 'file') throw new Error(`no file ${at}`);
+    if (node.content !== content || node.size !== at) t.fail(`${at} is another`);
+    for (const same of [node, { ...attributes, type: 'file', size: at, content } as const]) {
+      writeDigest(same, bytes, 0);
+      if (digestFromBytes(bytes) !== content) t.fail(`the bytes of ${at} are others`);
+    }
   }
 });
 
