@@ -1,4 +1,4 @@
-import { endianness } from 'node:os';
+import { isLittleEndian } from '../byte-order.js';
 import type { FileRef } from '../cache/file-origin.js';
 import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 import type { FileColumns } from '../file-columns.js';
@@ -15,8 +15,9 @@ import type { FileColumns } from '../file-columns.js';
 export const digestWords = digestSize / 4;
 export const entryWords = digestWords + 2;
 export const wordValues = 2 ** 32;
-/** Whether the bytes of this machine's words are in another order than a digest's. */
-export const isLittleEndian = endianness() === 'LE';
+
+/** The same bits as one or the other. */
+type DigestWords = Uint32Array | Int32Array;
 
 /** What threads are given. */
 export interface SharedFileList {
@@ -59,7 +60,7 @@ export class FileList {
   find(hex: string): number | undefined {
     if (!parseHex(hex, this.#wanted, 0)) return undefined;
     const file = this.#firstFrom(this.#wanted);
-    const isFound = file < this.count && compareDigests(this.#words, file, this.#wanted, 0) === 0;
+    const isFound = file < this.count && this.#compare(file, this.#wanted) === 0;
     return isFound ? file : undefined;
   }
 
@@ -100,25 +101,29 @@ export class FileList {
     let high = this.count;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (compareDigests(this.#words, middle, wanted, 0) < 0) low = middle + 1;
+      if (this.#compare(middle, wanted) < 0) low = middle + 1;
       else high = middle;
     }
     return low;
   }
+
+  #compare(file: number, wanted: Uint32Array): number {
+    return compareDigests(this.#words, file * entryWords, wanted, 0);
+  }
 }
 
-/** Of the digests of two entries, as compare functions tell. */
-export function compareDigests(a: Uint32Array, one: number, b: Uint32Array, other: number): number {
+/** Of the digests that begin at two words, as compare functions tell. */
+export function compareDigests(a: DigestWords, one: number, b: DigestWords, other: number): number {
   for (let at = 0; at < digestWords; at++) {
-    const left = a[one * entryWords + at] ?? 0;
-    const right = b[other * entryWords + at] ?? 0;
-    if (left !== right) return left < right ? -1 : 1;
+    const left = a[one + at] ?? 0;
+    const right = b[other + at] ?? 0;
+    if (left !== right) return left >>> 0 < right >>> 0 ? -1 : 1;
   }
   return 0;
 }
 
 /** Writes 64 hex digits as words from `at`. False if they are something else. */
-export function parseHex(hex: string, words: Uint32Array, at: number, start = 0): boolean {
+export function parseHex(hex: string, words: DigestWords, at: number, start = 0): boolean {
   if (hex.length !== start + digestSize * 2) return false;
   for (let word = 0; word < digestWords; word++) {
     let value = 0;

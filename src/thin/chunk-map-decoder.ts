@@ -1,3 +1,4 @@
+import { isLittleEndian } from '../byte-order.js';
 import type { Pack } from '../chunk/frame.js';
 import { type Digest, digestFromBytes, digestSize } from '../digest.js';
 import { ThinError } from '../errors.js';
@@ -231,7 +232,9 @@ export function isWholeFile(bits: Buffer, chunk: number): boolean {
 
 function numbers(column: Buffer): Uint32Array {
   const rows = new Uint32Array(column.length / 4);
-  for (let row = 0; row < rows.length; row++) rows[row] = column.readUInt32LE(row * 4);
+  const bytes = Buffer.from(rows.buffer);
+  column.copy(bytes);
+  if (!isLittleEndian) bytes.swap32();
   return rows;
 }
 

@@ -168,9 +168,12 @@ export class ChunkMap {
     fileDigests.copy(digests);
     for (let file = 0; file < several; file++) sizes[file] = this.#sizeOf(file);
     for (let chunk = 0; chunk < chunkLengths.length; chunk++) {
-      if (!isWholeFile(wholeFileBits, chunk)) continue;
-      chunkDigests.copy(digests, count * digestSize, chunk * digestSize, (chunk + 1) * digestSize);
-      sizes[count++] = chunkLengths[chunk] ?? 0;
+      const first = chunk;
+      for (; isWholeFile(wholeFileBits, chunk); chunk++) sizes[count++] = chunkLengths[chunk] ?? 0;
+      if (chunk === first) continue;
+      // Those that follow one another by one call: there are tens of thousands.
+      const at = (count - (chunk - first)) * digestSize;
+      chunkDigests.copy(digests, at, first * digestSize, chunk * digestSize);
     }
     return { digests: digests.subarray(0, count * digestSize), sizes: sizes.subarray(0, count) };
   }

@@ -1,14 +1,12 @@
-import { randomInt } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import { type Digest, digestBytes, digestSize } from '../digest.js';
 
-/** Two bytes of a digest are multiplied at a time, so that sums stay exact in a double. */
-const pieces = digestSize / 2;
-const prime = 2 ** 32 - 5;
 /**
- * Secret multipliers of a universal hash (Carter and Wegman). The digests of a chunk map are claims:
- * whoever wrote them could choose ones that fall into one bucket of any hash known beforehand.
+ * Secret random words of a universal hash (Zobrist's, of the 3-independent ones): for each value of each byte
+ * of a digest one, 32 KiB. The digests of a chunk map are claims: whoever wrote them could choose ones that
+ * fall into one bucket of any hash known beforehand.
  */
-const multipliers = Array.from({ length: pieces }, () => randomInt(1, prime));
+const randomWords = randomFillSync(new Int32Array(digestSize * 256));
 
 /** Row numbers of a column of raw digests, found by digest. About 8 bytes of memory per row. */
 export class DigestIndex {
@@ -28,11 +26,15 @@ export class DigestIndex {
   static build(column: Buffer): DigestIndex | { readonly duplicate: number } {
     const rows = column.length / digestSize;
     const index = new DigestIndex(column, rows);
+    const [heads, next] = [index.#heads, index.#next];
     for (let row = 0; row < rows; row++) {
-      const bucket = index.#bucketOf(column, row * digestSize);
-      if (index.#findIn(bucket, column, row * digestSize) >= 0) return { duplicate: row };
-      index.#next[row] = index.#heads[bucket] ?? 0;
-      index.#heads[bucket] = row + 1;
+      const bucket = bucketOf(column, row * digestSize, heads.length);
+      const head = heads[bucket] ?? 0;
+      if (head !== 0 && index.#findIn(head, column, row * digestSize) >= 0) {
+        return { duplicate: row };
+      }
+      next[row] = head;
+      heads[bucket] = row + 1;
     }
     return index;
   }
@@ -44,24 +46,29 @@ export class DigestIndex {
 
   /** @returns the row of the raw digest at `offset` of `bytes`, or -1. */
   findBytes(bytes: Buffer, offset: number): number {
-    return this.#findIn(this.#bucketOf(bytes, offset), bytes, offset);
+    const head = this.#heads[bucketOf(bytes, offset, this.#heads.length)] ?? 0;
+    return this.#findIn(head, bytes, offset);
   }
 
-  #findIn(bucket: number, bytes: Buffer, offset: number): number {
-    for (let row = this.#heads[bucket] ?? 0; row !== 0; row = this.#next[row - 1] ?? 0) {
+  /** @param head row + 1 of the first of a bucket */
+  #findIn(head: number, bytes: Buffer, offset: number): number {
+    const column = this.#column;
+    for (let row = head; row !== 0; row = this.#next[row - 1] ?? 0) {
       const at = (row - 1) * digestSize;
-      if (bytes.compare(this.#column, at, at + digestSize, offset, offset + digestSize) === 0) {
+      if (column[at] !== bytes[offset]) continue; // without a call
+      if (bytes.compare(column, at, at + digestSize, offset, offset + digestSize) === 0) {
         return row - 1;
       }
     }
     return -1;
   }
+}
 
-  #bucketOf(bytes: Buffer, offset: number): number {
-    let sum = 0;
-    for (let piece = 0; piece < pieces; piece++) {
-      sum += (multipliers[piece] ?? 0) * bytes.readUInt16LE(offset + 2 * piece);
-    }
-    return (sum % prime) % this.#heads.length;
+/** @param buckets a power of two */
+function bucketOf(bytes: Buffer, offset: number, buckets: number): number {
+  let sum = 0;
+  for (let piece = 0; piece < digestSize; piece++) {
+    sum ^= randomWords[(piece << 8) | (bytes[offset + piece] ?? 0)] ?? 0;
   }
+  return sum & (buckets - 1);
 }
