@@ -101,7 +101,7 @@ t.test('otherwise who reads in order is read ahead for, by as much as was read',
   await readFrames(cache, first, ahead, [20, 0]);
   await kept(0);
   await readFrames(cache, first, ahead, [1]);
-  await kept(2);
+  for (const at of [1, 2]) await kept(at); // in no order
   t.same(fetched(), [0, 1, 2, 20], 'not for who jumps');
   await readFrames(cache, first, ahead, [3]);
   await kept(6);
