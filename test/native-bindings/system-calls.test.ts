@@ -100,7 +100,7 @@ t.test('a descriptor comes over a socket', async (t) => {
   writeFileSync(path, 'the file that is sent');
   const [ours, theirs] = socketPair();
   t.teardown(() => closeSync(ours));
-  const received = receiveFd(ours);
+  const received = receiveFd(ours, 60_000); // Python starts slowly on a busy machine
   const child = spawn('sh', ['-c', 'exec python3 -c "$1" < "$2"', 'sh', sender, path], {
     stdio: ['ignore', 'inherit', 'inherit', theirs],
   });
