@@ -152,8 +152,8 @@ t.test('what one node has learned, another one is brought in a few requests', al
   const trained = await fetched(node);
   const [pack = ''] = await hotPacks(node);
   t.equal(pack, held.until);
-  const frames = asked.filter((path) => path.includes('/blobs/')).slice(-trained.requests);
-  const fromPack = frames.filter((path) => path.endsWith(pack));
+  // Before, between or behind those of the image itself.
+  const fromPack = asked.filter((path) => path.endsWith(pack));
   t.ok(fromPack.length > 0, 'the pack was asked for');
   t.ok(fromPack.length >= trained.requests / 2, `${fromPack.length} of ${trained.requests}`);
   t.ok(
