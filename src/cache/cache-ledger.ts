@@ -100,6 +100,7 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, NearEvents, Asyn
     const trouble = (what: string) => (error: unknown) => this.#trouble(error, what);
     const target: EvictionTarget = {
       refresh: () => this.refresh(),
+      measureAlone: () => this.#measureAlone(),
       inUse: (file) => this.#use.inUse(file.content) || files.busy(file),
       isLast: (file) => this.#last?.has(file.content) === true,
       remove: (file) => this.#remove(file.kind, file.name, file.content, file.tier),
@@ -274,6 +275,16 @@ export class CacheLedger implements KeeperEvents, ReaderEvents, NearEvents, Asyn
     const recorded = this.#recording();
     await this.flush();
     recorded(await this.#index.call('totals'));
+    await this.#measure();
+  }
+
+  async #measureAlone(): Promise<boolean> {
+    if (!this.#deferred.isDeferring) return false;
+    await this.#measure();
+    return true;
+  }
+
+  async #measure(): Promise<void> {
     for (const space of this.spaces) {
       await space.measure().catch((error: unknown) => {
         this.#trouble(error, 'cannot measure free space');

@@ -39,6 +39,10 @@ export class DeferredRecords {
     };
   }
 
+  get isDeferring(): boolean {
+    return this.#deferrals > 0;
+  }
+
   placed(placed: PlacedFiles): void {
     this.#waiting.push(placed);
     for (const files of placed.files) this.#count += packedCount(files);

@@ -19,6 +19,11 @@ const lookMs = 5000;
 export interface EvictionTarget extends EvictionState {
   /** Brings the index and the budget up to date. */
   refresh(): Promise<void>;
+  /**
+   * Where many files wait to be recorded, which takes a core from those who store them: brings only the budget
+   * up to date, with what the disk says. @returns false if none wait. Never fails
+   */
+  measureAlone(): Promise<boolean>;
   remove(file: EvictionCandidate): Promise<void>;
   /** Files of mounted images were removed. Ends when their space is free, as far as it can be. */
   mountedRemoved(): Promise<void>;
@@ -57,8 +62,14 @@ export class Evictor implements AsyncDisposable {
 
   /** Runs now, and from now on by itself. */
   start(): void {
-    this.#timer = setInterval(() => void this.run(), lookMs).unref();
+    this.#timer = setInterval(() => void this.#look(), lookMs).unref();
     void this.run();
+  }
+
+  async #look(): Promise<void> {
+    const recordsWait = await this.#alone(() => this.#target.measureAlone());
+    const isEnough = recordsWait && this.#budget.demand.wanted === 0;
+    if (!isEnough && !this.#stopped) await this.run();
   }
 
   /** Runs unless a run a moment ago found nothing that may go. */

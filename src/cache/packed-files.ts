@@ -60,30 +60,27 @@ export function packedCount(bytes: Buffer): number {
   return bytes.length / itemSize;
 }
 
-/** Those that took disk, of all lists, as one, by digest. */
-export function newFiles(lists: readonly Buffer[]): Buffer {
-  const all = Buffer.concat(lists);
-  const items: number[] = [];
-  for (let at = 0; at < all.length; at += itemSize) {
-    if (allocatedAt(all, at) !== undefined) items.push(at);
-  }
-  return inOrder(all, items);
-}
-
 /** Files of a list: 24 bits of a digest and the index fit into a double, and no buffer has so many. */
 const filesMax = 2 ** 29;
 
 /**
- * The items at these places, by the first 24 bits of their digests: a transaction of the index touches
- * neighbours then, and each of its pages once.
+ * Those that took disk, of all lists, as one, by the first 24 bits of their digests: a transaction of the
+ * index touches neighbours then, and each of its pages once.
  */
-function inOrder(files: Buffer, items: readonly number[]): Buffer {
-  const sorted = Buffer.allocUnsafeSlow(items.length * itemSize);
-  const keys = Float64Array.from(items, (at, index) => sortedBits(files, at) * filesMax + index);
+export function newFiles(lists: readonly Buffer[]): Buffer {
+  const all = Buffer.concat(lists);
+  const keys = new Float64Array(packedCount(all));
+  let count = 0;
+  for (let at = 0; at < all.length; at += itemSize) {
+    if (allocatedAt(all, at) === undefined) continue;
+    keys[count] = sortedBits(all, at) * filesMax + at / itemSize;
+    count += 1;
+  }
+  const sorted = Buffer.allocUnsafeSlow(count * itemSize);
   let end = 0;
-  for (const key of keys.sort()) {
-    const at = items[key % filesMax] ?? 0;
-    end += files.copy(sorted, end, at, at + itemSize);
+  for (const key of keys.subarray(0, count).sort()) {
+    const at = (key % filesMax) * itemSize;
+    end += all.copy(sorted, end, at, at + itemSize);
   }
   return sorted;
 }

@@ -155,10 +155,22 @@ export class ImagePuller {
   async pull(options: PullOptions): Promise<PulledImage> {
     // A file that a record counts on may be evicted in the moment before it is held.
     const start = performance.now();
-    using _ = this.#parts.cache.deferRecords();
-    const pulled = (await this.#pullOnce(options, start)) ?? (await this.#pullOnce(options, start));
-    if (pulled !== undefined) return pulled;
-    throw new ThinError('unavailable', 'Cannot pull image: its files are removed as they come');
+    const deferral = this.#parts.cache.deferRecords();
+    try {
+      const pulled =
+        (await this.#pullOnce(options, start)) ?? (await this.#pullOnce(options, start));
+      if (pulled === undefined) {
+        throw new ThinError('unavailable', 'Cannot pull image: its files are removed as they come');
+      }
+      const release = async () => {
+        deferral[Symbol.dispose](); // until then nobody but a pin needs them recorded, which asks for it
+        await pulled[Symbol.asyncDispose]();
+      };
+      return { ...pulled, [Symbol.asyncDispose]: release };
+    } catch (error) {
+      deferral[Symbol.dispose]();
+      throw error;
+    }
   }
 
   async #pullOnce(options: PullOptions, start: number): Promise<PulledImage | undefined> {

@@ -10,11 +10,14 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import { chooseVictims, type EvictionRound } from '../../src/cache/eviction-policy.js';
+import { type EvictionTarget, Evictor } from '../../src/cache/evictor.js';
 import { FileCache } from '../../src/cache/file-cache.js';
 import { FileUse } from '../../src/cache/file-use.js';
 import type { EvictionCandidate, Standing } from '../../src/cache/index-eviction.js';
+import type { CacheIndex } from '../../src/cache/index-thread.js';
 import { cacheLayout } from '../../src/cache/layout.js';
 import { processStart } from '../../src/cache/process-start.js';
 import { SpaceBudget } from '../../src/cache/space-budget.js';
@@ -378,3 +381,45 @@ t.test('the quota holds at every moment, while more is read than fits', async (t
   t.ok(most <= quotaBytes + 200_000, `${most} bytes at most`);
   t.ok(most > quotaBytes * 0.8, 'and it is used');
 });
+
+t.test(
+  'where many files wait to be recorded, a look asks the disk alone unless room is wanted',
+  async (t) => {
+    const index: CacheIndex = {
+      call: () => Promise.reject(new Error('there is none')),
+      stop: async () => {},
+    };
+    mock.timers.enable({ apis: ['setInterval'] });
+    t.teardown(() => mock.timers.reset());
+    const budget = new SpaceBudget({ quotaBytes: 1000, freeSpaceFloorBytes: 0 }, () => 0);
+    const asked: string[] = [];
+    const records: { wait: boolean } = { wait: true };
+    const target: EvictionTarget = {
+      ...idle,
+      refresh: async () => void asked.push('index'),
+      measureAlone: async () => {
+        asked.push(records.wait ? 'disk' : 'nothing');
+        return records.wait;
+      },
+      remove: async () => {},
+      mountedRemoved: async () => {},
+      failed: () => {}, // it cannot ask what may go
+    };
+    await using evictor = new Evictor('local', budget, index, target);
+    const look = async (seen: number) => {
+      mock.timers.tick(5000);
+      await until(() => asked.length >= seen);
+    };
+    evictor.start();
+    await evictor.run();
+    await look(2);
+    t.ok(budget.admit(960));
+    budget.written(960);
+    await look(4);
+    budget.recorded(0, budget.writtenBytes);
+    await look(5);
+    records.wait = false;
+    await look(7);
+    t.same(asked, ['index', 'disk', 'disk', 'index', 'disk', 'nothing', 'index']);
+  },
+);
