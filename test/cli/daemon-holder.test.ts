@@ -225,7 +225,7 @@ t.test('a start that fails says why, and leaves nothing', async (t) => {
 
 t.test('in the foreground, for a service manager', async (t) => {
   const node = startNode(t);
-  const notified = notifySocket(t, node.folder);
+  const notified = await notifySocket(t, node.folder);
   const first = startThin(t, node, ['daemon', 'run', '--cache-size', '1G'], {
     NOTIFY_SOCKET: notified.path,
   });
@@ -278,7 +278,7 @@ t.test('restarts with nothing mounted; cleanup, and what it leaves', async (t) =
 });
 
 /** What systemd gives a service of Type=notify; a datagram socket, which Node.js does not have. */
-function notifySocket(t: Test, folder: string) {
+async function notifySocket(t: Test, folder: string) {
   const path = join(folder, 'notify.sock');
   const program = `
 import socket, sys
@@ -292,5 +292,6 @@ print(receiver.recv(4096).decode(), flush=True)
   const message = new Promise<string>((resolve) => {
     child.stdout.setEncoding('utf8').once('data', (text: string) => resolve(text.trim()));
   });
+  await until('it is there', () => existsSync(path));
   return { path, message };
 }

@@ -85,7 +85,7 @@ t.test('what one node has brought, others read from a GlusterFS', async (t) => {
   const second = await startReader(t, read);
   t.ok((await report(second)).counts.bytes > 0);
   t.equal(await fetched(second), 0, 'nothing comes from the registry');
-  t.ok(filesOf(second).length > 0, 'what was read is copied');
+  await until('what was read is copied', () => filesOf(second).length > 0);
 
   const direct = await startReader(t, read, ',direct');
   t.same(filesOf(direct), [], 'the kernel reads there, and nothing is copied');

@@ -82,8 +82,8 @@ t.test('files of a faster tier are read from there, by containers too', async (t
   const words = ['run', '--rm', '--tier', `fast=${fast},size=1g`, reference, 'cat', '/etc/passwd'];
   const first = await node.thin(words);
   t.equal(first.code, 0, first.stderr);
+  await node.stop(); // what was read is stored behind the reads
   t.ok(filesBelow(local).length > 0, 'what is fetched goes to the local tier');
-  await node.stop();
   for (const name of filesBelow(local)) {
     cpSync(join(local, name), join(fast, name));
     rmSync(join(local, name));

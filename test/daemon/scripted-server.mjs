@@ -21,8 +21,11 @@ if (script.failure) {
   say({ news: 'of a later version' });
 }
 
+let rest = '';
 link.setEncoding('utf8').on('data', (text) => {
-  for (const line of text.trim().split('\n')) {
+  const lines = (rest + text).split('\n');
+  rest = lines.pop() ?? '';
+  for (const line of lines) {
     const { order, force, unmount } = JSON.parse(line);
     if (order !== 'stop') continue;
     if (script.refuse && !force) say({ news: 'refused', code: 'busy', message: 'in use' });
