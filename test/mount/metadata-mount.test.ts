@@ -6,7 +6,7 @@ import { unmountPath } from '../../src/fuse/kernel-mount.js';
 import { findMount, readMountTable } from '../../src/fuse/mount-table.js';
 import { mountComposed } from '../../src/mount/composed-mount.js';
 import { mountMetadata, unmountMetadata } from '../../src/mount/metadata-mount.js';
-import { temporaryFolder } from '../fuse/mounted-tree.js';
+import { temporaryFolder, until } from '../fuse/mounted-tree.js';
 import { directory } from '../fuse/torture-tree.js';
 import { mountTreeMetadata } from './composed-tree.js';
 import { loopFiles } from './loop-files.js';
@@ -32,7 +32,9 @@ t.test('an image that is none, or is not there, is an error and leaves nothing',
   await writeFile(image, Buffer.alloc(8192, 1));
   await t.rejects(mountMetadata({ image, mountPoint }), { message: /Cannot mount erofs/ });
   t.equal(await findMount(mountPoint), undefined);
-  t.notOk((await loopFiles()).some((file) => file.startsWith(image)));
+  await until('no loop device is left', async () => {
+    return !(await loopFiles()).some((file) => file.startsWith(image));
+  });
 });
 
 t.test('a container goes on when the metadata is unmounted from its folder', async (t) => {
