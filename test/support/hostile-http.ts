@@ -106,14 +106,25 @@ async function play(
   timers: Set<NodeJS.Timeout>,
 ): Promise<void> {
   response.on('error', () => undefined); // clients leave
-  const parts: Buffer[] = [];
-  for await (const part of request) parts.push(part);
+  const body = await bodyOf(request);
+  if (!body) return;
   const { method = '', url: path = '', headers } = request;
   const nth = received.filter((one) => one.method === method && one.path === path).length;
   const certified = request.socket instanceof TLSSocket && request.socket.authorized;
-  const entry: Received = { method, path, headers, body: Buffer.concat(parts), certified };
+  const entry: Received = { method, path, headers, body, certified };
   received.push(entry);
   answer(entry, response, await script(entry, nth), timers);
+}
+
+/** Undefined if the client left before it had said all. */
+async function bodyOf(request: IncomingMessage): Promise<Buffer | undefined> {
+  const parts: Buffer[] = [];
+  try {
+    for await (const part of request) parts.push(part);
+  } catch {
+    return undefined;
+  }
+  return Buffer.concat(parts);
 }
 
 function answer(
