@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { cleanUp } from '../support/clean-up.js';
 import { startRegistry } from '../support/docker-registry.js';
 import { runCommand } from '../support/run-command.js';
 import { killServer } from './holder-status.js';
@@ -120,8 +121,19 @@ t.test('a container reads four times what fits, five times over', async (t) => {
   t.ok(Number(images[0]?.fetched.bytes) > count * bytes, 'more was fetched than there is');
 });
 
+/** What libfaketime leaves of processes that were killed. */
+function clocksLeft(): string[] {
+  const names = readdirSync('/dev/shm').filter((name) => /faketime_(sem|shm)_\d+$/.test(name));
+  return names.filter((name) => !existsSync(join('/proc', name.replace(/.*_/, ''))));
+}
+
 /** What every process of a node is to see of the time; `set` as faketime(1) says it: `-2d`, `+10y`. */
-function fakeClock(folder: string) {
+function fakeClock(t: Test, folder: string) {
+  const before = new Set(clocksLeft());
+  cleanUp(t, () => {
+    for (const name of clocksLeft())
+      if (!before.has(name)) rmSync(join('/dev/shm', name), { force: true });
+  });
   const path = join(folder, 'clock');
   const [library = ''] = readdirSync('/usr/lib', { withFileTypes: true })
     .map(({ name }) => `/usr/lib/${name}/faketime/libfaketime.so.1`)
@@ -136,7 +148,7 @@ function fakeClock(folder: string) {
 }
 
 t.test('a clock that is set: no read fails, and nothing leaves the cache', async (t) => {
-  const clock = fakeClock(mkdtempSync(join(folder, 'clock-')));
+  const clock = fakeClock(t, mkdtempSync(join(folder, 'clock-')));
   clock.set('+0');
   const node = startNode(t, { ...clock.env, THINFS_COMPLETE: 'never', THINFS_PREFETCH: 'none' });
   const target = join(node.folder, 'mounted');
