@@ -79,10 +79,7 @@ export class FrameKeeper {
     }
     const works = small.length > 0 ? [() => this.#keepSmall(small, frame)] : [];
     for (const of of large.values()) works.push(() => this.#keepLarge(origin, of, frame));
-    // A part of a file begins inside a block, and its trailer takes another.
-    const parts = large.size * 2 * blockBytes;
-    const bytes = kept.reduce((sum, { chunk }) => sum + diskBytes(chunk.length), parts);
-    const done = await this.#guarded(bytes, () =>
+    const done = await this.#guarded(diskBytesOf(kept), () =>
       mapBounded(works, filesInFlight, (work) => work()),
     );
     return done && all && !learning;
@@ -219,6 +216,18 @@ export class FrameKeeper {
     this.#events.completed(file, placed);
     this.#shared?.offer(file, this.#tier.local.path(file.content));
   }
+}
+
+/** Bytes of disk that a frame takes at most which nobody waits for. @param all its placements */
+export function diskBytesOfFrame(all: readonly Placement[]): number {
+  return diskBytesOf(worthKeeping([], all).kept);
+}
+
+function diskBytesOf(kept: readonly Placement[]): number {
+  const inParts = kept.filter(({ size, chunk }) => size !== chunk.length);
+  // A part of a file begins inside a block, and its trailer takes another.
+  const parts = new Set(inParts.map(({ content }) => content)).size * 2 * blockBytes;
+  return kept.reduce((sum, { chunk }) => sum + diskBytes(chunk.length), parts);
 }
 
 /** The placements to write, `wanted` first; `all` tells whether that is all of them. */

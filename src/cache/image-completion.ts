@@ -3,6 +3,7 @@ import { ThinError } from '../errors.js';
 import { mapBounded } from './bounded.js';
 import type { CacheParts } from './cache-parts.js';
 import type { FileOrigin, FileRef } from './file-origin.js';
+import { diskBytesOfFrame } from './frame-keeper.js';
 import type { CacheIndex } from './index-thread.js';
 import type { Pause } from './pause-switch.js';
 import { offerFile } from './shared-offers.js';
@@ -57,6 +58,11 @@ export class ImageCompletion {
   #totalBytes = 0;
   #missingBytes = 0;
   #copiedBytes = 0;
+  /** Of the disk, for frames that are on their way. */
+  #claimedBytes = 0;
+  readonly #flying = new Set<Promise<unknown>>();
+  /** One frame after the other asks for room. */
+  #claiming: Promise<void> = Promise.resolve();
 
   constructor(parts: CacheParts, index: CacheIndex, options: CompletionOptions) {
     this.#parts = parts;
@@ -149,10 +155,29 @@ export class ImageCompletion {
     const { origin, signal } = this.#options;
     await this.#turn();
     await this.#parts.flights.quiet(quietMs);
-    if (!(await this.#parts.ledger.hasRoom(frame.plainLength))) throw this.#full();
-    await this.#parts.flights.prefetch(origin, frame, signal);
+    const needed = diskBytesOfFrame(origin.placementsIn(frame));
+    const claim = this.#claiming.then(() => this.#claim(needed));
+    this.#claiming = claim.catch(() => undefined);
+    await claim;
+    const flight = this.#parts.flights.prefetch(origin, frame, signal);
+    this.#flying.add(flight);
+    try {
+      await flight;
+    } finally {
+      this.#flying.delete(flight);
+      this.#claimedBytes -= needed;
+    }
     this.#missingBytes -= bytes;
     this.#report();
+  }
+
+  /** What is on its way may be on the disk already, and count twice: it is waited for. */
+  async #claim(bytes: number): Promise<void> {
+    while (!(await this.#parts.ledger.hasRoom(this.#claimedBytes + bytes))) {
+      if (this.#flying.size === 0) throw this.#full();
+      await Promise.race(this.#flying).catch(() => undefined); // whoever began it is told
+    }
+    this.#claimedBytes += bytes;
   }
 
   async #turn(): Promise<void> {
