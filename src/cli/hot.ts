@@ -84,7 +84,10 @@ async function publish(
   const published = await publishHot({ request, summary, folder, base: named }, signal);
   const { store, commands, packBytes, deltaBytes, newBytes } = published;
   const count = commands.length === 1 ? '1 command' : `${commands.length} commands`;
-  const untold = base === undefined ? '' : `nothing of it could be told from ${base}, `;
+  const untold =
+    base === undefined
+      ? ''
+      : `no delta pack (nothing is new, or no start of ${base} is published), `;
   const text =
     `${reference}: ${count}, ${formatSize(packBytes)} of hot packs, ` +
     (deltaBytes > 0 ? `${formatSize(deltaBytes)} where the version before has run, ` : untold) +
