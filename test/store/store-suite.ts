@@ -83,7 +83,8 @@ const tests: Readonly<Record<string, (t: Test, store: StoreUnderTest) => Promise
   },
 
   'wrong bytes are not kept': async (t, { writer }) => {
-    for (const size of sizes) {
+    // One byte at random may be in the store already.
+    for (const size of sizes.map((size) => Math.max(size, 16))) {
       const bytes = randomBytes(size);
       const blob = { digest: digestOf(bytes), size };
       const wrong = [
